@@ -1,0 +1,7 @@
+//! The intermediate representation of tensorc: types, the op table, the graph, text, the reference interpreter and the
+//! graph passes. It knows no backend.
+
+pub mod dtype;
+pub mod scalar;
+
+pub use dtype::{Category, DType, Scalar};
