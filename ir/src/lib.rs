@@ -2,6 +2,8 @@
 //! graph passes. It knows no backend.
 
 pub mod dtype;
+pub mod error;
 pub mod scalar;
 
 pub use dtype::{Category, DType, Scalar};
+pub use error::{Error, Kind, Loc, Result};
