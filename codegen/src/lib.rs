@@ -1,1 +1,3 @@
-//! placeholder
+//! From fused programs to loop nests, and from loop nests to machine code. No I/O, and the same bytes for the same input.
+
+pub mod loopnest;
