@@ -8,6 +8,7 @@ pub mod error;
 pub mod graph;
 pub mod interp;
 pub mod ops;
+pub mod passes;
 pub mod scalar;
 pub mod types;
 
