@@ -4,5 +4,7 @@
 //! on a bad program or input is an error, not a panic. It decides nothing about what to compute: that is the part of
 //! the crates `ir` and `codegen`, whose output it loads and runs.
 
+pub mod buffer;
 pub mod jit;
 mod link;
+mod system;
