@@ -4,7 +4,13 @@
 //! on a bad program or input is an error, not a panic. It decides nothing about what to compute: that is the part of
 //! the crates `ir` and `codegen`, whose output it loads and runs.
 
+mod borrow;
 pub mod buffer;
 pub mod jit;
+pub mod launch;
 mod link;
+pub mod plain;
+pub mod pool;
+pub mod storage;
+mod sync;
 mod system;
