@@ -21,7 +21,7 @@ use tensorc_ir::error::err;
 
 use crate::sync::{
     Arc, AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Builder, JoinHandle, Mutex, MutexGuard, Ordering, TryLockError,
-    fence, spin_loop, thread_local, wait, wake_all, wake_one,
+    fence, per_thread, spin_loop, wait, wake_all, wake_one,
 };
 
 /// How long a worker looks for the next loop, and a caller for the end of its own, before it sleeps. Longer would serve
@@ -84,7 +84,7 @@ struct Shared {
 #[repr(align(128))]
 struct Line<T>(T);
 
-thread_local! {
+per_thread! {
     /// Whether this thread is running a task, so that a loop inside it is serial.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }

@@ -188,6 +188,21 @@ mod tests {
         assert!(allocate(1 << 62).is_none());
     }
 
+    /// Whether there is a byte: the system, asked to copy it, says so where reading it here would be a crash.
+    #[cfg(all(unix, not(miri)))]
+    fn readable(byte: *const u8) -> bool {
+        let mut pipe = [0; 2];
+        // SAFETY: two new descriptors, closed once; `write` answers a bad address with an error.
+        unsafe {
+            assert_eq!(libc::pipe(pipe.as_mut_ptr()), 0);
+            let written = libc::write(pipe[1], byte.cast(), 1);
+            for end in pipe {
+                libc::close(end);
+            }
+            written == 1
+        }
+    }
+
     #[cfg(all(unix, not(miri)))]
     #[test]
     fn a_guarded_block_ends_at_the_page_and_notices_writes_before_it() {
@@ -203,6 +218,9 @@ mod tests {
         assert!(panic.is_err());
 
         let block = Guarded::allocate(100, 64).unwrap();
+        assert!(readable(block.start.as_ptr()));
+        assert!(!readable(block.start.as_ptr().wrapping_add(128)), "the page after it");
+        assert!(!readable(block.base.as_ptr().wrapping_add(block.page - 1)), "the page before it");
         assert_eq!(block.start.addr().get() % 64, 0);
         drop(Guarded::allocate(0, 64).unwrap());
         drop(Guarded::allocate(1 << 20, 1).unwrap());
