@@ -122,9 +122,7 @@ impl<'a> Planner<'a> {
     fn may_fail(&self) -> bool {
         self.g.nodes().any(|n| match self.g.op(n) {
             Op::Gather(_) | Op::Scatter(_) => true,
-            Op::Map(r) => {
-                !self.g.node(n).types[0].dtype.is_float() && !matches!(r.0.rule, Rule::Compare | Rule::Logical)
-            }
+            Op::Map(r) => checks(*r, self.g.operands(n).iter().map(|v| self.g.ty(*v).dtype)),
             _ => false,
         })
     }
