@@ -305,6 +305,7 @@ impl<'a> Planner<'a> {
                 b: self.place(x[1])?,
                 c: self.place(n.into())?,
                 group: k,
+                loc: self.g.node(n).loc,
             };
             if self.g.ty(n.into()).numel() > 0 {
                 self.program.steps.push(Step::Dot(step));

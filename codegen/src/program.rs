@@ -4,7 +4,7 @@ use crate::loopnest::LoopNest;
 use std::fmt;
 use std::sync::Arc;
 use tensorc_ir::ops::literal::Literal;
-use tensorc_ir::{DType, Layout};
+use tensorc_ir::{DType, Layout, Loc};
 
 /// A buffer of the program, by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,6 +67,8 @@ pub struct LoopStep {
     pub work: u64,
     /// Which group of the fusion it comes from.
     pub group: usize,
+    /// The user's line that a failed check of this step points at.
+    pub loc: Loc,
 }
 
 /// A batched matrix product `c[b] = a[b] @ b[b]`.
@@ -82,6 +84,8 @@ pub struct DotStep {
     pub c: Place,
     /// Which group of the fusion it comes from.
     pub group: usize,
+    /// The user's line that a failed check of this step points at.
+    pub loc: Loc,
 }
 
 /// One step.

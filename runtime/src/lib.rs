@@ -6,7 +6,9 @@
 
 mod borrow;
 pub mod buffer;
+pub mod executable;
 pub mod jit;
+pub mod kernels;
 pub mod launch;
 mod link;
 pub mod plain;

@@ -9,9 +9,10 @@ use crate::loopnest::{Affine, Coef, Extent, Loop, LoopKind, LoopNest, Stmt, Var}
 use crate::program::{BufferArg, LoopStep};
 use std::collections::HashSet;
 use std::sync::Arc;
+use tensorc_ir::Loc;
 
 /// The finished step of a nest whose parameters have these values.
-pub fn finish(mut nest: LoopNest, values: Vec<i64>, args: Vec<BufferArg>, group: usize) -> LoopStep {
+pub fn finish(mut nest: LoopNest, values: Vec<i64>, args: Vec<BufferArg>, group: usize, loc: Loc) -> LoopStep {
     let mut f = Finish { values, params: Vec::new() };
     nest.body = f.merge(std::mem::take(&mut nest.body));
     mark_parallel(&mut nest.body);
@@ -22,7 +23,7 @@ pub fn finish(mut nest: LoopNest, values: Vec<i64>, args: Vec<BufferArg>, group:
     };
     f.number(&mut nest.body, &mut HashSet::new());
     nest.params = f.params.len() as u32;
-    LoopStep { nest: Arc::new(nest), args, params: f.params, range, work: work / range.max(1), group }
+    LoopStep { nest: Arc::new(nest), args, params: f.params, range, work: work / range.max(1), group, loc }
 }
 
 struct Finish {

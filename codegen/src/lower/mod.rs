@@ -15,12 +15,12 @@ mod groups;
 pub use groups::{Store, lower_group, lower_stores};
 
 use crate::loopnest::{AccId, Access, Affine, Buf, BufDecl, Coef, Extent, Loop, LoopKind, LoopNest, Stmt, Var};
-use crate::program::{BufferArg, BufferDecl, LoopStep, Place};
+use crate::program::{BufferArg, LoopStep, Place};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use tensorc_ir::passes::fuse::Fusion;
 use tensorc_ir::scalar::{Block, Inst, Reg, V};
-use tensorc_ir::{Graph, NodeId, Value};
+use tensorc_ir::{Graph, Loc, NodeId, Op, Value};
 
 /// Where values lie in memory: the stored ones, parameters and literals.
 pub type Places = HashMap<NodeId, Place>;
@@ -241,17 +241,26 @@ impl<'a> Lower<'a> {
         AccId(self.accs - 1)
     }
 
-    /// The kernel as a step; `None` if it has nothing to do.
+    /// The line of the group's node that checks its operands, if one does; else of its last node.
+    fn fault_loc(&self) -> Loc {
+        let nodes = self.fusion.groups.get(self.group).map_or(&[][..], |g| &g.nodes);
+        let checks = |n: &&NodeId| {
+            let op = self.g.op(**n);
+            let ints = matches!(op, Op::Map(_)) && !self.g.node(**n).types[0].dtype.is_float();
+            ints || matches!(op, Op::Gather(_) | Op::Scatter(_))
+        };
+        nodes.iter().find(checks).or(nodes.last()).map_or(Loc::Unknown, |n| self.g.node(*n).loc)
+    }
+
+    /// The kernel as a step.
     fn finish(mut self) -> LoopStep {
         while self.scopes.len() > 1 {
             self.close();
         }
         let body = self.scopes.pop().map(|s| s.stmts).unwrap_or_default();
         let regs = (0..self.block.len()).map(|i| self.block.ty(V(i as u32))).collect();
+        let loc = self.fault_loc();
         let nest = LoopNest { bufs: self.bufs, params: self.values.len() as u32, regs, body };
-        finish::finish(nest, self.values, self.args, self.group)
+        finish::finish(nest, self.values, self.args, self.group, loc)
     }
 }
-
-/// Buffer declarations, for tests and dumps.
-pub type Buffers = [BufferDecl];
