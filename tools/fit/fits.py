@@ -23,7 +23,19 @@ def log_tail(bits, degree):
     fit(f"log L f{bits}", lambda z: (at(z) - 2) / z, mpf(10) ** -12, top, degree, bits, weight=lambda z: z / 2)
 
 
+def pow_tail(bits, degree):
+    """log2(m) = s (c0 + z (c1 + z Q(z))) with c0 = 2/ln2, c1 = c0/3 exact; the error is relative to log2(m)."""
+    top = ((sqrt(2) - 1) / (sqrt(2) + 1)) ** 2
+    c0, c1 = 2 / L2, 2 / L2 / 3
+    g = lambda z: (2 * mp.atanh(sqrt(z)) / sqrt(z) / L2 - c0 - c1 * z) / z**2
+    fit(f"pow Q f{bits}", g, mpf(10) ** -8, top, degree, bits, weight=lambda z: z**2 / c0)
+    rnd = f32 if bits == 32 else f64
+    for name, v in (("c0", c0), ("c1", c1)):
+        print(f"  {name}: {float(rnd(v))!r} + {float(rnd(v - rnd(v)))!r}")
+
+
 FITS = {
+    "pow": lambda: (pow_tail(32, 2), pow_tail(32, 3), pow_tail(64, 5), pow_tail(64, 6), pow_tail(64, 7)),
     "exp": lambda: (exp_tail(32, 4), exp_tail(32, 5), exp_tail(64, 9), exp_tail(64, 10)),
     "log": lambda: (log_tail(32, 2), log_tail(32, 3), log_tail(64, 6), log_tail(64, 7)),
 }

@@ -44,10 +44,10 @@ impl<'a> Pair<'a> {
         fast_two_sum(self.hi, self.lo)
     }
 
-    /// Times a float, to about two units of the low part's last place.
-    pub(super) fn times(self, m: Expr<'a>) -> Pair<'a> {
-        let p = two_prod(self.hi, m);
-        Pair { hi: p.hi, lo: self.lo.fma(m, p.lo) }
+    /// Times a pair, to a few units of the low part's last place.
+    pub(super) fn times_pair(self, m: Pair<'a>) -> Pair<'a> {
+        let p = two_prod(self.hi, m.hi);
+        Pair { hi: p.hi, lo: self.hi.fma(m.lo, self.lo.fma(m.hi, p.lo)) }
     }
 
     /// Times a constant given in two parts.

@@ -56,13 +56,18 @@ fn near_one<'a>(m: Expr<'a>) -> Pair<'a> {
     Pair { hi, lo: s.fma((-h).fma(f, z.poly(&L32, &L64) * z), lo) }
 }
 
-/// `k` and `log m` for positive `u = 2^k m`, which may be subnormal if `u.lo` is none.
-fn parts<'a>(x: Expr<'a>) -> (Expr<'a>, Pair<'a>) {
+/// `k` and `m` with `x = 2^k m`, for positive `x`, also subnormal.
+pub(super) fn normalise<'a>(x: Expr<'a>) -> (Expr<'a>, Expr<'a>) {
     let c = x.ctx;
     let small = x.lt(c.pick(f32::MIN_POSITIVE as f64, f64::MIN_POSITIVE));
     let up = c.pick(24, 53);
     let scaled = small.select(x * f64::powi(2.0, up), x);
-    let (k, m) = split(scaled, small.select(up as f64, 0.0));
+    split(scaled, small.select(up as f64, 0.0))
+}
+
+/// `k` and `log m`.
+fn parts<'a>(x: Expr<'a>) -> (Expr<'a>, Pair<'a>) {
+    let (k, m) = normalise(x);
     (k, near_one(m))
 }
 

@@ -13,6 +13,7 @@ mod df;
 mod exp;
 mod expr;
 mod log;
+mod pow;
 #[cfg(test)]
 mod tests;
 
@@ -85,5 +86,7 @@ functions! {
     /// Inverse hyperbolic tangent.
     atanh(x) = log::atanh, 1.0, 1.0;
     /// `log(e^x + e^y)`.
-    logaddexp(x, y) = log::logaddexp, 1.0, 1.0;
+    logaddexp(x, y) = log::logaddexp, 1.0, 2.0;
+    /// `x^y`, with the special cases of C99.
+    pow(x, y) = pow::pow, 1.0, 1.0;
 }

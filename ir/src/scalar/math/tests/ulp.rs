@@ -113,6 +113,7 @@ fn reference(name: &str) -> Option<Reference> {
         "acosh" => One(pxfm::f_acosh, &[(1.0, 10.0), (1.0, 1.01)]),
         "atanh" => One(pxfm::f_atanh, &[(-1.0, 1.0), (-0.1, 0.1)]),
         "logaddexp" => Two(logaddexp, &[(-10.0, 10.0), (-1.0, 1.0), (-200.0, 200.0)]),
+        "pow" => Two(pxfm::f_pow, &[(0.0, 10.0), (0.9, 1.1), (-300.0, 300.0), (0.0, 1e9)]),
         _ => return None,
     })
 }
