@@ -14,8 +14,10 @@ mod exp;
 mod expr;
 mod log;
 mod pow;
+mod reduce;
 #[cfg(test)]
 mod tests;
+mod trig;
 
 use super::{Block, Reg, V};
 
@@ -89,4 +91,10 @@ functions! {
     logaddexp(x, y) = log::logaddexp, 1.0, 2.0;
     /// `x^y`, with the special cases of C99.
     pow(x, y) = pow::pow, 1.0, 1.0;
+    /// Sine.
+    sin(x) = trig::sin, 1.0, 1.0;
+    /// Cosine.
+    cos(x) = trig::cos, 1.0, 1.0;
+    /// Tangent.
+    tan(x) = trig::tan, 1.0, 1.0;
 }

@@ -114,6 +114,9 @@ fn reference(name: &str) -> Option<Reference> {
         "atanh" => One(pxfm::f_atanh, &[(-1.0, 1.0), (-0.1, 0.1)]),
         "logaddexp" => Two(logaddexp, &[(-10.0, 10.0), (-1.0, 1.0), (-200.0, 200.0)]),
         "pow" => Two(pxfm::f_pow, &[(0.0, 10.0), (0.9, 1.1), (-300.0, 300.0), (0.0, 1e9)]),
+        "sin" => One(pxfm::f_sin, &[(-4.0, 4.0), (-1e4, 1e4), (-1e9, 1e9)]),
+        "cos" => One(pxfm::f_cos, &[(-4.0, 4.0), (-1e4, 1e4), (-1e9, 1e9)]),
+        "tan" => One(pxfm::f_tan, &[(-4.0, 4.0), (-1e4, 1e4), (-1e9, 1e9)]),
         _ => return None,
     })
 }
