@@ -9,6 +9,8 @@
 //! [`MATH`] lists all of them with the accuracy that tests hold them to. The operands must be registers of `b`, all of
 //! one float type.
 
+mod arc;
+mod bits;
 mod df;
 mod exp;
 mod expr;
@@ -97,4 +99,26 @@ functions! {
     cos(x) = trig::cos, 1.0, 1.0;
     /// Tangent.
     tan(x) = trig::tan, 1.0, 1.0;
+    /// Inverse sine.
+    asin(x) = arc::asin, 1.0, 1.0;
+    /// Inverse cosine.
+    acos(x) = arc::acos, 1.0, 1.0;
+    /// Inverse tangent.
+    atan(x) = arc::atan, 1.0, 1.0;
+    /// The angle of the point `(x, y)`.
+    atan2(y, x) = arc::atan2, 1.0, 1.0;
+    /// `1 / sqrt(x)`.
+    rsqrt(x) = bits::rsqrt, 1.5, 1.0;
+    /// `sqrt(x^2 + y^2)`.
+    hypot(x, y) = bits::hypot, 1.0, 1.0;
+    /// The magnitude of `x` with the sign of `y`.
+    copysign(x, y) = bits::copysign, 0.0, 0.0;
+    /// The neighbour of `x` on the side of `y`.
+    nextafter(x, y) = bits::nextafter, 0.0, 0.0;
+    /// C's `fmod`.
+    fmod(x, y) = bits::fmod, 0.0, 0.0;
+    /// PyTorch's `remainder`, with the sign of `y`.
+    remainder(x, y) = bits::remainder, 0.0, 0.0;
+    /// PyTorch's `floor_divide` of floats.
+    floor_divide(x, y) = bits::floor_divide, 0.0, 0.0;
 }

@@ -89,14 +89,21 @@ pub(super) fn ulps64(got: f64, want: f64, floor: f64) -> f64 {
     ordered(got).abs_diff(ordered(want)) as f64
 }
 
+/// Infinite if the bits differ, where any NaN is like any other.
+fn different(got: f64, want: f64) -> f64 {
+    if got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan() { 0.0 } else { f64::INFINITY }
+}
+
 /// What a function is measured against, and where it is interesting: intervals that get their own dense samples.
 pub(super) enum Reference {
     One(fn(f64) -> f64, &'static [(f64, f64)]),
     Two(fn(f64, f64) -> f64, &'static [(f64, f64)]),
+    /// The same bits in each type.
+    Exact(fn(f32, f32) -> f32, fn(f64, f64) -> f64, &'static [(f64, f64)]),
 }
 
 fn reference(name: &str) -> Option<Reference> {
-    use Reference::{One, Two};
+    use Reference::{Exact, One, Two};
     Some(match name {
         "exp" => One(pxfm::f_exp, &[(-104.0, 89.0), (-746.0, 710.0), (-1.0, 1.0)]),
         "exp2" => One(pxfm::f_exp2, &[(-151.0, 129.0), (-1076.0, 1025.0), (-1.0, 1.0)]),
@@ -117,6 +124,17 @@ fn reference(name: &str) -> Option<Reference> {
         "sin" => One(pxfm::f_sin, &[(-4.0, 4.0), (-1e4, 1e4), (-1e9, 1e9)]),
         "cos" => One(pxfm::f_cos, &[(-4.0, 4.0), (-1e4, 1e4), (-1e9, 1e9)]),
         "tan" => One(pxfm::f_tan, &[(-4.0, 4.0), (-1e4, 1e4), (-1e9, 1e9)]),
+        "asin" => One(pxfm::f_asin, &[(-1.0, 1.0), (0.49, 0.51)]),
+        "acos" => One(pxfm::f_acos, &[(-1.0, 1.0), (0.49, 0.51)]),
+        "atan" => One(pxfm::f_atan, &[(-3.0, 3.0), (0.41, 0.42), (0.99, 1.01)]),
+        "atan2" => Two(pxfm::f_atan2, &[(-3.0, 3.0), (0.9, 1.1), (-1e6, 1e6)]),
+        "rsqrt" => One(pxfm::f_rsqrt, &[(0.0, 4.0)]),
+        "hypot" => Two(pxfm::f_hypot, &[(-3.0, 3.0), (0.0, 1e20), (-1e-30, 1e-30)]),
+        "copysign" => Exact(f32::copysign, f64::copysign, &[]),
+        "nextafter" => Exact(nextafter32, nextafter64, &[(-2.0, 2.0), (-1e-44, 1e-44)]),
+        "fmod" => Exact(|x, y| x % y, |x, y| x % y, &[(-9.0, 9.0), (-1e30, 1e30)]),
+        "remainder" => Exact(remainder, remainder, &[(-9.0, 9.0), (-1e30, 1e30)]),
+        "floor_divide" => Exact(floor_divide, floor_divide, &[(-9.0, 9.0), (-1e30, 1e30)]),
         _ => return None,
     })
 }
@@ -128,6 +146,79 @@ fn logistic(x: f64) -> f64 {
 
 fn logaddexp(x: f64, y: f64) -> f64 {
     if x == y && x.is_infinite() { x } else { x.max(y) + pxfm::f_log1p(pxfm::f_exp(-(x - y).abs())) }
+}
+
+fn nextafter32(x: f32, y: f32) -> f32 {
+    match x.partial_cmp(&y) {
+        None => f32::NAN,
+        Some(std::cmp::Ordering::Equal) => y,
+        Some(std::cmp::Ordering::Less) => x.next_up(),
+        Some(std::cmp::Ordering::Greater) => x.next_down(),
+    }
+}
+
+fn nextafter64(x: f64, y: f64) -> f64 {
+    match x.partial_cmp(&y) {
+        None => f64::NAN,
+        Some(std::cmp::Ordering::Equal) => y,
+        Some(std::cmp::Ordering::Less) => x.next_up(),
+        Some(std::cmp::Ordering::Greater) => x.next_down(),
+    }
+}
+
+/// The two remainders as PyTorch writes them, with branches.
+trait Float:
+    Copy
+    + PartialOrd
+    + std::ops::Rem<Output = Self>
+    + std::ops::Add<Output = Self>
+    + std::ops::Div<Output = Self>
+    + std::ops::Sub<Output = Self>
+    + From<f32>
+{
+    fn down(self) -> Self;
+    fn signed(self, sign: Self) -> Self;
+}
+
+impl Float for f32 {
+    fn down(self) -> f32 {
+        self.floor()
+    }
+    fn signed(self, sign: f32) -> f32 {
+        self.copysign(sign)
+    }
+}
+
+impl Float for f64 {
+    fn down(self) -> f64 {
+        self.floor()
+    }
+    fn signed(self, sign: f64) -> f64 {
+        self.copysign(sign)
+    }
+}
+
+fn remainder<T: Float>(x: T, y: T) -> T {
+    let zero = T::from(0.0);
+    let r = x % y;
+    if r != zero && (r < zero) != (y < zero) { r + y } else { r }
+}
+
+fn floor_divide<T: Float>(x: T, y: T) -> T {
+    let (zero, one) = (T::from(0.0), T::from(1.0));
+    if y == zero {
+        return x / y;
+    }
+    let r = x % y;
+    let mut q = (x - r) / y;
+    if r != zero && (r < zero) != (y < zero) {
+        q = q - one;
+    }
+    if q == zero {
+        return zero.signed(x / y);
+    }
+    let f = q.down();
+    if q - f > T::from(0.5) { f + one } else { f }
 }
 
 /// Where the result of a function can cancel to any small number, its error is measured against this magnitude (a
@@ -163,21 +254,24 @@ fn worst(f: &MathFn, reference: &Reference, ty: Reg) -> (f64, Vec<f64>) {
     let mut regs = code.regs();
     let mut worst = (0.0, vec![]);
     for i in 0..samples() {
-        let (x, want) = match reference {
-            Reference::One(g, ranges) => {
-                let x = sample(i, ranges, ty);
-                (vec![x], g(x))
-            }
-            Reference::Two(g, ranges) => {
-                let (x, y) = (sample(i, ranges, ty), sample(i + (1 << 40), ranges, ty));
-                (vec![x, y], g(x, y))
-            }
+        let ranges = match reference {
+            Reference::One(_, r) | Reference::Two(_, r) | Reference::Exact(_, _, r) => r,
         };
-        let error = if ty == Reg::F32 {
+        let (x, y) = (sample(i, ranges, ty), sample(i + (1 << 40), ranges, ty));
+        let x = if f.arity == 1 { vec![x] } else { vec![x, y] };
+        let got = if ty == Reg::F32 {
             let x: Vec<f32> = x.iter().map(|x| *x as f32).collect();
-            ulps32(code.f32(&mut regs, &x), want, floor(f.name))
+            code.f32(&mut regs, &x) as f64
         } else {
-            ulps64(code.f64(&mut regs, &x), want, floor(f.name))
+            code.f64(&mut regs, &x)
+        };
+        let error = match (reference, ty) {
+            (Reference::Exact(g, _, _), Reg::F32) => different(got, g(x[0] as f32, y as f32) as f64),
+            (Reference::Exact(_, g, _), _) => different(got, g(x[0], y)),
+            (Reference::One(g, _), Reg::F32) => ulps32(got as f32, g(x[0]), floor(f.name)),
+            (Reference::Two(g, _), Reg::F32) => ulps32(got as f32, g(x[0], y), floor(f.name)),
+            (Reference::One(g, _), _) => ulps64(got, g(x[0]), floor(f.name)),
+            (Reference::Two(g, _), _) => ulps64(got, g(x[0], y), floor(f.name)),
         };
         if error > worst.0 {
             worst = (error, x);
