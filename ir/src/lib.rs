@@ -10,7 +10,9 @@ pub mod interp;
 pub mod ops;
 pub mod passes;
 pub mod scalar;
+pub mod text;
 pub mod types;
+pub mod verify;
 
 pub use builder::{Builder, Ex};
 pub use dtype::{Category, DType, Scalar};

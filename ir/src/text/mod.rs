@@ -1,0 +1,3 @@
+//! Graphs as text.
+
+pub mod print;
