@@ -4,6 +4,7 @@
 pub mod dtype;
 pub mod error;
 pub mod scalar;
+pub mod text;
 
 pub use dtype::{Category, DType, Scalar};
 pub use error::{Error, Kind, Loc, Result};
