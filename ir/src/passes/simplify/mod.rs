@@ -142,5 +142,4 @@ impl<'b> Rules<'b> {
     fn reshape(self, v: Value, shape: &[usize]) -> Result<Value> {
         self.make(Op::Reshape(crate::ops::view::Reshape(shape.into())), &[v])
     }
-
 }
