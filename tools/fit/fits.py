@@ -87,8 +87,8 @@ def erf_small(bits, degree):
 
 
 def erf_tails():
-    """erf x = 1 - P(x - 1.875) on [0.875, 3.93] for f32; 1 - e^-L(x) on [1, 5.93] for f64; absolute errors."""
-    fit("erf tail f32", lambda t: erfc(t + mpf("1.875")), -1, mpf("2.055"), 15, 32,
+    """erf x = 1 - P(x - 2.25) on [1, 3.93] for f32; 1 - e^-L(x) on [1, 5.93] for f64; absolute errors."""
+    fit("erf tail f32", lambda t: erfc(t + mpf("2.25")), -mpf("1.25"), mpf("1.68"), 15, 32,
         weight=lambda t: mpf(1))
     fit("erf tail f64", lambda t: -log(erfc(t)), 1, mpf("5.93"), 18, 64, weight=erfc)
 

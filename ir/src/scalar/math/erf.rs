@@ -26,9 +26,9 @@ pub(super) fn erf<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
     let (c, a) = (x.ctx, x.abs());
     let small = x.fma((x * x).poly(&ERF32, &ERF64), x);
     let tail =
-        if c.is32() { c.f(1.0) - (a - 1.875).poly(&TAIL32, &[]) } else { c.f(1.0) - exp::exp([-a.poly(&[], &TAIL64)]) };
+        if c.is32() { c.f(1.0) - (a - 2.25).poly(&TAIL32, &[]) } else { c.f(1.0) - exp::exp([-a.poly(&[], &TAIL64)]) };
     let tail = c.f(c.pick(3.93, 5.93)).le(a).select(1.0, tail);
-    a.lt(c.pick(0.875, 1.0)).select(small, tail.flip(x.sign()))
+    a.lt(1.0).select(small, tail.flip(x.sign()))
 }
 
 /// `1 - erf x`, also where that is small.
