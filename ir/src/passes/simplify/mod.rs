@@ -62,6 +62,9 @@ impl<'b> Rules<'b> {
     }
 
     fn rewrite(self, op: &Op, x: &[Value]) -> Rewrite {
+        if let Some(v) = consts::nothing(self, op, x)? {
+            return Ok(Some(v));
+        }
         match op {
             Op::Map(row) => {
                 if let Some(v) = arith::identities(self, row.name(), x)? {
@@ -142,5 +145,4 @@ impl<'b> Rules<'b> {
     fn reshape(self, v: Value, shape: &[usize]) -> Result<Value> {
         self.make(Op::Reshape(crate::ops::view::Reshape(shape.into())), &[v])
     }
-
 }
