@@ -184,7 +184,10 @@ impl<'g> Rebuild<'g> {
             _ => self.value(v).map(Some),
         };
         let outputs = self.old.outputs.iter().enumerate().map(|(k, v)| value(k, *v)).collect::<Result<Vec<_>>>()?;
-        let mutated = self.old.mutated.iter().map(|(i, v)| Ok((*i, self.value(*v)?))).collect::<Result<Vec<_>>>()?;
+        let mut mutated =
+            self.old.mutated.iter().map(|(i, v)| Ok((*i, self.value(*v)?))).collect::<Result<Vec<_>>>()?;
+        // A parameter that ends as it began was not written.
+        mutated.retain(|(i, v)| self.inputs.get(*i) != Some(v));
         let views = views.clone();
         finish(self.b, &self.inputs, &outputs, mutated, views)
     }

@@ -62,6 +62,9 @@ impl<'b> Rules<'b> {
     }
 
     fn rewrite(self, op: &Op, x: &[Value]) -> Rewrite {
+        if let Some(v) = consts::nothing(self, op, x)? {
+            return Ok(Some(v));
+        }
         match op {
             Op::Map(row) => {
                 if let Some(v) = arith::identities(self, row.name(), x)? {
