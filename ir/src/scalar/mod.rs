@@ -10,6 +10,7 @@
 
 mod block;
 pub mod eval;
+pub mod math;
 
 pub use block::Block;
 
