@@ -8,6 +8,8 @@ pub mod arith;
 pub mod create;
 pub mod join;
 pub mod pick;
+pub mod primitive;
+pub mod random;
 pub mod reduce;
 pub mod shape;
 pub mod softmax;
@@ -27,6 +29,8 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         create::FNS,
         join::FNS,
         pick::FNS,
+        primitive::FNS,
+        random::FNS,
         reduce::FNS,
         shape::FNS,
         softmax::FNS,
