@@ -4,8 +4,9 @@
 //! reduced elements of one result are walked in row-major order of the reduced axes, as rows of `n` (the innermost
 //! reduced axis). If that axis is the last axis of the operand, sixteen lanes each take every sixteenth element of a row,
 //! else there is one lane. Lanes are combined by a fixed tree (`j` with `j + 8`, then 4, 2, 1) into a partial result
-//! after every block, and partial results are combined in order. A block is [`block`] rows, or that many elements of a
-//! long row. `argmax` and `argmin` have no order: the first extreme wins.
+//! after every block, and partial results are combined in order. A block is [`block_rows`] consecutive rows along the
+//! next reduced axis (a new index of the axes further out begins a new block), or [`BLOCK`] elements of a longer row.
+//! `argmax` and `argmin` have no order: the first extreme wins. Half floats accumulate in `f32` and round at the end.
 
 use super::Structural;
 use crate::builder::Ex;
@@ -170,12 +171,20 @@ impl Structural for Reduce {
         let bits = x.view(x.layout.permute(&order)).bits();
         let per: usize = reduced.iter().product();
         let step = Step::new(self.kind, x.dtype);
+        let round = |b: u64| match x.dtype.is_half() {
+            true => eval::round_half(x.dtype, f32::from_bits(b as u32)).to_bits() as u64,
+            false => b,
+        };
         let mut out = Vec::new();
         let mut k = 0;
         for_each_index(&kept, |_| {
             let run = &bits[k * per..(k + 1) * per];
             let n = reduced.last().copied().unwrap_or(1);
-            out.push(if self.kind.is_arg() { step.position(run) } else { step.fold(run, n, self.lanes(rank)) });
+            let rows = if reduced.len() > 1 { reduced[reduced.len() - 2] } else { 1 };
+            out.push(match self.kind.is_arg() {
+                true => step.position(run),
+                false => round(step.fold(run, n, rows, self.lanes(rank))),
+            });
             k += 1;
         });
         let dtype = if self.kind.is_arg() { DType::I64 } else { x.dtype };
@@ -282,15 +291,15 @@ impl Step {
         regs[self.out.0 as usize]
     }
 
-    /// The defined order, over rows of `n`.
-    fn fold(&self, run: &[u64], n: usize, lanes: usize) -> u64 {
+    /// The defined order, over `rows` rows of `n` for each index of the axes further out.
+    fn fold(&self, run: &[u64], n: usize, rows: usize, lanes: usize) -> u64 {
         debug_assert_ne!(self.kind, ReduceKind::ArgMax);
         let n = n.max(1);
         let mut total = self.identity;
         let blocks: Vec<&[u64]> = if n >= BLOCK {
             run.chunks(n).flat_map(|row| row.chunks(BLOCK)).collect()
         } else {
-            run.chunks(n * block_rows(n)).collect()
+            run.chunks(n * rows.max(1)).flat_map(|slab| slab.chunks(n * block_rows(n))).collect()
         };
         for block in blocks {
             let mut lane = [self.identity; LANES];
