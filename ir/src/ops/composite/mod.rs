@@ -8,6 +8,7 @@ pub mod arith;
 pub mod create;
 pub mod join;
 pub mod pick;
+pub mod primitive;
 pub mod reduce;
 pub mod shape;
 pub mod softmax;
@@ -27,6 +28,7 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         create::FNS,
         join::FNS,
         pick::FNS,
+        primitive::FNS,
         reduce::FNS,
         shape::FNS,
         softmax::FNS,
