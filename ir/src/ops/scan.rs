@@ -91,7 +91,7 @@ impl Structural for Scan {
         let suffix_sum = |e: Ex<'b>| flip(flip(e).scan(ScanKind::Sum, self.axis));
         vec![Some(match self.kind {
             ScanKind::Sum => suffix_sum(dy),
-            ScanKind::Prod => cumprod_vjp(x[0], y, dy, self.axis, suffix_sum(dy * y)),
+            ScanKind::Prod => cumprod_vjp(x[0], dy, self.axis, suffix_sum(dy * y)),
         })]
     }
 
@@ -102,7 +102,7 @@ impl Structural for Scan {
 
 /// dx_j = sum over i >= j of dy_i times the product of x_0..=x_i without x_j. Where no element is 0 that is the suffix
 /// sum of dy * y, divided by x_j; with zeros the products are taken out one by one (n of them), as PyTorch does.
-fn cumprod_vjp<'b>(x: Ex<'b>, y: Ex<'b>, dy: Ex<'b>, axis: usize, sums: Ex<'b>) -> Ex<'b> {
+fn cumprod_vjp<'b>(x: Ex<'b>, dy: Ex<'b>, axis: usize, sums: Ex<'b>) -> Ex<'b> {
     let b = x.builder();
     let n = x.shape()[axis];
     let mut column = vec![1; x.rank()];
@@ -117,7 +117,8 @@ fn cumprod_vjp<'b>(x: Ex<'b>, y: Ex<'b>, dy: Ex<'b>, axis: usize, sums: Ex<'b>) 
         let d = from.select(dy * without, x.number(0.0)).sum(&[axis], false).unsqueeze(axis);
         slow = here.select(d.expand(&x.shape()), slow);
     }
-    let _ = y;
-    let zero = x.eq(x.number(0.0)).cast(crate::DType::I64).sum(&[axis], false).unsqueeze(axis);
-    zero.eq(b.number(crate::Scalar::from_i64(crate::DType::I64, 0))).select(sums / x, slow)
+    let zeros = x.eq(x.number(0.0)).cast(crate::DType::I64).sum(&[axis], false).unsqueeze(axis);
+    let none = zeros.eq(b.number(crate::Scalar::from_i64(crate::DType::I64, 0)));
+    // The quotient that is not picked must be finite: its derivative is multiplied by 0, not left out.
+    none.select(sums / none.select(x, x.number(1.0)), slow)
 }
