@@ -288,7 +288,7 @@ impl Emitter<'_> {
         }
         let parts = if self.contiguous(at) {
             let (base, offset, _) = self.address(buf, at);
-            let (base, offset) = self.fold_offset(base, offset + (g * LANES * decl.dtype.size()) as i64);
+            let (base, offset) = self.fold_offset(base, offset.wrapping_add((g * LANES * decl.dtype.size()) as i64));
             self.load_group(decl.dtype, base, offset)
         } else {
             let lanes =
@@ -369,7 +369,7 @@ impl Emitter<'_> {
         }
         if self.contiguous(at) {
             let (base, offset, _) = self.address(buf, at);
-            let (base, offset) = self.fold_offset(base, offset + (g * LANES * dtype.size()) as i64);
+            let (base, offset) = self.fold_offset(base, offset.wrapping_add((g * LANES * dtype.size()) as i64));
             let parts = self.group(value, g);
             return self.store_group(dtype, &parts, exact, base, offset);
         }
