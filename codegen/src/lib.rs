@@ -2,3 +2,6 @@
 
 pub mod cpu;
 pub mod loopnest;
+pub mod lower;
+pub mod plan;
+pub mod program;

@@ -107,8 +107,8 @@ pub struct Loop {
     pub extent: Extent,
     /// Serial or vector.
     pub kind: LoopKind,
-    /// Whether the caller splits it: then it is the only statement of the kernel, and the kernel's `begin..end`
-    /// arguments are its range.
+    /// Whether the caller splits it: then only straight-line code stands before it in the kernel (and every thread runs
+    /// that), nothing after it, and the kernel's `begin..end` arguments are its range.
     pub parallel: bool,
     /// What it runs.
     pub body: Vec<Stmt>,

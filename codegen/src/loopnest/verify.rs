@@ -25,8 +25,13 @@ pub fn verify(nest: &LoopNest) -> Result<()> {
         accs: Vec::new(),
         seen_accs: Vec::new(),
     };
-    if let [Stmt::For(l)] = nest.body.as_slice() {
-        return v.stmt(&nest.body[0], l.parallel);
+    // Every thread runs the straight-line code before the parallel loop for itself.
+    let straight = |s: &Stmt| matches!(s, Stmt::Inst(..) | Stmt::Index(..) | Stmt::Load { .. });
+    if let Some((last @ Stmt::For(l), before)) = nest.body.split_last()
+        && before.iter().all(straight)
+    {
+        before.iter().try_for_each(|s| v.stmt(s, false))?;
+        return v.stmt(last, l.parallel);
     }
     nest.body.iter().try_for_each(|s| v.stmt(s, false))
 }
@@ -126,7 +131,9 @@ impl Verifier<'_> {
 
     fn for_loop(&mut self, l: &Loop, may_be_parallel: bool) -> Check {
         ensure(self.loops.len() < MAX_DEPTH, || format!("more than {MAX_DEPTH} loops inside each other"))?;
-        ensure(!l.parallel || may_be_parallel, || "a parallel loop is the only statement of its kernel".to_owned())?;
+        ensure(!l.parallel || may_be_parallel, || {
+            "a parallel loop is the only loop at the top of its kernel, and its last statement".to_owned()
+        })?;
         ensure(l.kind == LoopKind::Serial || self.vector_depth().is_none(), || {
             "a vector loop inside a vector loop".to_owned()
         })?;

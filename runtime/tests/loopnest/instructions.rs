@@ -2,12 +2,13 @@
 //! newer instructions.
 
 use crate::data::{Random, fill};
-use crate::machine::{Kernel, arm_isa, compare, compile_for, isa};
+use crate::machine::{Kernel, arm_isa, compare, compile_for};
 use tensorc_codegen::loopnest::{
     Access, Affine, Buf, BufDecl, Coef, Extent, Loop, LoopKind, LoopNest, Stmt, Var, verify,
 };
 use tensorc_ir::DType;
 use tensorc_ir::scalar::{Bin, Cmp, Inst, Reg, Un, V};
+use tensorc_runtime::jit::{OptLevel, Target};
 
 const REGS: [Reg; 8] = [Reg::F64, Reg::F32, Reg::I64, Reg::I32, Reg::I16, Reg::I8, Reg::U8, Reg::Bool];
 
@@ -88,9 +89,9 @@ fn all() -> Vec<(Vec<Reg>, Vec<(Reg, Inst)>)> {
     out
 }
 
-/// All of [`all`] on one ISA.
-fn run(level: &str, without: &[&str], every: usize) {
-    let isa = isa(level, without);
+/// Every `every`th of [`all`] on this machine without some of its features.
+fn run(level: OptLevel, without: &[&str], every: usize) {
+    let target = Target::host_without(without).unwrap();
     let mut checked = 0;
     for (types, insts) in all().into_iter().step_by(every) {
         let n = types.len();
@@ -105,7 +106,7 @@ fn run(level: &str, without: &[&str], every: usize) {
             if verify::verify(&nest).is_err() {
                 continue;
             }
-            let kernel = Kernel::new(&nest, &isa).unwrap_or_else(|e| panic!("{e}\n{nest}"));
+            let kernel = Kernel::new(&nest, &target, level).unwrap_or_else(|e| panic!("{e}\n{nest}"));
             for seed in 1..6 {
                 let mut random = Random::new(seed);
                 let bufs: Vec<_> = nest.bufs.iter().map(|b| fill(b.dtype, 200, &mut random)).collect();
@@ -119,17 +120,17 @@ fn run(level: &str, without: &[&str], every: usize) {
 
 #[test]
 fn on_this_machine() {
-    run("none", &[], 1);
+    run(OptLevel::None, &[], 1);
 }
 
 #[test]
 fn optimised() {
-    run("speed", &[], 3);
+    run(OptLevel::Speed, &[], 3);
 }
 
 #[test]
 fn without_newer_instructions() {
-    run("none", &["has_fma", "has_avx2", "has_avx", "has_avx512vl", "has_avx512dq", "has_avx512f"], 2);
+    run(OptLevel::None, &["has_fma", "has_avx2", "has_avx", "has_avx512vl", "has_avx512dq", "has_avx512f"], 2);
 }
 
 /// Cranelift has rules for all that is emitted on the other architecture too.

@@ -5,13 +5,14 @@
 //! own in each iteration, since iterations that run side by side must not meet in memory.
 
 use crate::data::{Random, fill};
-use crate::machine::{Kernel, compare, isa};
+use crate::machine::{Kernel, compare};
 use proptest::prelude::*;
 use tensorc_codegen::loopnest::{
     AccId, Access, Affine, Buf, BufDecl, Coef, Combine, Extent, Loop, LoopKind, LoopNest, Stmt, Var, parse, verify,
 };
 use tensorc_ir::DType;
 use tensorc_ir::scalar::{Bin, Cmp, Fault, Inst, Reg, Un, V};
+use tensorc_runtime::jit::{OptLevel, Target};
 
 const REGS: [Reg; 8] = [Reg::F32, Reg::F64, Reg::I64, Reg::I32, Reg::Bool, Reg::U8, Reg::I16, Reg::I8];
 const COMBINES: [Combine; 6] =
@@ -397,14 +398,14 @@ fn ranges(nest: &LoopNest, params: &[i64]) -> Vec<(i64, i64)> {
     }
 }
 
-fn check(choices: Vec<u32>, level: &str) {
+fn check(choices: Vec<u32>, level: OptLevel) {
     let seed = choices.iter().fold(1u64, |a, c| a.wrapping_mul(31).wrapping_add(u64::from(*c)));
     let (nest, params, lens) = generate(choices);
     verify::verify(&nest).unwrap_or_else(|e| panic!("the generator made what the verifier refuses: {e}\n{nest}"));
     assert_eq!(parse::parse(&nest.to_string()).unwrap(), nest);
     let mut random = Random::new(seed);
     let bufs: Vec<_> = nest.bufs.iter().zip(&lens).map(|(b, n)| fill(b.dtype, *n as usize, &mut random)).collect();
-    let kernel = Kernel::new(&nest, &isa(level, &[])).unwrap_or_else(|e| panic!("{e}\n{nest}"));
+    let kernel = Kernel::new(&nest, Target::host().unwrap(), level).unwrap_or_else(|e| panic!("{e}\n{nest}"));
     compare(&nest, &kernel, &bufs, &params, &ranges(&nest, &params));
 }
 
@@ -413,12 +414,12 @@ proptest! {
 
     #[test]
     fn machine_code_agrees_with_the_interpreter(choices in prop::collection::vec(any::<u32>(), 0..300)) {
-        check(choices, "none");
+        check(choices, OptLevel::None);
     }
 
     #[test]
     fn optimised_code_agrees_with_the_interpreter(choices in prop::collection::vec(any::<u32>(), 0..300)) {
-        check(choices, "speed");
+        check(choices, OptLevel::Speed);
     }
 }
 

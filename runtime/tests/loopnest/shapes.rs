@@ -1,16 +1,17 @@
 //! Loop nests as text, over lengths around the vector widths: what a kernel looks like, and what is hard about it.
 
 use crate::data::{Random, fill};
-use crate::machine::{Kernel, compare, isa};
+use crate::machine::{Kernel, compare};
 use tensorc_codegen::loopnest::{LoopNest, parse};
 use tensorc_ir::{DType, Scalar};
+use tensorc_runtime::jit::{OptLevel, Target};
 
 /// Compares `text` for each set of parameters, with buffers of `len` elements.
 fn check(text: &str, len: usize, params: &[Vec<i64>]) {
     let nest: LoopNest = parse::parse(text).unwrap();
     assert_eq!(parse::parse(&nest.to_string()).unwrap(), nest);
-    for level in ["none", "speed"] {
-        let kernel = Kernel::new(&nest, &isa(level, &[])).unwrap();
+    for level in [OptLevel::None, OptLevel::Speed] {
+        let kernel = Kernel::new(&nest, Target::host().unwrap(), level).unwrap();
         for p in params {
             let mut random = Random::new(7);
             let bufs: Vec<_> = nest.bufs.iter().map(|b| fill(b.dtype, len, &mut random)).collect();
@@ -307,7 +308,7 @@ fn half_precision() {
         }
         let n = narrow.len() / 2;
         let bufs = [wide, narrow.clone(), narrow.clone(), vec![0; n * 4], narrow];
-        let kernel = Kernel::new(&nest, &isa("none", &[])).unwrap();
+        let kernel = Kernel::new(&nest, Target::host().unwrap(), OptLevel::None).unwrap();
         compare(&nest, &kernel, &bufs, &[n as i64], &[(0, 0)]);
     }
 }

@@ -1,0 +1,34 @@
+//! The front of the `.tc` language: text to tokens to syntax tree, the tree back to canonical text, and errors drawn
+//! with the line they are about.
+//!
+//! The idea: the parser is written by hand, one function for each rule of the grammar, and goes on after an error, so
+//! that a file's errors are all reported at once. Nothing here knows what an op is or what a shape does: the tree says
+//! what was written, and turning it into a graph is another module's work. No input, however broken, panics here.
+
+pub mod ast;
+mod check;
+mod doc;
+mod erase;
+mod format;
+mod lexer;
+mod parse;
+pub mod print;
+mod source;
+
+use crate::error::Loc;
+
+pub use format::format;
+pub use parse::{parse, parse_expr};
+pub use source::{Source, render_plain};
+
+/// How deeply expressions may nest: the height of every tree that the parser makes, and the depth of its own recursion.
+/// It keeps everything that walks a tree by recursion off the end of the stack.
+pub const MAX_DEPTH: u32 = 256;
+
+/// The bytes of a place in the text; empty, at the front, for other places.
+fn bytes(loc: Loc) -> std::ops::Range<u32> {
+    match loc {
+        Loc::Text { start, end } => start..end,
+        _ => 0..0,
+    }
+}
