@@ -19,19 +19,19 @@ const ALL_FORMS: &str = "kernel(b0: f32, b1: mut f16, b2: mut i64; p0, p1, p2) {
     acc a1: bool = max
     for i2 in 0..7 {
       %4: f32 = load b0[4 + %2]
-      %5: f32 = const -1.5e-7
-      %6: f32 = const 0x7fc00000
+      %5: f32 = const f32 -1.5e-7
+      %6: f32 = const f32 0x7fc00000
       %7: f32 = fma %4, %5, %6
       %8: f32 = sqrt %7
       %9: bool = le %7, %8
       %10: f32 = select %9, %8, %4
       %11: f32 = round bf16 %10
-      %12: i32 = bitcast %11
-      %13: i8 = convert %12
-      %14: i8 = const -128
+      %12: i32 = bitcast i32 %11
+      %13: i8 = convert i8 %12
+      %14: i8 = const i8 -128
       %15: i8 = shl %13, %14
       %16: bool = check negative_power %9
-      %17: bool = const true
+      %17: bool = const bool true
       a1 += %9
       store b1[i2*3 + 1] = %11
     }
@@ -65,8 +65,8 @@ fn syntax_errors() {
         ("kernel(b0: f33) {}", "expected a dtype, found `f33`"),
         ("kernel(;) { for i0 in 0..99999999999999999999 {} }", "an integer of 64 bits"),
         ("kernel(;) { %0: f32 = frobnicate %1 }", "expected an instruction, found `frobnicate`"),
-        ("kernel(;) { %7: bool = const true }", "%0 has no type"),
-        ("kernel(;) { %99999999: bool = const true }", "expected a register below"),
+        ("kernel(;) { %7: bool = const bool true }", "%0 has no type"),
+        ("kernel(;) { %99999999: bool = const bool true }", "expected a register below"),
         ("kernel(;) { %0: i64 = index %0 }", "no register in the index"),
         ("kernel(;) { %0: i64 = index 1 + 2 }", "one constant part"),
         ("kernel(;) { } }", "expected the end, found `}`"),
@@ -92,21 +92,21 @@ fn refused(body: &str) -> String {
 fn what_the_verifier_refuses() {
     for (body, why) in [
         ("%0: f32 = neg %0", "line `%0: f32 = neg %0`: %0 is not defined"),
-        ("for i0 in 0..2 { %0: f32 = const 1.0 } store b1[0] = %0", "%0 is defined in a loop that has ended"),
-        ("%0: f32 = const 1.0 %0: f32 = const 2.0", "%0 is defined twice"),
-        ("%0: f64 = const 1.0 %1: f32 = sqrt %0", "%1 is f32 and gets f64"),
-        ("%0: i8 = const 300", "is no value of i8"),
-        ("%0: i32 = const 1 %1: i32 = sqrt %0", "not on i32"),
-        ("%0: f32 = const 1.0 %1: f32 = and %0, %0", "not on f32"),
-        ("%0: f32 = const 1.0 %1: f32 = select %0, %0, %0", "%0 is f32, not bool"),
-        ("%0: f32 = const 1.0 %1: i64 = bitcast %0", "no bitcast from f32 to i64"),
-        ("%0: f32 = param", "a parameter of a scalar block"),
+        ("for i0 in 0..2 { %0: f32 = const f32 1.0 } store b1[0] = %0", "%0 is defined in a loop that has ended"),
+        ("%0: f32 = const f32 1.0 %0: f32 = const f32 2.0", "%0 is defined twice"),
+        ("%0: f64 = const f64 1.0 %1: f32 = sqrt %0", "%1 is f32 and gets f64"),
+        ("%0: i8 = const i8 300", "is no value of i8"),
+        ("%0: i32 = const i32 1 %1: i32 = sqrt %0", "not on i32"),
+        ("%0: f32 = const f32 1.0 %1: f32 = and %0, %0", "not on f32"),
+        ("%0: f32 = const f32 1.0 %1: f32 = select %0, %0, %0", "%0 is f32, not bool"),
+        ("%0: f32 = const f32 1.0 %1: i64 = bitcast i64 %0", "no bitcast from f32 to i64"),
+        ("%0: f32 = param f32", "a parameter of a scalar block"),
         ("%0: f32 = load b0[i0]", "i0 is no loop around this"),
         ("%0: f32 = load b2[0]", "there is no buffer b2"),
         ("%0: f32 = load b0[p1]", "there is no parameter p1"),
         ("%0: f64 = load b0[0]", "%0 is f64 and gets f32"),
-        ("%0: f32 = const 1.0 store b0[0] = %0", "b0 is not declared `mut`"),
-        ("%0: f32 = const 1.0 %1: f32 = load b0[0 + %0]", "%0 is f32, not i64"),
+        ("%0: f32 = const f32 1.0 store b0[0] = %0", "b0 is not declared `mut`"),
+        ("%0: f32 = const f32 1.0 %1: f32 = load b0[0 + %0]", "%0 is f32, not i64"),
         ("for i0 in 0..2 { %0: i64 = index i0 + i0 }", "i0 twice in one index"),
         ("for i0 in 0..2 { for i0 in 0..2 {} }", "i0 is a loop around this one"),
         ("for vector i0 in 0..2 { for vector i1 in 0..2 {} }", "a vector loop inside a vector loop"),
@@ -116,13 +116,13 @@ fn what_the_verifier_refuses() {
         ("acc a0: f32 = sum, lanes 8", "has 1 lane or 16"),
         ("for vector i0 in 0..2 { acc a0: f32 = sum, lanes 16 }", "in a vector loop an accumulator has one lane"),
         ("acc a0: f32 = sum acc a0: f32 = sum", "a0 is set up twice"),
-        ("%0: f32 = const 1.0 a0 += %0", "a0 is not set up here"),
+        ("%0: f32 = const f32 1.0 a0 += %0", "a0 is not set up here"),
         ("for i0 in 0..2 { acc a0: f32 = sum } %0: f32 = read a0", "a0 is not set up here"),
-        ("acc a0: f32 = sum for vector i0 in 0..2 { %0: f32 = const 1.0 a0 += %0 }", "would depend on each other"),
-        ("acc a0: f32 = sum, lanes 16 %0: f32 = const 1.0 a0 += %0", "in no vector loop"),
+        ("acc a0: f32 = sum for vector i0 in 0..2 { %0: f32 = const f32 1.0 a0 += %0 }", "would depend on each other"),
+        ("acc a0: f32 = sum, lanes 16 %0: f32 = const f32 1.0 a0 += %0", "in no vector loop"),
         ("acc a0: f32 = sum, lanes 16 for vector i0 in 0..2 { %0: f32 = read a0 }", "read in the vector loop"),
-        ("acc a0: f32 = sum %0: f64 = const 1.0 a0 += %0", "%0 is f64, not f32"),
-        ("acc a0: f32 = argmin %0: f32 = const 1.0 a0 += %0", "an index belongs to argmax and argmin"),
+        ("acc a0: f32 = sum %0: f64 = const f64 1.0 a0 += %0", "%0 is f64, not f32"),
+        ("acc a0: f32 = argmin %0: f32 = const f32 1.0 a0 += %0", "an index belongs to argmax and argmin"),
         ("acc a0: f32 = argmin %0: f32 = read a0", "%0 is f32 and gets i64"),
     ] {
         let error = refused(body);
@@ -140,7 +140,7 @@ fn registers_out_of_range() {
 
 #[test]
 fn the_interpreter_checks_its_arguments() {
-    let nest = parse::parse("kernel(b0: mut i32; p0) { %0: i32 = const 7 store b0[p0] = %0 }").unwrap();
+    let nest = parse::parse("kernel(b0: mut i32; p0) { %0: i32 = const i32 7 store b0[p0] = %0 }").unwrap();
     let mut bufs = vec![vec![0; 9]];
     assert_eq!(interp::run(&nest, &mut bufs, &[1]), Ok(0));
     assert_eq!(bufs[0], [0, 0, 0, 0, 7, 0, 0, 0, 0]);

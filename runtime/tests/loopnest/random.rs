@@ -99,6 +99,7 @@ impl Gen {
                 let i = self.pick(5) as i64 - 1;
                 let bits = match ty {
                     Reg::F64 => (i as f64 * 0.75).to_bits(),
+                    Reg::F32 if i == 3 => u64::from(f32::NEG_INFINITY.to_bits()),
                     Reg::F32 => u64::from((i as f32 * 0.75).to_bits()),
                     Reg::Bool => u64::from(i > 0),
                     Reg::U8 => i.unsigned_abs(),
@@ -376,6 +377,15 @@ fn generate(choices: Vec<u32>) -> (LoopNest, Vec<i64>, Vec<i64>) {
     } else {
         let mut out = Vec::new();
         let parallel = g.chance(2);
+        // What every thread runs for itself.
+        for _ in 0..g.pick(4) {
+            if g.chance(2) {
+                g.load(&mut out);
+            } else {
+                g.instruction(&mut out);
+            }
+        }
+        out.retain(|s| !matches!(s, Stmt::Inst(_, Inst::Check(..))));
         g.for_loop(&mut out, parallel);
         out
     };
@@ -387,7 +397,7 @@ fn generate(choices: Vec<u32>) -> (LoopNest, Vec<i64>, Vec<i64>) {
 /// The range of the parallel loop in two pieces.
 fn ranges(nest: &LoopNest, params: &[i64]) -> Vec<(i64, i64)> {
     match nest.body.as_slice() {
-        [Stmt::For(Loop { parallel: true, extent: Extent::Whole(n), .. })] => {
+        [.., Stmt::For(Loop { parallel: true, extent: Extent::Whole(n), .. })] => {
             let n = match n {
                 Coef::Const(n) => *n,
                 Coef::Param(p) => params[*p as usize],

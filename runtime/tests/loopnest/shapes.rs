@@ -32,9 +32,9 @@ fn elementwise() {
            for parallel vector i0 in 0..p0 {
              %0: f32 = load b0[i0]
              %1: f32 = load b1[0]
-             %2: f32 = const 2.5
+             %2: f32 = const f32 2.5
              %3: f32 = fma %0, %2, %1
-             %4: f32 = const 0.0
+             %4: f32 = const f32 0.0
              %5: f32 = max %3, %4
              store b2[i0] = %5
            }
@@ -133,11 +133,11 @@ fn lanes_in_memory() {
                for i0 in 0..3 {{
                  for vector i1 in 0..p0 {{
                    %22: f32 = load b0[i1 + i0*p0]
-                   %23: f32 = const 9.0
-                   %24: f32 = const -9.0
+                   %23: f32 = const f32 9.0
+                   %24: f32 = const f32 -9.0
                    %25: f32 = min %22, %23
                    %0: f32 = max %24, %25
-                   %21: f32 = const 0.3
+                   %21: f32 = const f32 0.3
                    {chain}
                    a0 += %19
                  }}
@@ -170,7 +170,7 @@ fn columns() {
              %2: f32 = read a0
              %3: f64 = read a1
              %4: i64 = read a2
-             %5: f64 = convert %4
+             %5: f64 = convert f64 %4
              %6: f64 = add %3, %5
              store b2[i0] = %2
              store b3[i0] = %6
@@ -214,7 +214,7 @@ fn blocks_and_strides() {
              for vector i1 in 0..block(i0, p2, p1) {
                %0: f32 = load b0[i1*p3 + i0*-32 + p4]
                %1: i64 = index i0*p2 + i1
-               %2: f32 = convert %1
+               %2: f32 = convert f32 %1
                %3: f32 = add %0, %2
                store b1[i0*32 + i1*2] = %3
              }
@@ -231,8 +231,8 @@ fn gather_and_check() {
         "kernel(b0: i64, b1: f32, b2: mut f32; p0) {
            for parallel vector i0 in 0..p0 {
              %0: i64 = load b0[i0]
-             %1: i64 = const 0
-             %2: i64 = const 69
+             %1: i64 = const i64 0
+             %2: i64 = const i64 69
              %3: bool = lt %0, %1
              %4: bool = lt %2, %0
              %5: bool = or %3, %4
