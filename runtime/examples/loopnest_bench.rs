@@ -69,8 +69,8 @@ fn main() {
         "", "none", "speed", "rust", "none", "speed"
     );
     for case in cases().into_iter().filter(|c| c.name.contains(&filter)) {
-        let x: Vec<f32> = (0..case.sizes.0).map(|i| (i % 1000) as f32 / 250.0 - 2.0).collect();
-        let mut y = vec![0f32; case.sizes.1];
+        let x: Vec<f32> = (0..case.sizes.0.max(case.elements * 2)).map(|i| (i % 1000) as f32 / 250.0 - 2.0).collect();
+        let mut y = vec![0f32; case.sizes.1.max(case.elements * 2)];
         let per = 1e3 / case.elements as f64;
         let mut row = String::new();
         let mut compile = String::new();
@@ -152,7 +152,41 @@ fn cases() -> Vec<Case> {
         elements: m * n,
         rust,
     };
+    let bf16 = "kernel(b0: bf16, b1: mut bf16; p0) {
+        for parallel vector i0 in 0..p0 {
+            %0: f32 = load b0[i0] %1: f32 = add %0, %0 %2: f32 = round bf16 %1
+            store b1[i0] = %2
+        }
+    }";
+    let f16 = bf16.replace("bf16", "f16");
+    let u8 = "kernel(b0: u8, b1: mut f32; p0) {
+        %1: f32 = const f32 0.00392
+        for parallel vector i0 in 0..p0 {
+            %0: u8 = load b0[i0] %2: f32 = convert f32 %0 %3: f32 = mul %2, %1
+            store b1[i0] = %3
+        }
+    }";
+    let select = "kernel(b0: f32, b1: mut bool; p0) {
+        %1: f32 = const f32 0.00392
+        for parallel vector i0 in 0..p0 {
+            %0: f32 = load b0[i0] %2: bool = lt %0, %1 store b1[i0] = %2
+        }
+    }";
+    let transposed = "kernel(b0: f32, b1: mut f32; p0, p1) {
+        for parallel i0 in 0..p0 {
+            for vector i1 in 0..p1 { %0: f32 = load b0[i1*p0 + i0] store b1[i0*p1 + i1] = %0 }
+        }
+    }";
+    let double = bf16.replace("bf16", "f64").replace("f32", "f64").replace("round f64 %1", "mul %1, %0");
+    let long = double.replace("f64", "i64");
     vec![
+        map_case("bf16 add 4k", text(bf16), 4096, None),
+        map_case("f16 add 4k", text(&f16), 4096, None),
+        map_case("u8 to f32 4k", text(u8), 4096, None),
+        map_case("f32 to bool 4k", text(select), 4096, None),
+        map_case("f64 2x*x 2k", text(&double), 2048, None),
+        map_case("i64 2x*x 2k", text(&long), 2048, None),
+        Case { sizes: (4096, 4096), ..row_case("transpose 64x64", text(transposed), 64, 64, None) },
         map_case("relu(ax+b) 4k", text(relu), 4096, Some(sse::relu)),
         map_case("relu(ax+b) 1M", text(relu), 1 << 20, Some(sse::relu)),
         map_case("relu(ax+b) 20", text(relu), 20, Some(sse::relu)),

@@ -20,8 +20,9 @@ use super::vector::{LANES, parts_of};
 use crate::loopnest::{AccId, Coef, Combine, Extent, Loop, LoopKind, Stmt, Var};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
+use tensorc_ir::DType;
 use tensorc_ir::Result;
-use tensorc_ir::scalar::Inst;
+use tensorc_ir::scalar::{Bin, Inst, Reg};
 
 /// A vector loop being written on lanes.
 pub(super) struct Vector {
@@ -276,12 +277,12 @@ impl Count {
         for s in stmts {
             match s {
                 Stmt::Inst(_, Inst::Const(..)) => {}
-                Stmt::Inst(v, _) => {
-                    self.insts += 1;
+                Stmt::Inst(v, inst) => {
+                    self.insts += cost(e, *inst);
                     self.wide |= e.reg(*v).bits() == 64;
                 }
-                Stmt::Load { dst, .. } => {
-                    self.insts += 1;
+                Stmt::Load { dst, buf, .. } => {
+                    self.insts += if e.nest.bufs[buf.0 as usize].dtype == DType::F16 { 10 } else { 1 };
                     self.wide |= e.reg(*dst).bits() == 64;
                 }
                 Stmt::For(l) => {
@@ -295,5 +296,17 @@ impl Count {
                 Stmt::Index(..) | Stmt::Store { .. } | Stmt::Update { .. } | Stmt::Read { .. } => self.insts += 1,
             }
         }
+    }
+}
+
+/// About how many machine instructions an instruction becomes on four lanes.
+fn cost(e: &Emitter<'_>, inst: Inst) -> usize {
+    match inst {
+        Inst::Bin(Bin::Div | Bin::Rem, a, _) if !e.reg(a).is_float() => 40,
+        Inst::Bin(Bin::Rem, ..) => 40,
+        Inst::Convert(to, a) if e.reg(a).is_float() && to == Reg::I64 => 20,
+        Inst::Round(DType::F16, _) => 20,
+        Inst::Round(..) => 6,
+        _ => 1,
     }
 }
