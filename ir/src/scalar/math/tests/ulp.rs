@@ -102,7 +102,7 @@ pub(super) enum Reference {
     Exact(fn(f32, f32) -> f32, fn(f64, f64) -> f64, &'static [(f64, f64)]),
 }
 
-fn reference(name: &str) -> Option<Reference> {
+pub(super) fn reference(name: &str) -> Option<Reference> {
     use Reference::{Exact, One, Two};
     Some(match name {
         "exp" => One(pxfm::f_exp, &[(-104.0, 89.0), (-746.0, 710.0), (-1.0, 1.0)]),
@@ -226,7 +226,7 @@ fn floor_divide<T: Float>(x: T, y: T) -> T {
 
 /// Where the result of a function can cancel to any small number, its error is measured against this magnitude (a
 /// power of two) instead of smaller results.
-fn floor(name: &str) -> f64 {
+pub(super) fn floor(name: &str) -> f64 {
     if name == "logaddexp" { 0.25 } else { 0.0 }
 }
 
