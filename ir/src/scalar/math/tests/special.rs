@@ -54,6 +54,11 @@ fn functions_of_one_operand() {
         ("rsqrt", &[(0.0, INF), (-0.0, -INF), (4.0, 0.5), (-1.0, NAN), (INF, 0.0)]),
         ("erf", &[(0.0, 0.0), (-0.0, -0.0), (INF, 1.0), (-INF, -1.0), (7.0, 1.0)]),
         ("erfc", &[(0.0, 1.0), (-0.0, 1.0), (INF, 0.0), (-INF, 2.0), (-7.0, 2.0), (30.0, 0.0)]),
+        (
+            "lgamma",
+            &[(1.0, 0.0), (2.0, 0.0), (0.0, INF), (-0.0, INF), (-3.0, INF), (INF, INF), (-INF, INF), (-1e30, INF)],
+        ),
+        ("digamma", &[(0.0, -INF), (-0.0, INF), (-3.0, NAN), (INF, INF), (-INF, NAN), (-1e30, NAN)]),
         ("erfinv", &[(0.0, 0.0), (-0.0, -0.0), (1.0, INF), (-1.0, -INF), (1.5, NAN), (INF, NAN)]),
     ];
     for (name, rows) in table {
@@ -247,6 +252,7 @@ fn results_overflow_at_the_right_operand() {
         ("expm1", 88.722_83, 709.782_712_893_384),
         ("sinh", 89.415_985, 710.475_860_073_943_9),
         ("cosh", 89.415_985, 710.475_860_073_943_9),
+        ("lgamma", 4.085_003e36, 2.559_983_327_851_638_3e305),
     ];
     for (name, last32, last64) in table {
         let code = Compiled::new(row(name), Reg::F32);
@@ -256,4 +262,13 @@ fn results_overflow_at_the_right_operand() {
         let f = |x: f64| code.f64(&mut code.regs(), &[x]);
         assert!(f(*last64).is_finite() && f(last64.next_up()).is_infinite(), "{name} in f64: {}", f(*last64));
     }
+}
+
+/// The distance to the zero is taken from the zero's true value, not from its rounded one.
+#[test]
+fn digamma_is_accurate_next_to_its_zero() {
+    let code = Compiled::new(row("digamma"), Reg::F64);
+    let got = code.f64(&mut code.regs(), &[1.461_632_144_968_339_8]);
+    let exact = -2.179_391_920_038_835e-14;
+    assert!((got / exact - 1.0).abs() <= f64::EPSILON, "{got:?}");
 }
