@@ -5,21 +5,10 @@
 //! exponential and the quotient as pairs. `erfinv x = x P(w)` with `w = -log(1 - x^2)` or its root (M. Giles,
 //! *Approximating the erfinv function*, GPU Computing Gems, 2011). The polynomials are ours, in [`super::erf_tables`].
 
-use super::df::{Pair, fast_two_sum, two_prod};
+use super::df::{Pair, fast_two_sum, poly_pair, two_prod};
 use super::erf_tables::*;
 use super::expr::Expr;
 use super::{exp, log};
-
-/// The polynomial with these coefficients as a pair, its last two steps done in pairs; `rest` completes the first
-/// coefficient. Each of these two coefficients is larger than what is added to it.
-fn poly_pair<'a>(u: Expr<'a>, f32: &[f64], f64: &[f64], rest: f64) -> Pair<'a> {
-    let constant = |i: usize| u.ctx.f(u.ctx.pick(f32[i], f64[i]));
-    let p = u.poly(&f32[2..], &f64[2..]);
-    let q = p.fma(u, constant(1));
-    let q_rest = p.fma(u, constant(1) - q);
-    let hi = q.fma(u, constant(0));
-    Pair { hi, lo: q_rest.fma(u, q.fma(u, constant(0) - hi) + rest) }
-}
 
 /// `erf x`, for magnitudes above 3.93 (5.93) one.
 pub(super) fn erf<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {

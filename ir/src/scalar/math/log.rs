@@ -78,6 +78,12 @@ fn parts_of_pair<'a>(u: Pair<'a>) -> (Expr<'a>, Pair<'a>) {
     (k, Pair { hi: p.hi, lo: p.lo + u.lo / u.hi })
 }
 
+/// The natural logarithm of a positive float, also a subnormal one, as a pair.
+pub(super) fn of_any<'a>(x: Expr<'a>) -> Pair<'a> {
+    let (k, p) = parts(x);
+    with_exponent(k, LN2, p)
+}
+
 /// The natural logarithm of a positive normal pair.
 pub(super) fn of_pair<'a>(u: Pair<'a>) -> Pair<'a> {
     let (k, p) = parts_of_pair(u);
@@ -102,8 +108,7 @@ fn special<'a>(x: Expr<'a>, y: Expr<'a>) -> Expr<'a> {
 
 /// `log x`.
 pub(super) fn log<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
-    let (k, p) = parts(x);
-    special(x, with_exponent(k, LN2, p).sum())
+    special(x, of_any(x).sum())
 }
 
 /// `log2 x = k + log m / ln2`, exact for powers of two.

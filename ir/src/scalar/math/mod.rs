@@ -16,6 +16,8 @@ mod erf;
 mod erf_tables;
 mod exp;
 mod expr;
+mod gamma;
+mod gamma_tables;
 mod log;
 mod pow;
 mod reduce;
@@ -129,4 +131,8 @@ functions! {
     erfc(x) = erf::erfc, 1.0, 1.0;
     /// The inverse of `erf`.
     erfinv(x) = erf::erfinv, 1.0, 2.0;
+    /// The logarithm of the magnitude of the gamma function.
+    lgamma(x) = gamma::lgamma, 1.0, 2.0;
+    /// The derivative of `lgamma`.
+    digamma(x) = gamma::digamma, 1.0, 2.0;
 }

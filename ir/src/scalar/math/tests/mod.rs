@@ -4,4 +4,6 @@
 //! so their error is a real number; `f64` results against the same functions, which are within about half a unit, so
 //! their error is counted in whole units. `TENSORC_SWEEP=n` makes n samples a function instead of the default.
 
+mod seams;
+mod special;
 mod ulp;
