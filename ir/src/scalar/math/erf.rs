@@ -37,7 +37,7 @@ pub(super) fn erfc<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
     let q = p.ratio(fast_two_sum(t + t, c.f(1.0)));
     let [far] = exp::scale([e_pair.times_pair(q).sum()], e.t);
     let far = x.lt(0.0).select(c.f(2.0) - far, far);
-    a.lt(0.75).select(near, far)
+    a.lt(0.65).select(near, far)
 }
 
 /// The inverse of `erf`: infinite at 1, NaN beyond.
