@@ -4,7 +4,8 @@
 //! register of the result. There are no branches, no tables in memory and no library calls: special cases are selects,
 //! range reduction is exact arithmetic on floats and constant shifts on their bits, the rest are polynomials and a few
 //! pairs `hi + lo` where one rounding too many would show. So the same bits come out of the interpreter and of every
-//! backend, at any vector width. Subnormal operands and results are computed, not flushed; any NaN stands for any other.
+//! backend, at any vector width. Subnormal operands and results are computed, not flushed; any NaN stands for any
+//! other.
 //!
 //! [`MATH`] lists all of them with the accuracy that tests hold them to. The operands must be registers of the block,
 //! all of one float type. The errors given below are the largest seen in units in the last place: for `f32` over 44
@@ -95,8 +96,7 @@ functions! {
     acosh(x) = log::acosh, 1.0, 1.0;
     /// Inverse hyperbolic tangent. f32 0.62, f64 0.54 ulp.
     atanh(x) = log::atanh, 1.0, 1.0;
-    /// `log(e^x + e^y)`. f32 0.65 ulp. Where the result is
-    /// below 1/4, units of 1/4.
+    /// `log(e^x + e^y)`. f32 0.65 ulp. Where the result is below 1/4, units of 1/4.
     logaddexp(x, y) = log::logaddexp, 1.0, 2.0;
     /// `x^y`, with the special cases of C99. f32 0.75 ulp.
     pow(x, y) = pow::pow, 1.0, 1.0;
@@ -134,8 +134,8 @@ functions! {
     erfc(x) = erf::erfc, 1.0, 1.0;
     /// The inverse of `erf`. f32 0.78, f64 0.56 ulp.
     erfinv(x) = erf::erfinv, 1.0, 2.0;
-    /// The logarithm of the magnitude of the gamma function. f32 0.81, f64 0.54 ulp. Near a zero at negative `x` the error is against
-    /// the size of the terms.
+    /// The logarithm of the magnitude of the gamma function. f32 0.81, f64 0.54 ulp. Near a zero at negative `x` the
+    /// error is against the size of the terms.
     lgamma(x) = gamma::lgamma, 1.0, 2.0;
     /// The derivative of `lgamma`. f32 0.69, f64 0.52 ulp. Near a zero at negative `x` the error is
     /// against the size of the terms.
