@@ -1,7 +1,7 @@
 //! `erf`, `erfc` and `erfinv`.
 //!
-//! `erf x = x + x P(x^2)` up to about 1 and one minus a fitted tail above. `erfc t = e^(-t^2) P(u) / (1 + 2t)` for `t >= 1/2`,
-//! `u` a fraction of `t` that makes the rest nearly constant (the form of N. Juffa's `erfcx`), with `t^2`, the
+//! `erf x = x + x P(x^2)` up to about 1 and one minus a fitted tail above. `erfc t = e^(-t^2) P(u) / (1 + 2t)` for `t
+//! >= 1/2`, `u` a fraction of `t` that makes the rest nearly constant (the form of N. Juffa's `erfcx`), with `t^2`, the
 //! exponential and the quotient as pairs. `erfinv x = x P(w)` with `w = -log(1 - x^2)` or its root (M. Giles,
 //! *Approximating the erfinv function*, GPU Computing Gems, 2011). The polynomials are ours, in [`super::erf_tables`].
 
@@ -37,7 +37,7 @@ pub(super) fn erfc<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
     let q = p.ratio(fast_two_sum(t + t, c.f(1.0)));
     let [far] = exp::scale([e_pair.times_pair(q).sum()], e.t);
     let far = x.lt(0.0).select(c.f(2.0) - far, far);
-    a.lt(0.75).select(near, far)
+    a.lt(0.65).select(near, far)
 }
 
 /// The inverse of `erf`: infinite at 1, NaN beyond.

@@ -1,10 +1,10 @@
 //! The logarithm and what is made of it: `log`, `log2`, `log10`, `log1p`, `asinh`, `acosh`, `atanh`, `logaddexp`.
 //!
-//! `x = 2^k m` with `m` in `[sqrt(1/2), sqrt(2))` by integer arithmetic on the bits. With `f = m - 1`, `s = f / (2 + f)`
-//! and `z = s^2`, `log m = 2 atanh(s) = f - f^2/2 + s (f^2/2 + z L(z))` (the arrangement of fdlibm's `e_log.c`), where
-//! `L` is a polynomial fitted by `tools/fit/fits.py log`. `f - f^2/2` is kept with its rounding error, so the sum is a
-//! pair, good to about three bits more than the type. An argument may itself be a pair, `log(u + v) = log u + v/u`; that
-//! makes `log1p` and the inverse hyperbolic functions direct.
+//! `x = 2^k m` with `m` in `[sqrt(1/2), sqrt(2))` by integer arithmetic on the bits. With `f = m - 1`, `s = f / (2 +
+//! f)` and `z = s^2`, `log m = 2 atanh(s) = f - f^2/2 + s (f^2/2 + z L(z))` (the arrangement of fdlibm's `e_log.c`),
+//! where `L` is a polynomial fitted by `tools/fit/fits.py log`. `f - f^2/2` is kept with its rounding error, so the sum
+//! is a pair, good to about three bits more than the type. An argument may itself be a pair, `log(u + v) = log u +
+//! v/u`; that makes `log1p` and the inverse hyperbolic functions direct.
 
 use super::df::{Pair, fast_two_sum, two_prod, two_sum};
 use super::exp;

@@ -54,8 +54,8 @@ pub(super) fn row(name: &str) -> &'static MathFn {
     MATH.iter().find(|f| f.name == name).unwrap_or_else(|| panic!("no function {name}"))
 }
 
-/// `|got - exact|` in units in the last place of `exact` (or of `floor`, if that is larger) as an `f32`; infinity counts
-/// as 2^128. NaN matches NaN only, an exact zero needs a zero of the same sign.
+/// `|got - exact|` in units in the last place of `exact` (or of `floor`, if that is larger) as an `f32`; infinity
+/// counts as 2^128. NaN matches NaN only, an exact zero needs a zero of the same sign.
 pub(super) fn ulps32(got: f32, exact: f64, floor: f64) -> f64 {
     if got.is_nan() || exact.is_nan() {
         return if got.is_nan() && exact.is_nan() { 0.0 } else { f64::INFINITY };
@@ -70,8 +70,8 @@ pub(super) fn ulps32(got: f32, exact: f64, floor: f64) -> f64 {
     (finite(got as f64) - finite(exact)).abs() / 2f64.powi(exponent - 23)
 }
 
-/// The number of `f64` values between `got` and `want`, or `|got - want|` in units in the last place of `floor` if that is
-/// larger than `want`.
+/// The number of `f64` values between `got` and `want`, or `|got - want|` in units in the last place of `floor` if that
+/// is larger than `want`.
 pub(super) fn ulps64(got: f64, want: f64, floor: f64) -> f64 {
     if got.is_nan() || want.is_nan() {
         return if got.is_nan() && want.is_nan() { 0.0 } else { f64::INFINITY };
