@@ -16,6 +16,8 @@ pub mod loss;
 pub mod matmul;
 pub mod pick;
 pub mod pool;
+pub mod primitive;
+pub mod random;
 pub mod reduce;
 pub mod shape;
 pub mod softmax;
@@ -43,6 +45,8 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         matmul::FNS,
         pick::FNS,
         pool::FNS,
+        primitive::FNS,
+        random::FNS,
         reduce::FNS,
         shape::FNS,
         softmax::FNS,

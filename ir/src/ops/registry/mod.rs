@@ -140,6 +140,16 @@ pub fn list() -> Vec<(&'static str, String, &'static str)> {
     all
 }
 
+/// Whether that argument of a function may be a tensor, so that a number in its place can be given at run time.
+pub fn takes_tensor(name: &str, position: usize, keyword: Option<&str>) -> bool {
+    let Some(c) = table().get(name).or_else(|| in_place_base(name)) else { return false };
+    let p = match keyword {
+        Some(k) => c.params.iter().find(|p| p.name == k),
+        None => c.params.get(position),
+    };
+    p.is_some_and(|p| p.kind == "tensor")
+}
+
 /// Whether some function has that name, in-place forms included.
 pub fn exists(name: &str) -> bool {
     table().contains_key(name) || in_place_base(name).is_some()
