@@ -98,7 +98,13 @@ fn main() {
                 black_box(size);
             });
             let all = best(|| drop(black_box(build())));
-            compile += &format!(" {:4.0}/{:4.0}/{:4.0} {:5}", emit / 1e3, machine / 1e3, all / 1e3, code.bytes("k").map_or(0, <[u8]>::len));
+            compile += &format!(
+                " {:4.0}/{:4.0}/{:4.0} {:5}",
+                emit / 1e3,
+                machine / 1e3,
+                all / 1e3,
+                code.bytes("k").map_or(0, <[u8]>::len)
+            );
             if let Ok(dir) = std::env::var("LOOPNEST_DUMP") {
                 std::fs::write(format!("{dir}/{}-{level:?}.bin", case.name), code.bytes("k").unwrap()).unwrap();
             }
