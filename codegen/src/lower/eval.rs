@@ -1,0 +1,174 @@
+//! Pulling: the register that holds a value at an index.
+
+use super::{Ix, Lin, Lower};
+use crate::loopnest::Stmt;
+use crate::program::Place;
+use tensorc_ir::ops::Op;
+use tensorc_ir::passes::fuse::source;
+use tensorc_ir::scalar::{Fault, Reg, V};
+use tensorc_ir::types::row_major;
+use tensorc_ir::{Error, Result, Value, error::err};
+
+fn internal(what: &str) -> Error {
+    err::unsupported(format!("lowering: {what}"))
+}
+
+impl Lower<'_> {
+    /// The value at that index.
+    pub(super) fn eval(&mut self, v: Value, ix: &Ix) -> Result<V> {
+        let key = (v, ix.clone());
+        if let Some(r) = self.memo.get(&key) {
+            return Ok(*r);
+        }
+        let r = self.compute(v, ix)?;
+        self.memo.insert(key, r);
+        Ok(r)
+    }
+
+    /// Where the value lies in memory, if what it is a view of is stored by another group.
+    fn place(&self, v: Value) -> Option<Place> {
+        let (s, views) = source(self.g, v);
+        if self.fusion.group_of[s.node.0 as usize] == Some(self.group) {
+            return None;
+        }
+        let base = self.places.get(&s.node)?;
+        let layout = views.iter().rev().try_fold(base.layout.clone(), |l, n| self.g.op(*n).structural().layout(&l))?;
+        Some(Place { buffer: base.buffer, layout })
+    }
+
+    pub(super) fn load(&mut self, place: &Place, dtype: tensorc_ir::DType, ix: &Ix) -> V {
+        let (buf, at, depth) = self.access(place, dtype, ix, false);
+        let dst = self.define(dtype.reg(), depth);
+        self.scopes[depth].stmts.push(Stmt::Load { dst, buf, at });
+        dst
+    }
+
+    fn compute(&mut self, v: Value, ix: &Ix) -> Result<V> {
+        if let Some(place) = self.place(v) {
+            let dtype = self.g.ty(v).dtype;
+            return Ok(self.load(&place, dtype, ix));
+        }
+        let node = self.g.node(v.node);
+        let x = self.g.operands(v.node);
+        let dtype = node.types[v.result as usize].dtype;
+        match &node.op {
+            Op::Const(c) => Ok(self.code(|b| b.scalar(dtype.reg(), *c))),
+            Op::Map(row) => {
+                let args = x.iter().map(|o| self.eval(*o, ix)).collect::<Result<Vec<V>>>()?;
+                Ok(self.code(|b| row.lower(b, &args, dtype)))
+            }
+            Op::Cast(d) => {
+                let a = self.eval(x[0], ix)?;
+                Ok(self.code(|b| {
+                    let v = b.convert(d.reg(), a);
+                    b.round_to(*d, v)
+                }))
+            }
+            Op::Copy => self.eval(x[0], ix),
+            Op::Iota(_) => Ok(self.index_value(&ix[0])),
+            Op::Gather(g) => {
+                let extent = self.g.ty(x[0]).shape[g.axis];
+                let index = self.eval(x[1], ix)?;
+                let at = self.checked_index(index, extent);
+                let place = self.place(x[0]).ok_or_else(|| internal("gather reads a value that is not stored"))?;
+                let mut ix = ix.clone();
+                ix[g.axis] = Lin { dynamic: Some(at), ..Lin::default() };
+                Ok(self.load(&place, dtype, &ix))
+            }
+            Op::Reduce(_) => {
+                self.reduced.get(&v.node).copied().ok_or_else(|| internal("a reduction is read before its loop"))
+            }
+            op if op.is_view() => {
+                let inner = self.through(op, &self.g.ty(x[0]).shape.clone(), ix)?;
+                self.eval(x[0], &inner)
+            }
+            op => Err(internal(&format!("`{}` is not stored", op.name()))),
+        }
+    }
+
+    /// Records an index outside `0..extent`, and gives one inside.
+    pub(super) fn checked_index(&mut self, index: V, extent: usize) -> V {
+        let extent = self.index_value(&Lin { offset: extent as i64, ..Lin::default() });
+        self.code(|b| {
+            let zero = b.int(Reg::I64, 0);
+            let low = b.lt(index, zero);
+            let high = b.le(extent, index);
+            let bad = b.or(low, high);
+            b.check(Fault::Index, bad);
+            b.select(bad, zero, index)
+        })
+    }
+
+    /// The operand's index at which a view reads its element `ix`.
+    fn through(&mut self, view: &Op, inner: &[usize], ix: &Ix) -> Result<Ix> {
+        Ok(match view {
+            Op::Detach => ix.clone(),
+            Op::Permute(p) => {
+                let mut out: Ix = Ix::from_elem(Lin::default(), p.0.len());
+                for (i, o) in p.0.iter().enumerate() {
+                    out[*o] = ix[i].clone();
+                }
+                out
+            }
+            Op::Expand(e) => {
+                let lead = e.0.len() - inner.len();
+                let at = |i: usize| if inner[i] == 1 { Lin::default() } else { ix[lead + i].clone() };
+                (0..inner.len()).map(at).collect()
+            }
+            Op::Slice(s) => {
+                let at = |(lin, r): (&Lin, &tensorc_ir::types::Range)| {
+                    let mut l = lin.scale(r.step as i64);
+                    l.offset += r.start as i64;
+                    l
+                };
+                ix.iter().zip(&s.0).map(at).collect()
+            }
+            Op::Diagonal(d) => {
+                let last = ix[ix.len() - 1].clone();
+                let mut rest = ix[..ix.len() - 1].iter();
+                let shifted = |by: i64| Lin { offset: last.offset + by.max(0), ..last.clone() };
+                let mut out = Ix::new();
+                for i in 0..inner.len() {
+                    out.push(if i == d.dim1 {
+                        shifted(-d.offset)
+                    } else if i == d.dim2 {
+                        shifted(d.offset)
+                    } else {
+                        rest.next().cloned().unwrap_or_default()
+                    });
+                }
+                out
+            }
+            Op::Reshape(r) => self.through_reshape(inner, &r.0, ix)?,
+            op => return Err(internal(&format!("`{}` is no view", op.name()))),
+        })
+    }
+
+    /// Every dimension of `inner` is made of whole dimensions of `outer`.
+    fn through_reshape(&mut self, inner: &[usize], outer: &[usize], ix: &Ix) -> Result<Ix> {
+        if inner.contains(&0) || outer.contains(&0) {
+            return Ok(Ix::from_elem(Lin::default(), inner.len()));
+        }
+        let wide: Vec<usize> = (0..outer.len()).filter(|j| outer[*j] != 1).collect();
+        let mut next = 0;
+        let mut out = Ix::new();
+        for d in inner {
+            let from = next;
+            let mut n = 1;
+            while n < *d && next < wide.len() {
+                n *= outer[wide[next]];
+                next += 1;
+            }
+            if n != *d {
+                return Err(internal("a reshape that index arithmetic cannot say is not stored"));
+            }
+            let extents: Vec<usize> = wide[from..next].iter().map(|j| outer[*j]).collect();
+            let mut lin = Lin::default();
+            for (j, s) in wide[from..next].iter().zip(row_major(&extents)) {
+                lin.add(&ix[*j].scale(s as i64));
+            }
+            out.push(lin);
+        }
+        Ok(out)
+    }
+}

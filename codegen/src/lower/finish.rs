@@ -1,0 +1,178 @@
+//! The last step of lowering: merges loops, decides the access class of each stride, and numbers the parameters.
+//!
+//! Two nested loops become one where every address moves on by the same step at the end of the inner loop: then a
+//! contiguous tensor of any rank is one loop. Strides 0 disappear; the vector variable's stride 1 becomes a constant,
+//! because it decides between a vector load and a gather. All else stays a run-time parameter, so that another shape of
+//! the same class runs the same kernel.
+
+use crate::loopnest::{Affine, Coef, Extent, Loop, LoopKind, LoopNest, Stmt, Var};
+use crate::program::{BufferArg, LoopStep};
+use std::collections::HashSet;
+use std::sync::Arc;
+use tensorc_ir::Loc;
+
+/// The finished step of a nest whose parameters have these values.
+pub fn finish(mut nest: LoopNest, values: Vec<i64>, args: Vec<BufferArg>, group: usize, loc: Loc) -> LoopStep {
+    let mut f = Finish { values, params: Vec::new() };
+    nest.body = f.merge(std::mem::take(&mut nest.body));
+    mark_parallel(&mut nest.body);
+    let work = f.work(&nest.body);
+    let range = match nest.body.last() {
+        Some(Stmt::For(l)) if l.parallel => f.extent(&l.extent) as u64,
+        _ => 1,
+    };
+    f.number(&mut nest.body, &mut HashSet::new());
+    nest.params = f.params.len() as u32;
+    LoopStep { nest: Arc::new(nest), args, params: f.params, range, work: work / range.max(1), group, loc }
+}
+
+struct Finish {
+    values: Vec<i64>,
+    params: Vec<i64>,
+}
+
+/// The one outermost loop, if straight-line code is all that stands before it, is shared out to threads.
+fn mark_parallel(body: &mut [Stmt]) {
+    let Some((Stmt::For(l), before)) = body.split_last_mut() else { return };
+    let straight = |s: &Stmt| matches!(s, Stmt::Inst(..) | Stmt::Index(..) | Stmt::Load { .. });
+    // A loop that updates an accumulator from outside, or stores at computed places, must run in order.
+    if before.iter().all(straight) && !has_dynamic_store(&l.body) {
+        l.parallel = true;
+    }
+}
+
+fn has_dynamic_store(body: &[Stmt]) -> bool {
+    body.iter().any(|s| match s {
+        Stmt::Store { at, .. } => at.dynamic.is_some(),
+        Stmt::For(l) => has_dynamic_store(&l.body),
+        _ => false,
+    })
+}
+
+impl Finish {
+    fn value(&self, c: &Coef) -> i64 {
+        match c {
+            Coef::Const(v) => *v,
+            Coef::Param(p) => self.values[*p as usize],
+        }
+    }
+
+    fn extent(&self, e: &Extent) -> i64 {
+        match e {
+            Extent::Whole(c) => self.value(c),
+            Extent::Block { step, total, .. } => self.value(step).min(self.value(total)),
+        }
+    }
+
+    /// How often the innermost statements run, about.
+    fn work(&self, body: &[Stmt]) -> u64 {
+        body.iter()
+            .map(|s| match s {
+                Stmt::For(l) => (self.extent(&l.extent).max(0) as u64).saturating_mul(self.work(&l.body).max(1)),
+                Stmt::Inst(..) | Stmt::Load { .. } | Stmt::Store { .. } => 1,
+                _ => 0,
+            })
+            .fold(0, u64::saturating_add)
+    }
+
+    fn merge(&self, body: Vec<Stmt>) -> Vec<Stmt> {
+        body.into_iter()
+            .map(|s| match s {
+                Stmt::For(l) => Stmt::For(self.merge_loop(l)),
+                s => s,
+            })
+            .collect()
+    }
+
+    fn merge_loop(&self, mut outer: Loop) -> Loop {
+        outer.body = self.merge(std::mem::take(&mut outer.body));
+        let mergeable = match (&outer.body[..], &outer.extent) {
+            ([Stmt::For(inner)], Extent::Whole(_)) => {
+                outer.kind == LoopKind::Serial
+                    && matches!(inner.extent, Extent::Whole(_))
+                    && self.steps_on(&inner.body, outer.var, inner.var, self.extent(&inner.extent))
+            }
+            _ => false,
+        };
+        if !mergeable {
+            return outer;
+        }
+        let Some(Stmt::For(mut inner)) = outer.body.pop() else { return outer };
+        // The product is no parameter yet; `number` makes it one.
+        let n = self.extent(&outer.extent) * self.extent(&inner.extent);
+        inner.extent = Extent::Whole(Coef::Const(n));
+        drop_var(&mut inner.body, outer.var);
+        inner
+    }
+
+    /// Whether every address moves by `extent` inner steps when the outer variable moves by one.
+    fn steps_on(&self, body: &[Stmt], outer: Var, inner: Var, extent: i64) -> bool {
+        let fits = |a: &Affine| self.value(&a.stride(outer)) == self.value(&a.stride(inner)) * extent;
+        body.iter().all(|s| match s {
+            Stmt::Index(_, a) => fits(a),
+            Stmt::Load { at, .. } | Stmt::Store { at, .. } => fits(&at.affine),
+            Stmt::For(l) => {
+                let block = matches!(l.extent, Extent::Block { var, .. } if var == outer || var == inner);
+                !block && self.steps_on(&l.body, outer, inner, extent)
+            }
+            _ => true,
+        })
+    }
+
+    /// Rewrites values to constants where they decide the class, and to numbered parameters elsewhere.
+    fn number(&mut self, body: &mut [Stmt], vectors: &mut HashSet<Var>) {
+        for s in body {
+            match s {
+                Stmt::Index(_, a) => self.number_affine(a, vectors, true),
+                Stmt::Load { at, .. } | Stmt::Store { at, .. } => self.number_affine(&mut at.affine, vectors, false),
+                Stmt::For(l) => {
+                    match &mut l.extent {
+                        Extent::Whole(c) => *c = self.param(*c),
+                        Extent::Block { step, total, .. } => {
+                            // Blocks are as long as the definition says, for every shape of the class or for this one.
+                            (*step, *total) = (self.param(*step), self.param(*total));
+                        }
+                    }
+                    if l.kind == LoopKind::Vector {
+                        vectors.insert(l.var);
+                    }
+                    self.number(&mut l.body, vectors);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn number_affine(&mut self, a: &mut Affine, vectors: &HashSet<Var>, counts: bool) {
+        a.offset = match self.value(&a.offset) {
+            0 if !counts => Coef::Const(0),
+            _ if a.offset == Coef::Const(0) => Coef::Const(0),
+            _ => self.param(a.offset),
+        };
+        let terms = std::mem::take(&mut a.terms);
+        for (v, c) in terms {
+            match self.value(&c) {
+                0 => {}
+                1 if vectors.contains(&v) => a.terms.push((v, Coef::Const(1))),
+                _ => a.terms.push((v, self.param(c))),
+            }
+        }
+    }
+
+    fn param(&mut self, c: Coef) -> Coef {
+        self.params.push(self.value(&c));
+        Coef::Param(self.params.len() as u32 - 1)
+    }
+}
+
+/// Removes a merged loop's variable from every address.
+fn drop_var(body: &mut [Stmt], var: Var) {
+    for s in body {
+        match s {
+            Stmt::Index(_, a) => a.terms.retain(|(v, _)| *v != var),
+            Stmt::Load { at, .. } | Stmt::Store { at, .. } => at.affine.terms.retain(|(v, _)| *v != var),
+            Stmt::For(l) => drop_var(&mut l.body, var),
+            _ => {}
+        }
+    }
+}

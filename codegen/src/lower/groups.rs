@@ -1,0 +1,401 @@
+//! The drivers: which loops each kind of group opens, and what it stores in them.
+
+use super::{Ix, Lin, Lower, Places};
+use crate::loopnest::{AccId, Coef, Combine, Extent, LoopKind, Stmt};
+use crate::program::{LoopStep, Place};
+use tensorc_ir::ops::Op;
+use tensorc_ir::ops::gather::ScatterMode;
+use tensorc_ir::ops::reduce::{BLOCK, LANES, Reduce, ReduceKind, block_rows};
+use tensorc_ir::passes::fuse::{Fusion, Group, GroupKind, Level, kept, source};
+use tensorc_ir::scalar::{Reg, V};
+use tensorc_ir::{DType, Graph, NodeId, Result, Value, error::err};
+
+/// A value to be stored at a place of its shape.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// What.
+    pub value: Value,
+    /// Where.
+    pub place: Place,
+}
+
+/// A nest that loops over `domain` and stores values of that shape. `group` is the group they are computed in.
+///
+/// # Errors
+/// `unsupported` if a value cannot be pulled.
+pub fn lower_stores(
+    g: &Graph,
+    fusion: &Fusion,
+    places: &Places,
+    group: usize,
+    domain: &[usize],
+    stores: &[Store],
+) -> Result<Option<LoopStep>> {
+    if domain.contains(&0) {
+        return Ok(None);
+    }
+    let mut l = Lower::new(g, fusion, places, group);
+    let ix = l.loops(domain, true);
+    l.store_all(stores, &ix)?;
+    Ok(Some(l.finish()))
+}
+
+/// The nests of a group whose stored results have their places; copies of bases are up to the caller.
+///
+/// # Errors
+/// `unsupported` if a value cannot be pulled.
+pub fn lower_group(g: &Graph, fusion: &Fusion, places: &Places, k: usize) -> Result<Option<LoopStep>> {
+    let group = &fusion.groups[k];
+    let stored = |n: &&NodeId| fusion.stored[n.0 as usize];
+    let store = |n: &NodeId| -> Result<Store> {
+        let place = places.get(n).cloned().ok_or_else(|| err::unsupported("a stored value has no place"))?;
+        Ok(Store { value: (*n).into(), place })
+    };
+    match group.kind {
+        GroupKind::Map => {
+            let stores = group.nodes.iter().filter(stored).map(store).collect::<Result<Vec<_>>>()?;
+            lower_stores(g, fusion, places, k, &group.domain, &stores)
+        }
+        GroupKind::SliceUpdate => {
+            let n = root(g, group)?;
+            let Op::SliceUpdate(s) = g.op(n) else { return Err(err::unsupported("no slice update")) };
+            let whole = store(&n)?.place;
+            let place = Place { buffer: whole.buffer, layout: whole.layout.slice(&s.0.0) };
+            let update = Store { value: g.operands(n)[1], place };
+            lower_stores(g, fusion, places, k, &group.domain, &[update])
+        }
+        GroupKind::Rows => rows(Lower::new(g, fusion, places, k), group),
+        GroupKind::Scan => scan(Lower::new(g, fusion, places, k), group),
+        GroupKind::Scatter => scatter(Lower::new(g, fusion, places, k), group),
+        GroupKind::Dot | GroupKind::Literal => Ok(None),
+    }
+}
+
+/// The node that gives a group of its own kind its kind; the others were sunk into it.
+fn root(g: &Graph, group: &Group) -> Result<NodeId> {
+    let own = |n: &&NodeId| matches!(g.op(**n), Op::SliceUpdate(_) | Op::Scatter(_) | Op::Scan(_));
+    group.nodes.iter().rev().find(own).copied().ok_or_else(|| err::unsupported("a group without its root"))
+}
+
+impl Lower<'_> {
+    /// Opens loops over a shape and gives its index; extents of 1 need no loop.
+    fn loops(&mut self, shape: &[usize], vector: bool) -> Ix {
+        let last = shape.iter().rposition(|d| *d != 1);
+        let mut ix = Ix::new();
+        for (i, d) in shape.iter().enumerate() {
+            let kind = if vector && Some(i) == last { LoopKind::Vector } else { LoopKind::Serial };
+            ix.push(if *d == 1 { Lin::default() } else { Lin::var(self.open_whole(*d, kind)) });
+        }
+        ix
+    }
+
+    /// Computes all values first, then stores them: a store may go to memory that another one's load reads.
+    fn store_all(&mut self, stores: &[Store], ix: &Ix) -> Result<()> {
+        let values = stores.iter().map(|s| self.eval(s.value, ix)).collect::<Result<Vec<V>>>()?;
+        for (s, value) in stores.iter().zip(values) {
+            let dtype = self.g.ty(s.value).dtype;
+            let (buf, at, _) = self.access(&s.place, dtype, ix, true);
+            self.push(Stmt::Store { buf, at, value });
+        }
+        Ok(())
+    }
+}
+
+fn combine(kind: ReduceKind, dtype: DType) -> Combine {
+    match kind {
+        ReduceKind::Sum if dtype == DType::Bool => Combine::Max,
+        ReduceKind::Prod if dtype == DType::Bool => Combine::Min,
+        ReduceKind::Sum => Combine::Sum,
+        ReduceKind::Prod => Combine::Prod,
+        ReduceKind::Max => Combine::Max,
+        ReduceKind::Min => Combine::Min,
+        ReduceKind::ArgMax => Combine::ArgMax,
+        ReduceKind::ArgMin => Combine::ArgMin,
+    }
+}
+
+/// The index of the full domain from an index of the kept axes and one of the reduced axes.
+fn full_index(group: &Group, outer: &Ix, inner: &Ix) -> Ix {
+    let (mut o, mut r) = (outer.iter(), inner.iter());
+    (0..group.domain.len())
+        .map(|d| if group.axes.contains(&d) { r.next() } else { o.next() }.cloned().unwrap_or_default())
+        .collect()
+}
+
+/// Kept axes outside, one set of loops over the reduced axes for each stage of reductions, one more for results at the
+/// full level.
+fn rows(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
+    let outer_shape = kept(group);
+    if outer_shape.contains(&0) {
+        return Ok(None);
+    }
+    let reduced: Vec<usize> = group.axes.iter().map(|a| group.domain[*a]).collect();
+    let lanes = if group.axes.last().is_some_and(|a| a + 1 == group.domain.len()) { LANES } else { 1 };
+    let outer = l.loops(&outer_shape, lanes == 1);
+    for stage in stages(l.g, group) {
+        reduce_stage(&mut l, group, &stage, &outer, &reduced, lanes)?;
+    }
+    let store = |l: &Lower<'_>, level: Level| -> Vec<Store> {
+        let here = |n: &&NodeId| l.fusion.stored[n.0 as usize] && l.fusion.level[n.0 as usize] == Some(level);
+        let place = |n: &NodeId| l.places.get(n).map(|p| Store { value: (*n).into(), place: p.clone() });
+        group.nodes.iter().filter(here).filter_map(place).collect()
+    };
+    let full = store(&l, Level::Full);
+    if !full.is_empty() && !reduced.contains(&0) {
+        let inner = l.loops(&reduced, lanes > 1);
+        let ix = full_index(group, &outer, &inner);
+        l.store_all(&full, &ix)?;
+        for _ in reduced.iter().filter(|d| **d != 1) {
+            l.close();
+        }
+    }
+    let outer_stores = store(&l, Level::Outer);
+    l.store_all(&outer_stores, &outer)?;
+    Ok(Some(l.finish()))
+}
+
+/// Reductions in the order they depend on each other; those of one stage share their loops.
+fn stages(g: &Graph, group: &Group) -> Vec<Vec<NodeId>> {
+    let inside = |n: NodeId| group.nodes.binary_search(&n).is_ok();
+    let mut stage: std::collections::HashMap<NodeId, usize> = std::collections::HashMap::new();
+    let mut out: Vec<Vec<NodeId>> = Vec::new();
+    // Ascending order, so operands come first. Counts the reductions on the way.
+    for n in &group.nodes {
+        let before = g
+            .operands(*n)
+            .into_iter()
+            .map(|v| source(g, v).0.node)
+            .filter(|s| inside(*s))
+            .filter_map(|s| stage.get(&s).copied())
+            .max()
+            .unwrap_or(0);
+        let is_reduce = matches!(g.op(*n), Op::Reduce(_));
+        stage.insert(*n, before + is_reduce as usize);
+        if is_reduce {
+            out.resize(out.len().max(before + 1), Vec::new());
+            out[before].push(*n);
+        }
+    }
+    out
+}
+
+fn reduce_stage(
+    l: &mut Lower<'_>,
+    group: &Group,
+    stage: &[NodeId],
+    outer: &Ix,
+    reduced: &[usize],
+    lanes: usize,
+) -> Result<()> {
+    let kind = |l: &Lower<'_>, n: NodeId| match l.g.op(n) {
+        Op::Reduce(Reduce { kind, .. }) => *kind,
+        _ => ReduceKind::Sum,
+    };
+    let (args, sums): (Vec<NodeId>, Vec<NodeId>) = stage.iter().partition(|n| kind(l, **n).is_arg());
+    if !sums.is_empty() {
+        ordered(l, group, &sums, outer, reduced, lanes)?;
+    }
+    if !args.is_empty() {
+        positions(l, group, &args, outer, reduced)?;
+    }
+    Ok(())
+}
+
+fn declare(l: &mut Lower<'_>, nodes: &[NodeId], lanes: usize) -> Vec<AccId> {
+    nodes
+        .iter()
+        .map(|n| {
+            let Op::Reduce(r) = l.g.op(*n) else { return AccId(0) };
+            let dtype = l.g.ty(l.g.operands(*n)[0]).dtype;
+            let acc = l.acc();
+            l.push(Stmt::Acc { acc, combine: combine(r.kind, dtype), reg: dtype.reg(), lanes: lanes as u32 });
+            acc
+        })
+        .collect()
+}
+
+fn update(l: &mut Lower<'_>, accs: &[AccId], values: &[V]) {
+    for (acc, value) in accs.iter().zip(values) {
+        l.push(Stmt::Update { acc: *acc, value: *value, index: None });
+    }
+}
+
+fn read(l: &mut Lower<'_>, accs: &[AccId], nodes: &[NodeId]) -> Vec<V> {
+    accs.iter()
+        .zip(nodes)
+        .map(|(acc, n)| {
+            let ty = l.g.ty((*n).into());
+            let dst = l.define(ty.dtype.reg(), l.here());
+            l.push(Stmt::Read { dst, acc: *acc });
+            dst
+        })
+        .collect()
+}
+
+/// The defined order of `tensorc_ir::ops::reduce`: blocks of rows, or of a long row, each reduced on its own, then
+/// combined in order.
+fn ordered(
+    l: &mut Lower<'_>,
+    group: &Group,
+    nodes: &[NodeId],
+    outer: &Ix,
+    reduced: &[usize],
+    lanes: usize,
+) -> Result<()> {
+    let totals = declare(l, nodes, 1);
+    if !reduced.contains(&0) {
+        let kind = if lanes > 1 { LoopKind::Vector } else { LoopKind::Serial };
+        let (n, more) = reduced.split_last().map_or((1, reduced), |(n, more)| (*n, more));
+        let mut inner: Ix = Ix::new();
+        let mut opened = 0;
+        let mut open = |l: &mut Lower<'_>, d: usize| {
+            opened += (d != 1) as usize;
+            if d == 1 { Lin::default() } else { Lin::var(l.open_whole(d, LoopKind::Serial)) }
+        };
+        // The index along a dimension cut into blocks of `step`, with the loop inside a block still to open.
+        let blocks = |l: &mut Lower<'_>, d: usize, step: usize| {
+            let block = l.open_whole(d.div_ceil(step), LoopKind::Serial);
+            let (s, t): (Coef, Coef) = (l.coef(step as i64), l.coef(d as i64));
+            (block, Extent::Block { var: block, step: s, total: t })
+        };
+        let parts;
+        if n >= BLOCK {
+            for d in more {
+                inner.push(open(l, *d));
+            }
+            let (block, extent) = blocks(l, n, BLOCK);
+            parts = declare(l, nodes, lanes);
+            let j = l.open(extent, kind);
+            let mut at = Lin::var(block).scale(BLOCK as i64);
+            at.add(&Lin::var(j));
+            inner.push(at);
+            let values = operands(l, nodes, &full_index(group, outer, &inner))?;
+            update(l, &parts, &values);
+            l.close();
+            opened += 1;
+        } else {
+            let (rows, outermost) = more.split_last().map_or((1, more), |(m, o)| (*m, o));
+            for d in outermost {
+                inner.push(open(l, *d));
+            }
+            let mut closes = 1;
+            if more.is_empty() {
+                parts = declare(l, nodes, lanes);
+            } else {
+                let step = block_rows(n);
+                let (block, extent) = blocks(l, rows, step);
+                opened += 1;
+                parts = declare(l, nodes, lanes);
+                let row = l.open(extent, LoopKind::Serial);
+                closes += 1;
+                let mut at = Lin::var(block).scale(step as i64);
+                at.add(&Lin::var(row));
+                inner.push(at);
+            }
+            let j = l.open_whole(n, kind);
+            inner.push(Lin::var(j));
+            let values = operands(l, nodes, &full_index(group, outer, &inner))?;
+            update(l, &parts, &values);
+            for _ in 0..closes {
+                l.close();
+            }
+        }
+        let partial = read(l, &parts, nodes);
+        update(l, &totals, &partial);
+        for _ in 0..opened {
+            l.close();
+        }
+    }
+    let values = read(l, &totals, nodes);
+    for (n, v) in nodes.iter().zip(values) {
+        let dtype = l.g.ty((*n).into()).dtype;
+        let v = l.code(|b| b.round_to(dtype, v));
+        l.reduced.insert(*n, v);
+    }
+    Ok(())
+}
+
+fn operands(l: &mut Lower<'_>, nodes: &[NodeId], ix: &Ix) -> Result<Vec<V>> {
+    nodes.iter().map(|n| l.eval(l.g.operands(*n)[0], ix)).collect()
+}
+
+/// Positions of extremes: plain loops in row-major order.
+fn positions(l: &mut Lower<'_>, group: &Group, nodes: &[NodeId], outer: &Ix, reduced: &[usize]) -> Result<()> {
+    let accs = declare(l, nodes, 1);
+    let inner = l.loops(reduced, false);
+    let mut position = Lin::default();
+    for (lin, s) in inner.iter().zip(tensorc_ir::types::row_major(reduced)) {
+        position.add(&lin.scale(s as i64));
+    }
+    let values = operands(l, nodes, &full_index(group, outer, &inner))?;
+    let index = l.index_value(&position);
+    for (acc, value) in accs.iter().zip(values) {
+        l.push(Stmt::Update { acc: *acc, value, index: Some(index) });
+    }
+    for _ in reduced.iter().filter(|d| **d != 1) {
+        l.close();
+    }
+    for (n, v) in nodes.iter().zip(read(l, &accs, nodes)) {
+        l.reduced.insert(*n, v);
+    }
+    Ok(())
+}
+
+/// The other axes outside (the last one in lanes, if it is not the scanned one), the scanned axis inside.
+fn scan(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
+    let n = root(l.g, group)?;
+    let Op::Scan(s) = l.g.op(n) else { return Err(err::unsupported("no scan")) };
+    if group.domain.contains(&0) {
+        return Ok(None);
+    }
+    let mut others = group.domain.clone();
+    others.remove(s.axis);
+    let mut ix = l.loops(&others, s.axis + 1 != group.domain.len());
+    let dtype = l.g.ty(n.into()).dtype;
+    let acc = l.acc();
+    l.push(Stmt::Acc { acc, combine: combine(s.kind.combiner(), dtype), reg: dtype.reg(), lanes: 1 });
+    let i = l.open_whole(group.domain[s.axis], LoopKind::Serial);
+    ix.insert(s.axis, Lin::var(i));
+    let value = l.eval(l.g.operands(n)[0], &ix)?;
+    l.push(Stmt::Update { acc, value, index: None });
+    let dst = l.define(dtype.reg(), l.here());
+    l.push(Stmt::Read { dst, acc });
+    let place = l.places.get(&n).cloned().ok_or_else(|| err::unsupported("a scan has no place"))?;
+    let (buf, at, _) = l.access(&place, dtype, &ix, true);
+    l.push(Stmt::Store { buf, at, value: dst });
+    Ok(Some(l.finish()))
+}
+
+/// One loop after the other in row-major order of the index: duplicates are deterministic.
+fn scatter(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
+    let n = root(l.g, group)?;
+    let Op::Scatter(s) = l.g.op(n) else { return Err(err::unsupported("no scatter")) };
+    if group.domain.contains(&0) {
+        return Ok(None);
+    }
+    let x = l.g.operands(n);
+    let ty = l.g.ty(n.into()).clone();
+    let ix = l.loops(&group.domain, false);
+    let index = l.eval(x[1], &ix)?;
+    let at = l.checked_index(index, ty.shape[s.axis]);
+    let source = l.eval(x[2], &ix)?;
+    let place = l.places.get(&n).cloned().ok_or_else(|| err::unsupported("a scatter has no place"))?;
+    let mut to = ix.clone();
+    to[s.axis] = Lin { dynamic: Some(at), ..Lin::default() };
+    let value = match s.mode {
+        ScatterMode::Set => source,
+        ScatterMode::Add => {
+            // Not `load`: the element changes from one iteration to the next even where its address does not.
+            let (buf, at, _) = l.access(&place, ty.dtype, &to, true);
+            let old = l.define(ty.dtype.reg(), l.here());
+            l.push(Stmt::Load { dst: old, buf, at });
+            l.code(|b| {
+                let sum = if ty.dtype.reg() == Reg::Bool { b.or(old, source) } else { b.add(old, source) };
+                b.round_to(ty.dtype, sum)
+            })
+        }
+    };
+    let (buf, at, _) = l.access(&place, ty.dtype, &to, true);
+    l.push(Stmt::Store { buf, at, value });
+    Ok(Some(l.finish()))
+}

@@ -1,0 +1,258 @@
+//! The builder: appends ops to a graph, inferring types, promoting dtypes, broadcasting, and tracking who shares memory.
+//!
+//! Everything that makes nodes goes through [`Builder::emit`]: traced closures, `.tc` text, composites, derivative rules
+//! and passes. [`Ex`] is a value together with its builder, with operators, so that composites and derivatives read like
+//! formulas; an error inside a formula is kept and comes out of [`Builder::finish`].
+
+mod ex;
+
+pub use ex::Ex;
+
+use crate::alias::Aliases;
+use crate::dtype::{DType, Scalar};
+use crate::error::{Error, Loc, Result, err};
+use crate::graph::{Graph, Node, NodeId, Param, Value};
+use crate::ops::elementwise::Row;
+use crate::ops::view::Expand;
+use crate::ops::{Effect, Op, literal};
+use crate::types::{Layout, Shape, ShapeText, Type, broadcast};
+use smallvec::SmallVec;
+use std::cell::RefCell;
+
+/// A graph under construction.
+#[derive(Debug)]
+pub struct Builder {
+    inner: RefCell<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    graph: Graph,
+    aliases: Aliases,
+    loc: Loc,
+    error: Option<Error>,
+}
+
+impl Builder {
+    /// An empty traced graph of that name.
+    pub fn new(name: impl Into<String>) -> Builder {
+        Builder::over(Graph::new(name))
+    }
+
+    /// Goes on with a graph that has no nodes yet (a pass's output).
+    pub fn over(graph: Graph) -> Builder {
+        Builder { inner: RefCell::new(Inner { graph, aliases: Aliases::default(), loc: Loc::Unknown, error: None }) }
+    }
+
+    /// The user's line that the next nodes come from.
+    pub fn set_loc(&self, loc: Loc) {
+        self.inner.borrow_mut().loc = loc;
+    }
+
+    /// The user's line that nodes come from now.
+    pub fn loc(&self) -> Loc {
+        self.inner.borrow().loc
+    }
+
+    /// The graph, or the first error of a formula.
+    pub fn finish(self) -> Result<Graph> {
+        let inner = self.inner.into_inner();
+        match inner.error {
+            Some(e) => Err(e),
+            None => Ok(inner.graph),
+        }
+    }
+
+    /// The first error of a formula since the last call, if any.
+    pub fn check(&self) -> Result<()> {
+        self.inner.borrow_mut().error.take().map_or(Ok(()), Err)
+    }
+
+    fn poison(&self, e: Error) {
+        let mut inner = self.inner.borrow_mut();
+        let loc = inner.loc;
+        inner.error.get_or_insert(e.at(loc));
+    }
+
+    /// Reads or changes the graph (its outputs, say); nodes are appended by [`Builder::emit`] only.
+    pub fn with_graph<R>(&self, f: impl FnOnce(&mut Graph) -> R) -> R {
+        f(&mut self.inner.borrow_mut().graph)
+    }
+
+    /// The type of a value.
+    pub fn ty(&self, v: Value) -> Type {
+        self.inner.borrow().graph.ty(v).clone()
+    }
+
+    /// A copy of a node.
+    pub fn node(&self, n: NodeId) -> Node {
+        self.inner.borrow().graph.node(n).clone()
+    }
+
+    /// The value whose memory `v` shares (itself if it is new), and where `v` lies in it.
+    pub fn storage(&self, v: Value) -> (Value, Layout) {
+        self.inner.borrow().aliases.get(v)
+    }
+
+    /// Whether `value` may be read while `dst` is written.
+    ///
+    /// # Errors
+    /// `alias` if they overlap in part.
+    pub fn check_partial(&self, dst: Value, value: Value) -> Result<()> {
+        let inner = self.inner.borrow();
+        inner.aliases.check_partial(&inner.graph, dst, value)
+    }
+
+    /// A value with its builder.
+    pub fn ex(&self, v: Value) -> Ex<'_> {
+        Ex::new(self, Some(v))
+    }
+
+    /// Appends one op on operands that fit it exactly.
+    ///
+    /// # Errors
+    /// What the op's type rule says; for views, that strides cannot say it; for writes, what aliasing forbids.
+    pub fn emit_all(&self, op: Op, operands: &[Value]) -> Result<NodeId> {
+        let mut inner = self.inner.borrow_mut();
+        let inner = &mut *inner;
+        let loc = inner.loc;
+        let results = {
+            let types: SmallVec<[&Type; 3]> = operands.iter().map(|v| inner.graph.ty(*v)).collect();
+            op.structural().infer(&types).map_err(|e| e.at(loc))?
+        };
+        let alias = match op.effect() {
+            Effect::View => Some(inner.aliases.view(&op, operands[0]).map_err(|e| e.at(loc))?),
+            Effect::Write => {
+                inner.aliases.check_write(&inner.graph, operands[0], operands[1]).map_err(|e| e.at(loc))?;
+                None
+            }
+            Effect::Fresh => None,
+        };
+        let n = inner.graph.push(op, operands, results, loc);
+        inner.aliases.push(&inner.graph, n, alias);
+        Ok(n)
+    }
+
+    /// Appends one op and gives its first result.
+    ///
+    /// # Errors
+    /// As [`Builder::emit_all`].
+    pub fn emit(&self, op: Op, operands: &[Value]) -> Result<Value> {
+        self.emit_all(op, operands).map(Value::from)
+    }
+
+    /// Declares the next parameter, contiguous unless a layout is given.
+    pub fn input(&self, name: impl Into<String>, ty: Type, mutable: bool, layout: Option<Layout>) -> Value {
+        let mut inner = self.inner.borrow_mut();
+        let inner = &mut *inner;
+        let i = inner.graph.params.len() as u32;
+        inner.graph.params.push(Param { name: name.into(), mutable });
+        let shape = ty.shape.clone();
+        let n = inner.graph.push(Op::Input(i), &[], [ty], inner.loc);
+        let layout = layout.unwrap_or_else(|| Layout::contiguous(&shape));
+        inner.aliases.push(&inner.graph, n, Some((n.into(), layout)));
+        n.into()
+    }
+
+    /// Appends a parameter's node of a graph whose parameters are declared already (in passes).
+    pub fn input_node(&self, i: u32, ty: Type) -> Value {
+        let mut inner = self.inner.borrow_mut();
+        let inner = &mut *inner;
+        let n = inner.graph.push(Op::Input(i), &[], [ty], inner.loc);
+        inner.aliases.push(&inner.graph, n, None);
+        n.into()
+    }
+
+    /// A plain number: takes part in promotion by its category only.
+    pub fn number(&self, v: Scalar) -> Ex<'_> {
+        let mut inner = self.inner.borrow_mut();
+        let inner = &mut *inner;
+        let n = inner.graph.push(Op::Const(v), &[], [Type::number(v.dtype)], inner.loc);
+        inner.aliases.push(&inner.graph, n, None);
+
+        Ex::new(self, Some(n.into()))
+    }
+
+    /// A 0-d constant tensor.
+    pub fn constant(&self, v: Scalar) -> Ex<'_> {
+        self.wrap(self.emit(Op::Const(v), &[]))
+    }
+
+    /// `i64[n]`: 0, 1, …
+    pub fn iota(&self, n: usize) -> Ex<'_> {
+        self.wrap(self.emit(Op::Iota(literal::Iota(n)), &[]))
+    }
+
+    /// A tensor filled with one value.
+    pub fn full(&self, v: Scalar, shape: &[usize]) -> Ex<'_> {
+        self.constant(v).expand(shape)
+    }
+
+    /// Turns a failed step of a formula into a kept error.
+    pub fn wrap(&self, v: Result<Value>) -> Ex<'_> {
+        match v {
+            Ok(v) => Ex::new(self, Some(v)),
+            Err(e) => {
+                self.poison(e);
+                Ex::new(self, None)
+            }
+        }
+    }
+
+    /// The value in that dtype; itself if it has it and is no plain number.
+    ///
+    /// # Errors
+    /// None for valid values.
+    pub fn cast(&self, v: Value, dtype: DType) -> Result<Value> {
+        let ty = self.ty(v);
+        if ty.dtype == dtype && !ty.weak {
+            return Ok(v);
+        }
+        let op = self.inner.borrow().graph.op(v.node).clone();
+        match op {
+            Op::Const(c) => self.emit(Op::Const(c.cast(dtype)), &[]),
+            _ => self.emit(Op::Cast(dtype), &[v]),
+        }
+    }
+
+    /// The value stretched to that shape; itself if it has it.
+    ///
+    /// # Errors
+    /// `shape` if it does not broadcast to it.
+    pub fn expand(&self, v: Value, shape: &[usize]) -> Result<Value> {
+        let ty = self.ty(v);
+        if ty.shape.as_slice() == shape && !ty.weak {
+            return Ok(v);
+        }
+        let v = if ty.weak { self.cast(v, ty.dtype)? } else { v };
+        if ty.shape.as_slice() == shape {
+            return Ok(v);
+        }
+        self.emit(Op::Expand(Expand(shape.into())), &[v])
+    }
+
+    /// An elementwise function with PyTorch's promotion and broadcasting.
+    ///
+    /// # Errors
+    /// `dtype` if the function is not defined for the operands' dtypes, `shape` if they do not broadcast.
+    pub fn map(&self, row: Row, operands: &[Value]) -> Result<Value> {
+        let types: SmallVec<[Type; 3]> = operands.iter().map(|v| self.ty(*v)).collect();
+        let refs: SmallVec<[&Type; 3]> = types.iter().collect();
+        let loc = self.loc();
+        let (dtypes, _) = row.dtypes(&refs).map_err(|e| e.at(loc))?;
+        let mut shape = Shape::new();
+        for t in &types {
+            shape = broadcast(&shape, &t.shape).ok_or_else(|| broadcast_error(row.name(), &types).at(loc))?;
+        }
+        let operands: Result<SmallVec<[Value; 3]>> =
+            operands.iter().zip(&dtypes).map(|(v, d)| self.expand(self.cast(*v, *d)?, &shape)).collect();
+        self.emit(Op::Map(row), &operands?)
+    }
+}
+
+/// Says which shapes an op could not broadcast.
+pub fn broadcast_error(name: &str, types: &[Type]) -> Error {
+    let shapes: Vec<String> = types.iter().map(|t| ShapeText(&t.shape).to_string()).collect();
+    err::shape(format!("`{name}`: shapes {} do not broadcast", shapes.join(" and ")))
+        .help("aligned at the right, each pair of extents must be equal or have a 1")
+}

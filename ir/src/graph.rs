@@ -1,0 +1,226 @@
+//! The graph: nodes are ops, edges carry values from results to operands. The only file that knows petgraph.
+//!
+//! Nodes are only ever appended, and a pass that removes something builds a new graph. So a node's number is stable, and
+//! ascending numbers are an order in which everything can be computed; before functionalize they are also the order of
+//! the program's effects. petgraph gives neighbours newest first and merges nothing: [`Graph::operands`] is the one place
+//! that puts edges back in operand order.
+
+use crate::error::Loc;
+use crate::ops::Op;
+use crate::types::Type;
+use petgraph::Direction::{Incoming, Outgoing};
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::EdgeRef;
+use smallvec::SmallVec;
+
+/// A node of one graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u32);
+
+/// One result of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Value {
+    /// The node.
+    pub node: NodeId,
+    /// Which of its results.
+    pub result: u16,
+}
+
+/// A few values.
+pub type Values = SmallVec<[Value; 3]>;
+
+/// One op with its results.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What it does.
+    pub op: Op,
+    /// The types of its results.
+    pub types: SmallVec<[Type; 1]>,
+    /// The user's line it comes from.
+    pub loc: Loc,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    operand: u16,
+    result: u16,
+}
+
+/// A parameter of the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Param {
+    /// Its name, as the user wrote it.
+    pub name: String,
+    /// Whether the program may write to its memory.
+    pub mutable: bool,
+}
+
+/// A result that shares memory with a parameter: apply the view ops in turn to the parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputView {
+    /// Which parameter.
+    pub param: usize,
+    /// The views, first applied first.
+    pub views: Vec<Op>,
+}
+
+/// How far a graph has come; the verifier knows what each phase allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// As recorded: views and writes in program order, `grad` as an op.
+    Traced,
+    /// No writes; the final values of written parameters are results.
+    Pure,
+    /// No `grad`.
+    Differentiated,
+}
+
+/// A program as a graph.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    g: DiGraph<Node, Edge>,
+    /// Name of the function.
+    pub name: String,
+    /// Parameters; `Op::Input(i)` reads number `i`.
+    pub params: Vec<Param>,
+    /// Results, in order.
+    pub outputs: Vec<Value>,
+    /// For each result, the parameter it is a view of, if any (from [`Phase::Pure`] on).
+    pub output_views: Vec<Option<OutputView>>,
+    /// Parameters with the values their memory holds at the end (from [`Phase::Pure`] on).
+    pub mutated: Vec<(usize, Value)>,
+    /// Whether the user's function gives a tuple (also of one) rather than a single value.
+    pub tuple: bool,
+    /// How far it has come.
+    pub phase: Phase,
+}
+
+impl Graph {
+    /// An empty graph with that name.
+    pub fn new(name: impl Into<String>) -> Graph {
+        Graph {
+            g: DiGraph::new(),
+            name: name.into(),
+            params: Vec::new(),
+            outputs: Vec::new(),
+            output_views: Vec::new(),
+            mutated: Vec::new(),
+            tuple: false,
+            phase: Phase::Traced,
+        }
+    }
+
+    /// A graph with this one's name, parameters and form of result, and no nodes.
+    pub fn like(&self, phase: Phase) -> Graph {
+        let mut g = Graph::new(self.name.clone());
+        g.params = self.params.clone();
+        g.output_views = self.output_views.clone();
+        g.tuple = self.tuple;
+        g.phase = phase;
+        g
+    }
+
+    /// Appends a node. The operands exist already, the types are what the op infers.
+    pub fn push(&mut self, op: Op, operands: &[Value], types: impl IntoIterator<Item = Type>, loc: Loc) -> NodeId {
+        let n = self.g.add_node(Node { op, types: types.into_iter().collect(), loc });
+        for (i, v) in operands.iter().enumerate() {
+            self.g.add_edge(NodeIndex::new(v.node.0 as usize), n, Edge { operand: i as u16, result: v.result });
+        }
+        NodeId(n.index() as u32)
+    }
+
+    /// The number of nodes.
+    pub fn len(&self) -> usize {
+        self.g.node_count()
+    }
+
+    /// Whether there is no node.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All nodes, each after its operands.
+    pub fn nodes(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+        (0..self.g.node_count() as u32).map(NodeId)
+    }
+
+    /// A node.
+    pub fn node(&self, n: NodeId) -> &Node {
+        &self.g[NodeIndex::new(n.0 as usize)]
+    }
+
+    /// The op of a node.
+    pub fn op(&self, n: NodeId) -> &Op {
+        &self.node(n).op
+    }
+
+    /// The operands of a node, in order.
+    pub fn operands(&self, n: NodeId) -> Values {
+        let mut edges: SmallVec<[(u16, Value); 4]> = self
+            .g
+            .edges_directed(NodeIndex::new(n.0 as usize), Incoming)
+            .map(|e| {
+                let node = NodeId(e.source().index() as u32);
+                (e.weight().operand, Value { node, result: e.weight().result })
+            })
+            .collect();
+        edges.sort_unstable_by_key(|(i, _)| *i);
+        edges.into_iter().map(|(_, v)| v).collect()
+    }
+
+    /// The nodes that read any result of `n`, ascending, each once.
+    pub fn users(&self, n: NodeId) -> SmallVec<[NodeId; 4]> {
+        let mut users: SmallVec<[NodeId; 4]> = self
+            .g
+            .neighbors_directed(NodeIndex::new(n.0 as usize), Outgoing)
+            .map(|m| NodeId(m.index() as u32))
+            .collect();
+        users.sort_unstable();
+        users.dedup();
+        users
+    }
+
+    /// The results of a node.
+    pub fn results(&self, n: NodeId) -> impl Iterator<Item = Value> + use<> {
+        (0..self.node(n).types.len() as u16).map(move |result| Value { node: n, result })
+    }
+
+    /// The type of a value.
+    pub fn ty(&self, v: Value) -> &Type {
+        &self.node(v.node).types[v.result as usize]
+    }
+
+    /// The user's line that made a value.
+    pub fn loc(&self, v: Value) -> Loc {
+        self.node(v.node).loc
+    }
+
+    /// All values that leave the graph: results, then final values of written parameters.
+    pub fn roots(&self) -> impl Iterator<Item = Value> + '_ {
+        self.outputs.iter().copied().chain(self.mutated.iter().map(|(_, v)| *v))
+    }
+
+    /// For each node, whether a root depends on it (or it has an effect).
+    pub fn live(&self) -> Vec<bool> {
+        let mut live = vec![false; self.len()];
+        for v in self.roots() {
+            live[v.node.0 as usize] = true;
+        }
+        for n in self.nodes().rev() {
+            if live[n.0 as usize] || self.op(n).writes() {
+                live[n.0 as usize] = true;
+                for v in self.operands(n) {
+                    live[v.node.0 as usize] = true;
+                }
+            }
+        }
+        live
+    }
+}
+
+impl From<NodeId> for Value {
+    /// The first result.
+    fn from(node: NodeId) -> Value {
+        Value { node, result: 0 }
+    }
+}

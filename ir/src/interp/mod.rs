@@ -1,0 +1,110 @@
+//! The reference interpreter: what every op means, slowly and obviously, with real memory that views share.
+//!
+//! It is the definition: backends are tested against it to the bit. Elements are held as register bits
+//! ([`crate::scalar::eval`]), 64 bits each.
+
+mod run;
+
+pub use run::run;
+
+use crate::dtype::{DType, Scalar};
+use crate::error::{Result, err};
+use crate::scalar::{Block, Fault, V, eval};
+use crate::types::{Layout, Type};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// A tensor of the interpreter: a layout over storage that other arrays may share.
+#[derive(Clone, Debug)]
+pub struct Array {
+    /// Element type.
+    pub dtype: DType,
+    /// Where its elements lie.
+    pub layout: Layout,
+    data: Rc<RefCell<Vec<u64>>>,
+}
+
+impl Array {
+    /// A new contiguous array of register bits, row-major.
+    pub fn new(dtype: DType, shape: &[usize], bits: Vec<u64>) -> Array {
+        Array { dtype, layout: Layout::contiguous(shape), data: Rc::new(RefCell::new(bits)) }
+    }
+
+    /// An array from scalars of that dtype, row-major.
+    pub fn from_scalars(dtype: DType, shape: &[usize], values: impl IntoIterator<Item = Scalar>) -> Array {
+        Array::new(dtype, shape, values.into_iter().map(eval::to_bits).collect())
+    }
+
+    /// One value everywhere.
+    pub fn full(v: Scalar, shape: &[usize]) -> Array {
+        Array::new(v.dtype, shape, vec![eval::to_bits(v); shape.iter().product()])
+    }
+
+    /// The same storage through another layout.
+    pub fn view(&self, layout: Layout) -> Array {
+        Array { dtype: self.dtype, layout, data: self.data.clone() }
+    }
+
+    /// Extents.
+    pub fn shape(&self) -> &[usize] {
+        &self.layout.shape
+    }
+
+    /// The elements' register bits in row-major order.
+    pub fn bits(&self) -> Vec<u64> {
+        let data = self.data.borrow();
+        self.layout.indices().into_iter().map(|i| data[i]).collect()
+    }
+
+    /// The elements in row-major order.
+    pub fn scalars(&self) -> Vec<Scalar> {
+        self.bits().into_iter().map(|b| eval::from_bits(self.dtype, b)).collect()
+    }
+
+    /// Overwrites the elements, given in row-major order.
+    pub fn write(&self, bits: &[u64]) {
+        let mut data = self.data.borrow_mut();
+        for (i, b) in self.layout.indices().into_iter().zip(bits) {
+            data[i] = *b;
+        }
+    }
+
+    /// Whether both have one storage.
+    pub fn shares(&self, other: &Array) -> bool {
+        Rc::ptr_eq(&self.data, &other.data)
+    }
+}
+
+/// Applies a scalar function to every element of arrays of one shape.
+///
+/// # Errors
+/// `data` if a check of the function fails.
+pub fn map(x: &[Array], out: &Type, lower: impl FnOnce(&mut Block, &[V]) -> V) -> Result<Array> {
+    let mut block = Block::new();
+    let params: Vec<V> = x.iter().map(|a| block.param(a.dtype.reg())).collect();
+    let result = lower(&mut block, &params);
+    let insts = block.take();
+    let mut regs = vec![0u64; block.len()];
+    let columns: Vec<Vec<u64>> = x.iter().map(Array::bits).collect();
+    let mut bits = Vec::with_capacity(out.numel());
+    for i in 0..out.numel() {
+        for (p, c) in params.iter().zip(&columns) {
+            regs[p.0 as usize] = c[i];
+        }
+        if let Some(f) = eval::run(&insts, |v| block.ty(v), &mut regs) {
+            return Err(fault(f));
+        }
+        bits.push(regs[result.0 as usize]);
+    }
+    Ok(Array::new(out.dtype, &out.shape, bits))
+}
+
+/// The error of a data-dependent failure.
+pub fn fault(f: Fault) -> crate::Error {
+    err::data(match f {
+        Fault::DivByZero => "integer division or modulo by zero (ZeroDivisionError)",
+        Fault::Index => "index out of range",
+        Fault::Target => "target class out of range",
+        Fault::NegativePower => "integers to negative integer powers are not allowed",
+    })
+}

@@ -1,0 +1,65 @@
+//! Runs a graph node by node. A traced graph runs with real memory: views share it and writes change it.
+
+use super::Array;
+use crate::error::{Result, err};
+use crate::graph::{Graph, Value};
+use crate::ops::{Effect, Op};
+use std::collections::HashMap;
+
+/// Runs `g` on `inputs` and gives its results (views share the inputs' memory). Writes change `inputs`; a pure graph's
+/// final values of written parameters are written at the end.
+///
+/// # Errors
+/// `data` if a check fails; `unsupported` if the graph still holds `grad`.
+pub fn run(g: &Graph, inputs: &[Array]) -> Result<Vec<Array>> {
+    let mut values: HashMap<Value, Array> = HashMap::new();
+    let get = |values: &HashMap<Value, Array>, v: Value| {
+        values.get(&v).cloned().ok_or_else(|| err::unsupported("the interpreter ran into a value with no definition"))
+    };
+    for n in g.nodes() {
+        let node = g.node(n);
+        let x: Vec<Array> = g.operands(n).into_iter().map(|v| get(&values, v)).collect::<Result<_>>()?;
+        let step = |r: Result<Array>| r.map_err(|e| e.at(node.loc));
+        match (&node.op, node.op.effect()) {
+            (Op::Input(i), _) => {
+                let a = inputs.get(*i as usize).ok_or_else(|| err::ty("too few inputs"))?;
+                values.insert(n.into(), a.clone());
+            }
+            (_, Effect::Write) => x[0].write(&x[1].bits()),
+            (op, Effect::View) => {
+                // A functionalized graph may hold views that strides cannot say (their base was re-derived): copy.
+                let a = match op.structural().layout(&x[0].layout) {
+                    Some(l) => x[0].view(l),
+                    None => step(op.structural().eval(&x))?,
+                };
+                values.insert(n.into(), a);
+            }
+            (Op::Grad(_), _) => return Err(err::unsupported("`grad` must be removed by autodiff first").at(node.loc)),
+            (op, Effect::Fresh) => {
+                values.insert(n.into(), step(op.structural().eval(&x))?);
+            }
+        }
+    }
+    let outputs = g.outputs.iter().map(|v| get(&values, *v)).collect::<Result<Vec<_>>>()?;
+    let finals = g.mutated.iter().map(|(i, v)| Ok((*i, get(&values, *v)?.bits()))).collect::<Result<Vec<_>>>()?;
+    // Results that are new keep their values; results that are views of a parameter see the final writes.
+    let outputs = outputs
+        .into_iter()
+        .enumerate()
+        .map(|(k, a)| match g.output_views.get(k) {
+            Some(Some(v)) => v.views.iter().try_fold(inputs[v.param].clone(), |base, op| {
+                let l =
+                    op.structural().layout(&base.layout).ok_or_else(|| err::shape("a returned view is impossible"))?;
+                Ok(base.view(l))
+            }),
+            _ if !g.mutated.is_empty() && inputs.iter().any(|i| i.shares(&a)) => {
+                Ok(Array::new(a.dtype, a.shape(), a.bits()))
+            }
+            _ => Ok(a),
+        })
+        .collect::<Result<Vec<_>>>()?;
+    for (i, bits) in finals {
+        inputs[i].write(&bits);
+    }
+    Ok(outputs)
+}

@@ -1,0 +1,80 @@
+//! Ops that are more than a value: writing into memory, and asking for a gradient. Both are gone after their pass.
+
+use super::{Effect, Structural};
+use crate::builder::Ex;
+use crate::error::{Result, err};
+use crate::interp::Array;
+use crate::types::Type;
+use smallvec::{SmallVec, smallvec};
+
+/// `Op::Write`: the second operand into the memory of the first, which has the same shape and dtype.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Write;
+
+impl Structural for Write {
+    fn infer(&self, x: &[&Type]) -> Result<SmallVec<[Type; 1]>> {
+        if x[0].shape != x[1].shape || x[0].dtype != x[1].dtype {
+            return Err(err::ty(format!("a write into {} takes the same type, got {}", x[0], x[1])));
+        }
+        Ok(smallvec![])
+    }
+    fn eval(&self, x: &[Array]) -> Result<Array> {
+        x[0].write(&x[1].bits());
+        Ok(x[0].clone())
+    }
+    fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+        vec![None; x.len()]
+    }
+    fn effect(&self) -> Effect {
+        Effect::Write
+    }
+}
+
+/// `Op::Grad`: the gradient of operand 0 with respect to the last operands.
+///
+/// Operands: `y`, then the cotangent of `y` if `seeded`, then the values to differentiate by. Results: one gradient for
+/// each of those, of its type.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grad {
+    /// Whether operand 1 is a cotangent; else `y` is a scalar and it is 1.
+    pub seeded: bool,
+    /// Whether a value that `y` does not use gets zeros instead of an error.
+    pub allow_unused: bool,
+}
+
+impl Grad {
+    /// The number of operands before the values to differentiate by.
+    pub fn lead(&self) -> usize {
+        1 + self.seeded as usize
+    }
+}
+
+impl Structural for Grad {
+    fn infer(&self, x: &[&Type]) -> Result<SmallVec<[Type; 1]>> {
+        let y = x[0];
+        if !y.dtype.is_float() {
+            return Err(err::grad(format!("`grad` of {y}: only floating point values have gradients")));
+        }
+        if self.seeded && (x[1].shape != y.shape || x[1].dtype != y.dtype) {
+            return Err(err::grad(format!("`grad` of {y}: the seed is {}, expected the same type", x[1])));
+        }
+        if !self.seeded && y.numel() != 1 {
+            return Err(err::grad(format!("`grad` of {y}: a gradient is implicit only for scalar outputs"))
+                .help("sum it, or give a cotangent with `seed=`"));
+        }
+        let wrt = &x[self.lead()..];
+        if let Some(t) = wrt.iter().find(|t| !t.dtype.is_float()) {
+            return Err(err::grad(format!("`grad` with respect to {t}: only floating point values have gradients")));
+        }
+        Ok(wrt.iter().map(|t| Type::new(t.dtype, t.shape.iter().copied())).collect())
+    }
+    fn eval(&self, _: &[Array]) -> Result<Array> {
+        Err(err::unsupported("`grad` is removed by autodiff before anything runs"))
+    }
+    fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+        vec![None; x.len()]
+    }
+    fn attrs(&self) -> String {
+        if self.allow_unused { "allow_unused=true".into() } else { String::new() }
+    }
+}

@@ -1,0 +1,200 @@
+//! Elementwise functions: a table of rows, each the one place where its function is defined.
+//!
+//! A [`RowDef`] holds the name, the doc, the dtype rule, the lowering to the scalar IR (which is also what the
+//! interpreter runs), the derivative as an expression, and what tests need. Adding a function is adding a row to one of
+//! the families below.
+
+pub mod arith;
+pub mod compare;
+pub mod float;
+
+use super::Structural;
+use crate::builder::Ex;
+use crate::dtype::{Category, DType};
+use crate::error::{Result, err};
+use crate::interp::Array;
+use crate::scalar::{Block, V};
+use crate::types::Type;
+use smallvec::{SmallVec, smallvec};
+
+/// The derivative of a row: cotangents of the operands from operands, result and its cotangent.
+pub type Vjp = for<'b> fn(&[Ex<'b>], Ex<'b>, Ex<'b>) -> Vec<Option<Ex<'b>>>;
+
+/// Which dtypes a function takes and gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Operands promote to one dtype, which the result has. Bool is allowed.
+    Any,
+    /// As `Any`, but bool is refused, with this advice.
+    NoBool(&'static str),
+    /// Operands promote, integers and bool become `f32`; the result has that dtype.
+    Float,
+    /// Operands promote; the result is bool.
+    Compare,
+    /// Every operand becomes bool; the result is bool.
+    Logical,
+    /// Operands promote to an integer dtype or bool, floats are refused; the result has that dtype.
+    Bits,
+    /// As `Bits`, but bool is refused too.
+    Integer,
+    /// The first operand is bool, the others promote; the result has their dtype.
+    Select,
+}
+
+/// One elementwise function.
+pub struct RowDef {
+    /// PyTorch's name.
+    pub name: &'static str,
+    /// One line for people.
+    pub doc: &'static str,
+    /// Names of the operands.
+    pub args: &'static [&'static str],
+    /// Which dtypes.
+    pub rule: Rule,
+    /// The definition, on registers of the compute dtype.
+    pub lower: fn(&mut Block, &[V]) -> V,
+    /// The derivative, if the function has one.
+    pub vjp: Option<Vjp>,
+    /// The interval tests draw operands from.
+    pub domain: (f64, f64),
+    /// The largest error in `f32`, in units of the last place. 0: correctly rounded.
+    pub ulp: f32,
+}
+
+/// A row of the table; equal if the names are.
+#[derive(Clone, Copy)]
+pub struct Row(pub &'static RowDef);
+
+impl PartialEq for Row {
+    fn eq(&self, other: &Row) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for Row {}
+
+impl std::hash::Hash for Row {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.name.hash(state);
+    }
+}
+
+impl std::fmt::Debug for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.name)
+    }
+}
+
+/// All rows.
+pub fn rows() -> impl Iterator<Item = Row> {
+    [arith::ROWS, compare::ROWS, float::ROWS].into_iter().flatten().map(|d| Row(d))
+}
+
+impl Row {
+    /// The row of that name.
+    pub fn find(name: &str) -> Option<Row> {
+        use std::collections::HashMap;
+        use std::sync::OnceLock;
+        static BY_NAME: OnceLock<HashMap<&'static str, Row>> = OnceLock::new();
+        BY_NAME.get_or_init(|| rows().map(|r| (r.name(), r)).collect()).get(name).copied()
+    }
+
+    /// PyTorch's name of the function.
+    pub fn name(self) -> &'static str {
+        self.0.name
+    }
+
+    /// The dtypes the operands are cast to and the dtype of the result, for operands of these types.
+    pub fn dtypes(self, x: &[&Type]) -> Result<(SmallVec<[DType; 3]>, DType)> {
+        let all = |d: DType| SmallVec::from_elem(d, x.len());
+        let refuse = |d: DType, why: &str| {
+            let advice = if why.is_empty() { String::new() } else { format!(": {why}") };
+            Err(err::dtype(format!("`{}` is not defined for {d}{advice}", self.name())))
+        };
+        let d = match self.0.rule {
+            Rule::Select => promote(&x[1..]),
+            _ => promote(x),
+        };
+        match self.0.rule {
+            Rule::Any => Ok((all(d), d)),
+            Rule::NoBool(why) if d == DType::Bool => refuse(d, why),
+            Rule::NoBool(_) => Ok((all(d), d)),
+            Rule::Float => Ok((all(d.to_float()), d.to_float())),
+            Rule::Compare => Ok((all(d), DType::Bool)),
+            Rule::Logical => Ok((all(DType::Bool), DType::Bool)),
+            Rule::Bits if d.is_float() => refuse(d, ""),
+            Rule::Bits => Ok((all(d), d)),
+            Rule::Integer if !d.is_int() => refuse(d, ""),
+            Rule::Integer => Ok((all(d), d)),
+            Rule::Select => {
+                if x[0].dtype != DType::Bool {
+                    return Err(err::dtype(format!("the condition of `where` is {}, expected bool", x[0].dtype)));
+                }
+                Ok((smallvec![DType::Bool, d, d], d))
+            }
+        }
+    }
+
+    /// Appends the function to a block: operands in registers of their dtypes, result rounded to `out`.
+    pub fn lower(self, b: &mut Block, x: &[V], out: DType) -> V {
+        let v = (self.0.lower)(b, x);
+        b.round_to(out, v)
+    }
+}
+
+/// PyTorch's promotion over priority classes: tensors with dimensions, then 0-d tensors, then plain numbers. A lower
+/// class counts only if its category is higher.
+pub fn promote(x: &[&Type]) -> DType {
+    let class = |t: &Type| if t.weak { 0 } else { 1 + (t.rank() > 0) as u8 };
+    let mut best: Option<DType> = None;
+    for c in [2, 1, 0] {
+        let of_class = x
+            .iter()
+            .filter(|t| class(t) == c)
+            .map(|t| if t.weak { DType::default_of(t.dtype.category()) } else { t.dtype })
+            .reduce(DType::promote);
+        best = match (best, of_class) {
+            (Some(b), Some(d)) if d.category() > b.category() => {
+                // A plain float beside half floats cannot get here: the categories are equal.
+                Some(if c == 0 { DType::default_of(d.category()) } else { d })
+            }
+            (None, d) => d,
+            (b, _) => b,
+        };
+    }
+    best.unwrap_or(DType::F32)
+}
+
+impl Structural for Row {
+    fn infer(&self, x: &[&Type]) -> Result<SmallVec<[Type; 1]>> {
+        if x.len() != self.0.args.len() {
+            return Err(err::ty(format!("`{}` takes {} operands, got {}", self.name(), self.0.args.len(), x.len())));
+        }
+        let (want, out) = self.dtypes(x)?;
+        for (t, d) in x.iter().zip(&want) {
+            if t.dtype != *d || t.shape != x[0].shape {
+                return Err(err::ty(format!(
+                    "`{}` in the graph takes equal shapes and dtypes, got {x:?}",
+                    self.name()
+                )));
+            }
+        }
+        Ok(smallvec![Type::new(out, x[0].shape.iter().copied())])
+    }
+
+    fn eval(&self, x: &[Array]) -> Result<Array> {
+        let types: SmallVec<[Type; 3]> = x.iter().map(|a| Type::new(a.dtype, a.layout.shape.iter().copied())).collect();
+        let out = self.infer(&types.iter().collect::<SmallVec<[&Type; 3]>>())?.remove(0);
+        crate::interp::map(x, &out, |b, regs| self.lower(b, regs, out.dtype))
+    }
+
+    fn vjp<'b>(&self, x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+        let Some(rule) = self.0.vjp else { return vec![None; x.len()] };
+        // The unit of rounding is the op: a half float's gradient is computed in f32 and rounded once.
+        let dtype = dy.dtype();
+        let wide = |e: Ex<'b>| if e.dtype().category() == Category::Float { e.cast(dtype.compute()) } else { e };
+        let x32: Vec<Ex<'b>> = x.iter().map(|e| wide(*e)).collect();
+        let d = rule(&x32, wide(y), wide(dy));
+        d.into_iter().zip(x).map(|(d, x)| d.map(|d| d.cast(x.dtype()))).collect()
+    }
+}

@@ -1,0 +1,155 @@
+//! Gather and scatter: elements picked from, and written to, places that an index tensor names along one axis.
+//!
+//! Indices are `i64` in `0..extent`; anything else is an error when it runs. Scatters go over the indices in row-major
+//! order, so duplicates are deterministic: the last write wins, additions happen in that order.
+
+use super::Structural;
+use crate::builder::Ex;
+use crate::dtype::DType;
+use crate::error::{Result, err};
+use crate::interp::Array;
+use crate::ops::reduce::ReduceKind;
+use crate::scalar::{Block, Fault, eval};
+use crate::types::{Layout, Shape, Type, for_each_index};
+use smallvec::{SmallVec, smallvec};
+
+/// `out[.., i, ..] = x[.., index[.., i, ..], ..]`: `index` has the rank of `x` and no larger extents on other axes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gather {
+    /// The axis that the indices count along.
+    pub axis: usize,
+}
+
+/// How a scatter meets the element that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ScatterMode {
+    /// Replaces it.
+    Set,
+    /// Adds to it.
+    Add,
+}
+
+impl ScatterMode {
+    /// The name in text.
+    pub fn name(self) -> &'static str {
+        match self {
+            ScatterMode::Set => "scatter",
+            ScatterMode::Add => "scatter_add",
+        }
+    }
+}
+
+/// `x` with `source[.., i, ..]` set at or added to `[.., index[.., i, ..], ..]`. Operands: `x, index, source`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scatter {
+    /// The axis that the indices count along.
+    pub axis: usize,
+    /// Set or add.
+    pub mode: ScatterMode,
+}
+
+fn check(name: &str, axis: usize, x: &Type, index: &Type) -> Result<()> {
+    if index.dtype != DType::I64 {
+        return Err(err::dtype(format!("`{name}`: the index is {}, expected i64", index.dtype)));
+    }
+    let fits =
+        x.rank() == index.rank() && axis < x.rank() && (0..x.rank()).all(|d| d == axis || index.shape[d] <= x.shape[d]);
+    if !fits {
+        return Err(err::shape(format!("`{name}`: index {index} does not fit {x} along dimension {axis}")));
+    }
+    Ok(())
+}
+
+/// The places in `x` that each index names, in row-major order of the index.
+fn places(name: &str, axis: usize, x: &Layout, index: &Array) -> Result<Vec<usize>> {
+    let extent = x.shape[axis] as i64;
+    let bits = index.bits();
+    let mut out = Vec::with_capacity(bits.len());
+    let mut bad = None;
+    let mut k = 0;
+    for_each_index(index.shape(), |i| {
+        let at = bits[k] as i64;
+        k += 1;
+        if at < 0 || at >= extent {
+            bad.get_or_insert(at);
+            return;
+        }
+        let mut i: Shape = i.into();
+        i[axis] = at as usize;
+        out.push(x.at(&i));
+    });
+    match bad {
+        Some(at) => {
+            Err(err::data(format!("`{name}`: index {at} is out of bounds for dimension {axis} with size {extent}")))
+        }
+        None => Ok(out),
+    }
+}
+
+impl Structural for Gather {
+    fn infer(&self, x: &[&Type]) -> Result<SmallVec<[Type; 1]>> {
+        check("gather", self.axis, x[0], x[1])?;
+        Ok(smallvec![Type::new(x[0].dtype, x[1].shape.iter().copied())])
+    }
+    fn eval(&self, x: &[Array]) -> Result<Array> {
+        let base = Layout::contiguous(x[0].shape());
+        let bits = x[0].bits();
+        let at = places("gather", self.axis, &base, &x[1])?;
+        Ok(Array::new(x[0].dtype, x[1].shape(), at.into_iter().map(|i| bits[i]).collect()))
+    }
+    fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+        vec![Some(x[0].zeros().scatter(self.axis, ScatterMode::Add, x[1], dy)), None]
+    }
+    fn attrs(&self) -> String {
+        format!("dim={}", self.axis)
+    }
+}
+
+impl Structural for Scatter {
+    fn infer(&self, x: &[&Type]) -> Result<SmallVec<[Type; 1]>> {
+        check(self.mode.name(), self.axis, x[0], x[1])?;
+        if x[2].dtype != x[0].dtype || x[2].shape != x[1].shape {
+            return Err(err::ty(format!("`{}`: source {} for {} and index {}", self.mode.name(), x[2], x[0], x[1])));
+        }
+        Ok(smallvec![Type::new(x[0].dtype, x[0].shape.iter().copied())])
+    }
+    fn eval(&self, x: &[Array]) -> Result<Array> {
+        let mut bits = x[0].bits();
+        let at = places(self.mode.name(), self.axis, &Layout::contiguous(x[0].shape()), &x[1])?;
+        let reg = x[0].dtype.reg();
+        let mut block = Block::new();
+        let (a, v) = (block.param(reg), block.param(reg));
+        let sum = ReduceKind::Sum.combine(&mut block, a, v);
+        let sum = block.round_to(x[0].dtype, sum);
+        let insts = block.take();
+        let mut regs = vec![0; block.len()];
+        for (i, s) in at.into_iter().zip(x[2].bits()) {
+            bits[i] = match self.mode {
+                ScatterMode::Set => s,
+                ScatterMode::Add => {
+                    (regs[a.0 as usize], regs[v.0 as usize]) = (bits[i], s);
+                    eval::run(&insts, |r| block.ty(r), &mut regs);
+                    regs[sum.0 as usize]
+                }
+            };
+        }
+        Ok(Array::new(x[0].dtype, x[0].shape(), bits))
+    }
+    fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+        let picked = dy.gather(self.axis, x[1]);
+        match self.mode {
+            ScatterMode::Add => vec![Some(dy), None, Some(picked)],
+            // Where something was written, nothing flows to what was there. (Of duplicates PyTorch gives each the
+            // gradient too.)
+            ScatterMode::Set => {
+                vec![Some(dy.scatter(self.axis, ScatterMode::Set, x[1], x[2].zeros())), None, Some(picked)]
+            }
+        }
+    }
+    fn attrs(&self) -> String {
+        format!("dim={}", self.axis)
+    }
+}
+
+/// The fault that kernels record for a bad index.
+pub const FAULT: Fault = Fault::Index;

@@ -1,0 +1,184 @@
+//! The op table: everything a node can be.
+//!
+//! Two kinds of op. *Elementwise functions* are rows ([`elementwise::Row`]) and reach the graph as [`Op::Map`].
+//! *Structural ops* are one file each, a struct with its attributes that implements [`Structural`]. What users call
+//! (`softmax`, `view`, `add_`) are the functions of [`registry`], written over the [`crate::builder::Builder`].
+
+pub mod composite;
+pub mod contract;
+pub mod effect;
+pub mod elementwise;
+pub mod gather;
+pub mod literal;
+pub mod reduce;
+pub mod registry;
+pub mod scan;
+pub mod view;
+
+use crate::builder::Ex;
+use crate::dtype::{DType, Scalar};
+use crate::error::Result;
+use crate::interp::Array;
+use crate::types::{Layout, Type};
+use elementwise::Row;
+use smallvec::SmallVec;
+
+/// What a node does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Parameter of that number.
+    Input(u32),
+    /// A 0-d constant.
+    Const(Scalar),
+    /// A constant tensor.
+    Literal(literal::Literal),
+    /// `i64[n]`: 0, 1, …
+    Iota(literal::Iota),
+    /// An elementwise function; operands and result have one shape.
+    Map(Row),
+    /// The elements in another dtype.
+    Cast(DType),
+    /// A new contiguous tensor with the operand's elements.
+    Copy,
+    /// The same elements in another shape, sharing memory.
+    Reshape(view::Reshape),
+    /// Dimensions in another order, sharing memory.
+    Permute(view::Permute),
+    /// Dimensions of extent 1 stretched, and leading ones added, sharing memory.
+    Expand(view::Expand),
+    /// Some elements of each dimension, sharing memory.
+    Slice(view::Slice),
+    /// A diagonal as last dimension, sharing memory.
+    Diagonal(view::Diagonal),
+    /// The same tensor, sharing memory; its gradient stops here.
+    Detach,
+    /// The first operand with a slice of it replaced by the second; no memory is shared.
+    SliceUpdate(view::SliceUpdate),
+    /// Sum, product, extremes along axes.
+    Reduce(reduce::Reduce),
+    /// Batched matrix product.
+    Dot,
+    /// Elements picked by an index tensor along an axis.
+    Gather(gather::Gather),
+    /// Elements written or added by an index tensor along an axis.
+    Scatter(gather::Scatter),
+    /// Running sum, product, extremes along an axis.
+    Scan(scan::Scan),
+    /// Writes the second operand into the memory of the first. No result.
+    Write,
+    /// The gradient of the first operand; see [`effect::Grad`].
+    Grad(effect::Grad),
+}
+
+/// What an op does to memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Its results are new.
+    Fresh,
+    /// Its result shares the memory of its first operand.
+    View,
+    /// It writes through its first operand.
+    Write,
+}
+
+/// A structural op: its type rule, meaning, derivative and text.
+///
+/// `loops` (how a kernel computes it) is in `codegen/src/lower`, which may look at nothing but the op and its types.
+pub trait Structural {
+    /// The types of the results, or what is wrong with the operands.
+    fn infer(&self, x: &[&Type]) -> Result<SmallVec<[Type; 1]>>;
+
+    /// The meaning, on arrays. The types have been checked.
+    fn eval(&self, x: &[Array]) -> Result<Array>;
+
+    /// The cotangents of the operands, given the operands, the result and its cotangent. `None`: no derivative flows.
+    fn vjp<'b>(&self, x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>>;
+
+    /// Attributes as they stand in text, after the operands: `dim=[0, 1], step=2`.
+    fn attrs(&self) -> String {
+        String::new()
+    }
+
+    /// Fresh, view or write.
+    fn effect(&self) -> Effect {
+        Effect::Fresh
+    }
+
+    /// For views: where the result's elements lie, given where the operand's do. `None` if strides cannot say it.
+    fn layout(&self, _x: &Layout) -> Option<Layout> {
+        None
+    }
+}
+
+impl Op {
+    /// The op's name in text.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Input(_) => "input",
+            Op::Const(_) => "const",
+            Op::Literal(_) => "tensor",
+            Op::Iota(_) => "iota",
+
+            Op::Map(row) => row.name(),
+            Op::Cast(_) => "to",
+            Op::Copy => "clone",
+            Op::Reshape(_) => "view",
+            Op::Permute(_) => "permute",
+            Op::Expand(_) => "expand",
+            Op::Slice(_) => "slice",
+            Op::Diagonal(_) => "diagonal",
+            Op::Detach => "detach",
+            Op::SliceUpdate(_) => "slice_update",
+            Op::Reduce(r) => r.kind.name(),
+            Op::Dot => "bmm",
+            Op::Gather(_) => "gather",
+            Op::Scatter(s) => s.mode.name(),
+            Op::Scan(s) => s.name(),
+            Op::Write => "write_",
+            Op::Grad(_) => "grad",
+        }
+    }
+
+    /// The definition that stands in the op's own file.
+    pub fn structural(&self) -> &dyn Structural {
+        match self {
+            Op::Input(_) => &literal::Input,
+            Op::Const(c) => c,
+            Op::Literal(l) => l,
+            Op::Iota(n) => n,
+
+            Op::Map(row) => row,
+            Op::Cast(d) => d,
+            Op::Copy => &view::Copy,
+            Op::Reshape(s) => s,
+            Op::Permute(p) => p,
+            Op::Expand(s) => s,
+            Op::Slice(s) => s,
+            Op::Diagonal(d) => d,
+            Op::Detach => &view::Detach,
+            Op::SliceUpdate(s) => s,
+            Op::Reduce(r) => r,
+            Op::Dot => &contract::Dot,
+            Op::Gather(g) => g,
+            Op::Scatter(s) => s,
+            Op::Scan(s) => s,
+            Op::Write => &effect::Write,
+            Op::Grad(g) => g,
+        }
+    }
+
+    /// Fresh, view or write.
+    pub fn effect(&self) -> Effect {
+        self.structural().effect()
+    }
+
+    /// Whether the result shares the first operand's memory.
+    pub fn is_view(&self) -> bool {
+        self.effect() == Effect::View
+    }
+
+    /// Whether it writes through its first operand.
+    pub fn writes(&self) -> bool {
+        matches!(self, Op::Write)
+    }
+}

@@ -1,0 +1,295 @@
+//! Views: ops whose result shares its operand's memory, and the two that move elements instead (`clone`, `slice_update`).
+
+use super::{Effect, Structural};
+use crate::builder::Ex;
+use crate::error::{Result, err};
+use crate::interp::Array;
+use crate::types::{Layout, Range, Shape, ShapeText, Type, checked_numel, diagonal_len};
+use smallvec::{SmallVec, smallvec};
+
+type Types = Result<SmallVec<[Type; 1]>>;
+
+fn one(ty: &Type, shape: Shape) -> Types {
+    Ok(smallvec![Type::new(ty.dtype, shape)])
+}
+
+/// The elements of a view as new memory.
+fn copied(view: Option<Layout>, x: &Array) -> Result<Array> {
+    let l = view.ok_or_else(|| err::shape("a view that strides cannot say"))?;
+    Ok(Array::new(x.dtype, &l.shape.clone(), x.view(l).bits()))
+}
+
+/// `Op::Copy`: a new contiguous tensor with the operand's elements.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Copy;
+
+impl Structural for Copy {
+    fn infer(&self, x: &[&Type]) -> Types {
+        one(x[0], x[0].shape.clone())
+    }
+    fn eval(&self, x: &[Array]) -> Result<Array> {
+        Ok(Array::new(x[0].dtype, x[0].shape(), x[0].bits()))
+    }
+    fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+        vec![Some(dy)]
+    }
+}
+
+/// `Op::Detach`: the same tensor, through which no gradient flows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Detach;
+
+impl Structural for Detach {
+    fn infer(&self, x: &[&Type]) -> Types {
+        one(x[0], x[0].shape.clone())
+    }
+    fn eval(&self, x: &[Array]) -> Result<Array> {
+        Ok(x[0].clone())
+    }
+    fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+        vec![None]
+    }
+    fn effect(&self) -> Effect {
+        Effect::View
+    }
+    fn layout(&self, x: &Layout) -> Option<Layout> {
+        Some(x.clone())
+    }
+}
+
+/// `Op::Reshape`: the elements, in row-major order, in another shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reshape(pub Shape);
+
+impl Structural for Reshape {
+    fn infer(&self, x: &[&Type]) -> Types {
+        if checked_numel(&self.0)? != x[0].numel() {
+            let (to, n) = (ShapeText(&self.0), x[0].numel());
+            return Err(err::shape(format!("shape '{to}' is invalid for input of size {n}")));
+        }
+        one(x[0], self.0.clone())
+    }
+    fn eval(&self, x: &[Array]) -> Result<Array> {
+        Ok(Array::new(x[0].dtype, &self.0, x[0].bits()))
+    }
+    fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+        vec![Some(dy.reshape(&x[0].shape()))]
+    }
+    fn attrs(&self) -> String {
+        format!("{}", ShapeText(&self.0))
+    }
+    fn effect(&self) -> Effect {
+        Effect::View
+    }
+    fn layout(&self, x: &Layout) -> Option<Layout> {
+        x.reshape(&self.0)
+    }
+}
+
+/// `Op::Permute`: dimension `i` of the result is dimension `order[i]` of the operand.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Permute(pub SmallVec<[usize; 4]>);
+
+impl Structural for Permute {
+    fn infer(&self, x: &[&Type]) -> Types {
+        let mut seen: SmallVec<[bool; 4]> = smallvec![false; x[0].rank()];
+        let valid = self.0.len() == x[0].rank()
+            && self.0.iter().all(|o| seen.get_mut(*o).is_some_and(|s| !std::mem::replace(s, true)));
+        if !valid {
+            let order = ShapeText(&self.0);
+            return Err(err::shape(format!("`permute`: {order} is no order of the dimensions of {}", x[0])));
+        }
+        one(x[0], self.0.iter().map(|i| x[0].shape[*i]).collect())
+    }
+    fn eval(&self, x: &[Array]) -> Result<Array> {
+        copied(self.layout(&x[0].layout), &x[0])
+    }
+    fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+        let mut back: SmallVec<[usize; 4]> = smallvec![0; self.0.len()];
+        for (i, o) in self.0.iter().enumerate() {
+            back[*o] = i;
+        }
+        vec![Some(dy.permute(&back))]
+    }
+    fn attrs(&self) -> String {
+        format!("{}", ShapeText(&self.0))
+    }
+    fn effect(&self) -> Effect {
+        Effect::View
+    }
+    fn layout(&self, x: &Layout) -> Option<Layout> {
+        Some(x.permute(&self.0))
+    }
+}
+
+/// `Op::Expand`: dimensions of extent 1 stretched, and leading ones added, without copying.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expand(pub Shape);
+
+impl Structural for Expand {
+    fn infer(&self, x: &[&Type]) -> Types {
+        checked_numel(&self.0)?;
+        let lead = self.0.len().checked_sub(x[0].rank());
+        let fits = lead.is_some_and(|l| x[0].shape.iter().zip(&self.0[l..]).all(|(a, b)| a == b || *a == 1));
+        if !fits {
+            return Err(err::shape(format!("`expand`: {} does not stretch to {}", x[0], ShapeText(&self.0))));
+        }
+        one(x[0], self.0.clone())
+    }
+    fn eval(&self, x: &[Array]) -> Result<Array> {
+        copied(self.layout(&x[0].layout), &x[0])
+    }
+    fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+        vec![Some(dy.sum_to(&x[0].shape()))]
+    }
+    fn attrs(&self) -> String {
+        format!("{}", ShapeText(&self.0))
+    }
+    fn effect(&self) -> Effect {
+        Effect::View
+    }
+    fn layout(&self, x: &Layout) -> Option<Layout> {
+        Some(x.expand(&self.0))
+    }
+}
+
+/// `Op::Slice`: some elements of each dimension.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slice(pub SmallVec<[Range; 4]>);
+
+impl Slice {
+    fn check(&self, shape: &[usize]) -> Result<()> {
+        let inside = |(r, d): (&Range, &usize)| {
+            let last = r.start as isize + (r.len as isize - 1) * r.step;
+            r.step != 0 && (r.len == 0 || (r.start < *d && last >= 0 && (last as usize) < *d))
+        };
+        if self.0.len() != shape.len() || !self.0.iter().zip(shape).all(inside) {
+            return Err(err::index(format!("slice {} is outside {}", self.attrs(), ShapeText(shape))));
+        }
+        Ok(())
+    }
+
+    fn shape(&self) -> Shape {
+        self.0.iter().map(|r| r.len).collect()
+    }
+}
+
+impl Structural for Slice {
+    fn infer(&self, x: &[&Type]) -> Types {
+        self.check(&x[0].shape)?;
+        one(x[0], self.shape())
+    }
+    fn eval(&self, x: &[Array]) -> Result<Array> {
+        copied(self.layout(&x[0].layout), &x[0])
+    }
+    fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+        vec![Some(x[0].zeros().slice_update(&self.0, dy))]
+    }
+    fn attrs(&self) -> String {
+        let list = |f: fn(&Range) -> isize| {
+            let items: Vec<String> = self.0.iter().map(|r| f(r).to_string()).collect();
+            format!("[{}]", items.join(", "))
+        };
+        format!("start={}, len={}, step={}", list(|r| r.start as isize), list(|r| r.len as isize), list(|r| r.step))
+    }
+    fn effect(&self) -> Effect {
+        Effect::View
+    }
+    fn layout(&self, x: &Layout) -> Option<Layout> {
+        Some(x.slice(&self.0))
+    }
+}
+
+/// `Op::SliceUpdate`: the first operand with a slice replaced by the second; the pure form of a write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SliceUpdate(pub Slice);
+
+impl Structural for SliceUpdate {
+    fn infer(&self, x: &[&Type]) -> Types {
+        self.0.check(&x[0].shape)?;
+        if x[1].dtype != x[0].dtype || x[1].shape != self.0.shape() {
+            return Err(err::ty(format!(
+                "`slice_update` of {} takes {}, got {}",
+                x[0],
+                ShapeText(&self.0.shape()),
+                x[1]
+            )));
+        }
+        one(x[0], x[0].shape.clone())
+    }
+    fn eval(&self, x: &[Array]) -> Result<Array> {
+        let out = Array::new(x[0].dtype, x[0].shape(), x[0].bits());
+        out.view(out.layout.slice(&self.0.0)).write(&x[1].bits());
+        Ok(out)
+    }
+    fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+        vec![Some(dy.slice_update(&self.0.0, x[1].zeros())), Some(dy.slice(&self.0.0))]
+    }
+    fn attrs(&self) -> String {
+        self.0.attrs()
+    }
+}
+
+/// `Op::Diagonal`: elements `[i, i + offset]` of two dimensions as a new last one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Diagonal {
+    /// How far to the right of the main diagonal; negative is below.
+    pub offset: i64,
+    /// The rows' dimension.
+    pub dim1: usize,
+    /// The columns' dimension.
+    pub dim2: usize,
+}
+
+impl Structural for Diagonal {
+    fn infer(&self, x: &[&Type]) -> Types {
+        let s = &x[0].shape;
+        if self.dim1 == self.dim2 || self.dim1.max(self.dim2) >= s.len() {
+            return Err(err::index(format!("`diagonal`: dimensions {} and {} of {}", self.dim1, self.dim2, x[0])));
+        }
+        let mut shape: Shape = (0..s.len()).filter(|i| *i != self.dim1 && *i != self.dim2).map(|i| s[i]).collect();
+        shape.push(diagonal_len(s[self.dim1], s[self.dim2], self.offset));
+        one(x[0], shape)
+    }
+    fn eval(&self, x: &[Array]) -> Result<Array> {
+        copied(self.layout(&x[0].layout), &x[0])
+    }
+    fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+        // Zeros with the diagonal added: where row index + offset equals column index, dy stretched over the columns.
+        let b = dy.builder();
+        let shape = x[0].shape();
+        let (r, c) = (shape[self.dim1], shape[self.dim2]);
+        let len = diagonal_len(r, c, self.offset);
+        let last = dy.rank() - 1;
+        let mut rows = Vec::from(dy.shape().as_slice());
+        rows[last] = r;
+        let start = if self.offset < 0 { (-self.offset) as usize } else { 0 };
+        let mut ranges: Vec<Range> = rows.iter().map(|d| Range::all(*d)).collect();
+        ranges[last] = Range { start: if len == 0 { 0 } else { start }, len, step: 1 };
+        let zero = b.full(crate::Scalar::from_f64(dy.dtype(), 0.0), &rows);
+        let by_row = zero.slice_update(&ranges, dy).unsqueeze(last + 1);
+        rows.push(c);
+        let on = (b.iota(r).unsqueeze(1) + self.offset as f64).cast(crate::DType::I64).eq(b.iota(c));
+        let full =
+            on.expand(&rows).select(by_row.expand(&rows), b.full(crate::Scalar::from_f64(dy.dtype(), 0.0), &rows));
+        // Move the last two dimensions back to where they came from.
+        let keep: Vec<usize> = (0..shape.len()).filter(|i| *i != self.dim1 && *i != self.dim2).collect();
+        let order: Vec<usize> = (0..shape.len())
+            .map(|i| match i {
+                i if i == self.dim1 => keep.len(),
+                i if i == self.dim2 => keep.len() + 1,
+                i => keep.iter().position(|k| *k == i).unwrap_or(0),
+            })
+            .collect();
+        vec![Some(full.permute(&order))]
+    }
+    fn attrs(&self) -> String {
+        format!("offset={}, dim1={}, dim2={}", self.offset, self.dim1, self.dim2)
+    }
+    fn effect(&self) -> Effect {
+        Effect::View
+    }
+    fn layout(&self, x: &Layout) -> Option<Layout> {
+        Some(x.diagonal(self.offset, self.dim1, self.dim2))
+    }
+}

@@ -1,0 +1,74 @@
+//! Makes a pure graph one that kernels can compute: inserts copies where memory is needed and there is none, and widens
+//! matrix products of half floats.
+//!
+//! - A reshape that neither strides nor index arithmetic can say reads a copy of its operand.
+//! - A result, or the final value of a written parameter, that is a parameter or a constant becomes a copy of it, so that
+//!   it has memory of its own.
+//! - `bmm` of `f16` or `bf16` is computed in `f32` and rounded once.
+
+use super::{is_affine, source};
+use crate::builder::Builder;
+use crate::error::Result;
+use crate::graph::{Graph, Value};
+use crate::ops::Op;
+use crate::types::Layout;
+use std::collections::HashMap;
+
+/// The graph with copies and casts inserted. `params` are the layouts of the parameters' memory.
+///
+/// # Errors
+/// None for a verified graph.
+pub fn legalize(g: &Graph, params: &[Layout]) -> Result<Graph> {
+    let b = Builder::over(g.like(g.phase));
+    let mut map: HashMap<Value, Value> = HashMap::new();
+    for n in g.nodes() {
+        let node = g.node(n);
+        b.set_loc(node.loc);
+        let mut x: Vec<Value> = g.operands(n).iter().map(|v| map[v]).collect();
+        let new = match &node.op {
+            Op::Input(i) => b.input_node(*i, node.types[0].clone()),
+            Op::Reshape(r) if !is_affine(&g.ty(g.operands(n)[0]).shape, &r.0) => {
+                let fits = b.with_graph(|h| layout_of(h, x[0], params).and_then(|l| l.reshape(&r.0)).is_some());
+                if !fits {
+                    x[0] = b.emit(Op::Copy, &x)?;
+                }
+                b.emit(node.op.clone(), &x)?
+            }
+            Op::Dot if node.types[0].dtype.is_half() => {
+                let wide: Vec<Value> = x.iter().map(|v| b.cast(*v, crate::DType::F32)).collect::<Result<_>>()?;
+                b.cast(b.emit(Op::Dot, &wide)?, node.types[0].dtype)?
+            }
+            op => {
+                let m = b.emit_all(op.clone(), &x)?;
+                for (old, new) in g.results(n).zip(0..) {
+                    map.insert(old, Value { node: m, result: new });
+                }
+                continue;
+            }
+        };
+        map.insert(n.into(), new);
+    }
+    let own = |v: Value, must: bool| -> Result<Value> {
+        let v = map[&v];
+        let leaf = b.with_graph(|h| matches!(h.op(source(h, v).0.node), Op::Input(_) | Op::Const(_)));
+        if leaf && must { b.emit(Op::Copy, &[v]) } else { Ok(v) }
+    };
+    let is_view = |k: usize| g.output_views.get(k).is_some_and(Option::is_some);
+    let outputs = g.outputs.iter().enumerate().map(|(k, v)| own(*v, !is_view(k))).collect::<Result<_>>()?;
+    let mutated = g.mutated.iter().map(|(i, v)| Ok((*i, own(*v, true)?))).collect::<Result<_>>()?;
+    b.with_graph(|h| {
+        h.outputs = outputs;
+        h.mutated = mutated;
+    });
+    b.finish()
+}
+
+/// Where a value lies if its source is stored row-major (or is a parameter), if strides can say it.
+pub fn layout_of(g: &Graph, v: Value, params: &[Layout]) -> Option<Layout> {
+    let (s, views) = source(g, v);
+    let base = match g.op(s.node) {
+        Op::Input(i) => params.get(*i as usize)?.clone(),
+        _ => Layout::contiguous(&g.ty(s).shape),
+    };
+    views.iter().rev().try_fold(base, |l, n| g.op(*n).structural().layout(&l))
+}

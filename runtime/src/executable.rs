@@ -1,0 +1,350 @@
+//! [`Executable`]: a program with its machine code, ready to be called on memory.
+//!
+//! A call takes the borrow words of all arguments, gives every buffer its memory (the arguments', recycled memory for
+//! results, one block for temporaries), runs the steps, and looks at the error word after each: a failed check ends the
+//! call before anything is written back.
+
+use crate::kernels::{Kernel, gemm, kernels};
+use crate::launch::Work;
+use crate::pool::Pool;
+use crate::storage::{Access, Borrows, Storage};
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tensorc_codegen::cpu::gemm::{GemmPlan, GemmShape};
+use tensorc_codegen::plan::plan;
+use tensorc_codegen::program::{BufferArg, BufferKind, DotStep, LoopStep, Output, Place, Program, Step};
+use tensorc_ir::error::err;
+use tensorc_ir::passes::fuse::Mode;
+use tensorc_ir::scalar::Fault;
+use tensorc_ir::{DType, Error, Graph, Layout, Loc, Result};
+
+/// A tensor in memory: a storage, and how its elements lie in it.
+#[derive(Clone)]
+pub struct View {
+    /// The memory.
+    pub storage: Storage,
+    /// Element type.
+    pub dtype: DType,
+    /// Where its elements lie, in elements from the start of the storage.
+    pub layout: Layout,
+}
+
+/// What to do when a written argument shares memory with another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Overlap {
+    /// Refuse the call: the program was compiled for arguments that are apart.
+    #[default]
+    Refuse,
+    /// Read the other argument as it was before the call: right for a single op.
+    Snapshot,
+}
+
+/// How to compile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Options {
+    /// Whether to fuse.
+    pub mode: Mode,
+    /// What to do when arguments overlap.
+    pub overlap: Overlap,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { mode: Mode::Fused, overlap: Overlap::Refuse }
+    }
+}
+
+/// A compiled program.
+pub struct Executable {
+    program: Program,
+    steps: Vec<Ready>,
+    write_back: Vec<Ready>,
+    /// For each parameter, its dtype and layout with offset 0.
+    params: Vec<(DType, Layout)>,
+    constants: Vec<(usize, Storage)>,
+    overlap: Overlap,
+}
+
+/// A step with its machine code and argument words; addresses are filled in at the call.
+struct Ready {
+    stages: SmallVec<[(Kernel, Work); 1]>,
+    words: Vec<u64>,
+    /// Where in `words` the address of a buffer goes: word, buffer, byte offset.
+    addresses: SmallVec<[(usize, usize, usize); 4]>,
+    error_word: Option<usize>,
+    scratch: Option<(usize, usize)>,
+    loc: Loc,
+}
+
+impl Executable {
+    /// Compiles a pure graph for parameters that lie as `layouts` say (their offsets do not matter).
+    ///
+    /// # Errors
+    /// `unsupported` if some part of it cannot be compiled.
+    pub fn compile(graph: &Graph, layouts: &[Layout], options: Options) -> Result<Executable> {
+        let layouts: Vec<Layout> = layouts.iter().map(|l| Layout { offset: 0, ..l.clone() }).collect();
+        let program = plan(graph, &layouts, options.mode)?;
+        let nests: Vec<_> = program
+            .steps
+            .iter()
+            .chain(&program.write_back)
+            .filter_map(|s| if let Step::Loops(l) = s { Some(l.nest.clone()) } else { None })
+            .collect();
+        let mut ready = kernels(&nests)?.into_iter();
+        let mut prepare = |steps: &[Step]| -> Result<Vec<Ready>> {
+            steps
+                .iter()
+                .map(|s| match s {
+                    Step::Loops(l) => {
+                        let kernel = ready.next().ok_or_else(|| err::unsupported("a step without its kernel"))?;
+                        Ok(loops(&program, l, kernel))
+                    }
+                    Step::Dot(d) => dot(d),
+                })
+                .collect()
+        };
+        let steps = prepare(&program.steps)?;
+        let write_back = prepare(&program.write_back)?;
+        let constants = program
+            .buffers
+            .iter()
+            .enumerate()
+            .filter_map(|(i, b)| if let BufferKind::Literal(l) = &b.kind { Some((i, l)) } else { None })
+            .map(|(i, l)| {
+                let size = l.dtype.size();
+                let mut bytes = vec![0; l.values.len() * size];
+                for (v, to) in l.values.iter().zip(bytes.chunks_mut(size)) {
+                    v.write(to);
+                }
+                Ok((i, Storage::from_bytes(&bytes)?))
+            })
+            .collect::<Result<_>>()?;
+        let types = program.buffers.iter().filter(|b| matches!(b.kind, BufferKind::Param(_))).map(|b| b.dtype);
+        let params = types.zip(layouts).collect();
+        Ok(Executable { program, steps, write_back, params, constants, overlap: options.overlap })
+    }
+
+    /// The program, for dumps and figures.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Runs the program. Written parameters change; results that are views of a parameter share its storage.
+    ///
+    /// # Errors
+    /// `type` if the arguments are not what it was compiled for; `alias` if one is in use elsewhere, or overlaps a
+    /// written one; `data` if a check fails, and then no argument has changed.
+    pub fn call(&self, args: &[View], loc: Loc) -> Result<Vec<View>> {
+        self.check(args)?;
+        let mut args: SmallVec<[View; 8]> = args.iter().cloned().collect();
+        self.separate(&mut args, loc)?;
+        let access = |i: usize| if self.program.mutated.contains(&i) { Access::Write } else { Access::Read };
+        let _borrows = Borrows::take(args.iter().enumerate().map(|(i, a)| (&a.storage, access(i))), loc)?;
+
+        let arena = if self.program.arena > 0 { Some(Storage::alloc(self.program.arena)?) } else { None };
+        let mut outputs: SmallVec<[(usize, Storage); 4]> = SmallVec::new();
+        let mut bases: SmallVec<[*mut u8; 16]> = SmallVec::new();
+        for (i, b) in self.program.buffers.iter().enumerate() {
+            bases.push(match &b.kind {
+                BufferKind::Param(p) => {
+                    let a = &args[*p];
+                    a.storage.as_ptr().wrapping_add(a.layout.offset * a.dtype.size())
+                }
+                BufferKind::Output => {
+                    let s = Storage::alloc(b.numel * b.dtype.size())?;
+                    let at = s.as_ptr();
+                    outputs.push((i, s));
+                    at
+                }
+                BufferKind::Temp(at) => arena.as_ref().map_or(std::ptr::null_mut(), |a| a.as_ptr().wrapping_add(*at)),
+                BufferKind::Literal(_) => {
+                    self.constants.iter().find(|(k, _)| *k == i).map_or(std::ptr::null_mut(), |(_, s)| s.as_ptr())
+                }
+            });
+        }
+
+        let error = AtomicU64::new(0);
+        for step in self.steps.iter().chain(&self.write_back) {
+            step.run(&bases, &error)?;
+        }
+        self.program.outputs.iter().map(|o| self.output(o, &args, &outputs)).collect()
+    }
+
+    fn output(&self, o: &Output, args: &[View], outputs: &[(usize, Storage)]) -> Result<View> {
+        match o {
+            Output::View(p, layout) => {
+                let a = &args[*p];
+                let layout = Layout { offset: layout.offset + a.layout.offset, ..layout.clone() };
+                Ok(View { storage: a.storage.clone(), dtype: a.dtype, layout })
+            }
+            Output::Place(Place { buffer, layout }) => {
+                let i = buffer.0 as usize;
+                let storage = outputs.iter().find(|(k, _)| *k == i).map(|(_, s)| s.clone());
+                let storage = match storage {
+                    Some(s) => s,
+                    // A constant, as it is: the caller may write to what it gets.
+                    None => {
+                        let (_, s) = self
+                            .constants
+                            .iter()
+                            .find(|(k, _)| *k == i)
+                            .ok_or_else(|| err::unsupported("a result without memory"))?;
+                        Storage::from_bytes(&s.read(Loc::Unknown)?)?
+                    }
+                };
+                Ok(View { storage, dtype: self.program.buffers[i].dtype, layout: layout.clone() })
+            }
+        }
+    }
+
+    fn check(&self, args: &[View]) -> Result<()> {
+        if args.len() != self.params.len() {
+            return Err(err::ty(format!("{} arguments, expected {}", args.len(), self.params.len())));
+        }
+        for (i, (a, (dtype, layout))) in args.iter().zip(&self.params).enumerate() {
+            if a.dtype != *dtype || a.layout.shape != layout.shape || a.layout.strides != layout.strides {
+                return Err(err::ty(format!(
+                    "argument {i} is {}{:?} with strides {:?}, compiled for {dtype}{:?} with strides {:?}",
+                    a.dtype,
+                    a.layout.shape.as_slice(),
+                    a.layout.strides.as_slice(),
+                    layout.shape.as_slice(),
+                    layout.strides.as_slice()
+                )));
+            }
+            if let Some((lo, hi)) = a.layout.bounds()
+                && (lo < 0 || (hi as usize + 1) * dtype.size() > a.storage.len())
+            {
+                return Err(err::index(format!("argument {i} reaches outside its storage")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to arguments that share memory with a written one.
+    fn separate(&self, args: &mut [View], loc: Loc) -> Result<()> {
+        for m in &self.program.mutated {
+            for i in 0..args.len() {
+                if i == *m || !shares(&args[*m], &args[i]) {
+                    continue;
+                }
+                if self.overlap == Overlap::Refuse || self.program.mutated.contains(&i) {
+                    return Err(err::alias(format!("arguments {m} and {i} share memory, and argument {m} is written"))
+                        .at(loc)
+                        .help("pass a copy of one of them"));
+                }
+                let storage = Storage::from_bytes(&args[i].storage.read(loc)?)?;
+                args[i].storage = storage;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether two arguments have a byte in common (by the range they span).
+fn shares(a: &View, b: &View) -> bool {
+    let (Some((al, ah)), Some((bl, bh))) = (a.layout.bounds(), b.layout.bounds()) else { return false };
+    a.storage.same(&b.storage) && al <= bh && bl <= ah
+}
+
+/// What one element costs, in nanoseconds, for the decision whether to split; a rough figure is enough.
+const ELEMENT_NS: f64 = 0.12;
+
+fn loops(program: &Program, l: &LoopStep, kernel: Kernel) -> Ready {
+    let mut words: Vec<u64> = vec![0; l.args.len()];
+    words.extend(l.params.iter().map(|p| *p as u64));
+    words.push(0);
+    let address = |(word, a): (usize, &BufferArg)| {
+        let b = &program.buffers[a.buffer.0 as usize];
+        (word, a.buffer.0 as usize, a.offset * b.dtype.size())
+    };
+    let grain = if l.work <= 64 { 1024 } else { 1 };
+    let work = Work { total: l.range, grain, item_ns: l.work as f64 * ELEMENT_NS };
+    Ready {
+        stages: SmallVec::from_elem((kernel, work), 1),
+        error_word: Some(words.len() - 1),
+        addresses: l.args.iter().enumerate().map(address).collect(),
+        words,
+        scratch: None,
+        loc: l.loc,
+    }
+}
+
+fn dot(d: &DotStep) -> Result<Ready> {
+    let shape = |p: &Place| -> [u64; 3] { [0, 1, 2].map(|i| p.layout.shape[i] as u64) };
+    let strides = |p: &Place| -> [i64; 3] { [0, 1, 2].map(|i| p.layout.strides[i] as i64) };
+    let ([batch, m, k], [_, _, n]) = (shape(&d.a), shape(&d.b));
+    let shape = GemmShape { batch, m, n, k, a: strides(&d.a), b: strides(&d.b), c: strides(&d.c) };
+    let plan = GemmPlan::new(d.dtype, &shape, Pool::global().threads() as u64)?;
+    let (pack, compute) = gemm(d.dtype)?;
+    let mut stages = SmallVec::new();
+    if plan.pack_units > 0 {
+        stages.push((pack, Work { total: plan.pack_units, grain: 1, item_ns: 2000.0 }));
+    }
+    let unit_ns = plan.unit_work as f64 * 0.025;
+    stages.push((compute, Work { total: plan.units, grain: 1, item_ns: unit_ns }));
+    // Addresses are recognised by standing for themselves: no other word of the plan is an address.
+    use tensorc_codegen::cpu::gemm::GemmArg;
+    let mut addresses = SmallVec::new();
+    let mut scratch = None;
+    let mut words = Vec::new();
+    for (i, w) in plan.words().iter().enumerate() {
+        let mut address = |p: &Place| addresses.push((i, p.buffer.0 as usize, p.layout.offset * d.dtype.size()));
+        words.push(match w {
+            GemmArg::Value(v) => *v as u64,
+            GemmArg::A => {
+                address(&d.a);
+                0
+            }
+            GemmArg::B => {
+                address(&d.b);
+                0
+            }
+            GemmArg::C => {
+                address(&d.c);
+                0
+            }
+            GemmArg::Scratch => {
+                scratch = Some((i, plan.scratch_bytes as usize));
+                0
+            }
+        });
+    }
+    Ok(Ready { stages, words, addresses, error_word: None, scratch, loc: d.loc })
+}
+
+impl Ready {
+    fn run(&self, bases: &[*mut u8], error: &AtomicU64) -> Result<()> {
+        let mut words: SmallVec<[u64; 64]> = SmallVec::from_slice(&self.words);
+        for (word, buffer, offset) in &self.addresses {
+            words[*word] = bases[*buffer].wrapping_add(*offset) as u64;
+        }
+        if let Some(w) = self.error_word {
+            words[w] = error.as_ptr() as u64;
+        }
+        let scratch = self.scratch.map(|(w, bytes)| Storage::alloc(bytes).map(|s| (w, s))).transpose()?;
+        if let Some((w, s)) = &scratch {
+            words[*w] = s.as_ptr() as u64;
+        }
+        for (kernel, work) in &self.stages {
+            // SAFETY: the words are those that the kernel was compiled for. Addresses are of parameters that were
+            // checked against the layouts it was compiled for and are borrowed for this call, of results and
+            // temporaries of the sizes that the plan gave, or of the error word; all live until the call returns. The
+            // plan never lets two buffers of one step share memory where one is written, and iterations of a parallel
+            // loop store to different elements.
+            unsafe { Pool::global().launch(kernel.entry, words.as_ptr(), *work) };
+        }
+        match Fault::from_code(error.load(Ordering::Relaxed) as u32) {
+            Some(f) => Err(fault(f, self.loc)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn fault(f: Fault, loc: Loc) -> Error {
+    tensorc_ir::interp::fault(f).at(loc)
+}
+
+/// A shared executable.
+pub type Shared = Arc<Executable>;

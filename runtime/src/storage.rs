@@ -1,0 +1,335 @@
+//! Storage: memory that several handles share, each use announced in its borrow word.
+//!
+//! Every access goes through a guard that holds the word: [`ReadGuard`] and [`WriteGuard`] for one storage,
+//! [`Borrows`] for all arguments of a call. Taking a word never waits; if the memory is in use the other way the answer
+//! is an error that names both uses.
+//!
+//! Memory that is not ours enters for a scope ([`with_borrowed`]). The scope's end revokes the storage: a handle that
+//! escaped finds an error from then on, never memory that is gone.
+
+use std::any::Any;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use tensorc_ir::error::err;
+use tensorc_ir::{Error, Loc, Result};
+
+use crate::borrow::{BorrowWord, Conflict};
+use crate::buffer::{Allocator, Buffer};
+use crate::plain::{Plain, bytes_of, bytes_of_mut, values_of, values_of_mut};
+
+pub use crate::borrow::Access;
+
+/// A handle on shared memory of fixed length. `clone` makes another handle on the same memory.
+#[derive(Clone)]
+pub struct Storage(Arc<Shared>);
+
+struct Shared {
+    word: BorrowWord,
+    start: NonNull<u8>,
+    len: usize,
+    writable: bool,
+    _owner: Owner,
+}
+
+/// What keeps the memory alive; here only to be dropped.
+#[expect(dead_code, reason = "the fields are never read")]
+enum Owner {
+    Buffer(Buffer),
+    Foreign(Box<dyn Any + Send + Sync>),
+    Scope,
+}
+
+// SAFETY: the memory is reached only under the borrow word, which gives readers or one writer; nothing else here is
+// tied to a thread.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Storage {
+    /// `bytes` bytes with any values, from the global allocator.
+    ///
+    /// # Errors
+    /// `unsupported` if there is not so much memory.
+    pub fn alloc(bytes: usize) -> Result<Storage> {
+        Allocator::global().alloc(bytes).map(Storage::from)
+    }
+
+    /// `bytes` zeroes, from the global allocator.
+    ///
+    /// # Errors
+    /// As [`Storage::alloc`].
+    pub fn alloc_zeroed(bytes: usize) -> Result<Storage> {
+        Allocator::global().alloc_zeroed(bytes).map(Storage::from)
+    }
+
+    /// A copy of those bytes.
+    ///
+    /// # Errors
+    /// As [`Storage::alloc`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Storage> {
+        let mut buffer = Allocator::global().alloc(bytes.len())?;
+        buffer.as_mut_slice().copy_from_slice(bytes);
+        Ok(Storage::from(buffer))
+    }
+
+    /// A copy of those values.
+    ///
+    /// # Errors
+    /// As [`Storage::alloc`].
+    pub fn from_slice<T: Plain>(values: &[T]) -> Result<Storage> {
+        Storage::from_bytes(bytes_of(values))
+    }
+
+    /// Memory that belongs to `owner`: a mapped file, an array of another library. It may have any alignment.
+    ///
+    /// # Safety
+    /// `len` initialised bytes from `start` are valid, to write too if `writable`, as long as `owner` lives. Nobody
+    /// else writes them meanwhile nor, if `writable`, reads them.
+    pub unsafe fn from_owner(
+        start: NonNull<u8>,
+        len: usize,
+        writable: bool,
+        owner: Box<dyn Any + Send + Sync>,
+    ) -> Storage {
+        Storage::new(start, len, writable, Owner::Foreign(owner))
+    }
+
+    fn new(start: NonNull<u8>, len: usize, writable: bool, owner: Owner) -> Storage {
+        Storage(Arc::new(Shared { word: BorrowWord::new(), start, len, writable, _owner: owner }))
+    }
+
+    /// The length in bytes.
+    pub fn len(&self) -> usize {
+        self.0.len
+    }
+
+    /// Whether the length is zero.
+    pub fn is_empty(&self) -> bool {
+        self.0.len == 0
+    }
+
+    /// Where the memory starts. Valid, for [`Storage::len`] bytes and the access asked for, while a guard is held.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.0.start.as_ptr()
+    }
+
+    /// Whether both are handles on the same memory.
+    pub fn same(&self, other: &Storage) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether this is the only handle, so that a call may reuse the memory for its result.
+    pub fn is_unique(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    /// Takes the memory to read.
+    ///
+    /// # Errors
+    /// `alias` if someone is writing it; `loc` is the place that the message gives for this use.
+    pub fn read(&self, loc: Loc) -> Result<ReadGuard> {
+        self.acquire(Access::Read, loc)?;
+        Ok(ReadGuard { storage: self.clone() })
+    }
+
+    /// Takes the memory to write.
+    ///
+    /// # Errors
+    /// `alias` if someone is using it, or if it must not be written.
+    pub fn write(&self, loc: Loc) -> Result<WriteGuard> {
+        self.acquire(Access::Write, loc)?;
+        Ok(WriteGuard { storage: self.clone() })
+    }
+
+    /// Copies the bytes from `offset` on to `to`.
+    ///
+    /// # Errors
+    /// As [`Storage::read`]; `index` if the storage ends before.
+    pub fn copy_out(&self, offset: usize, to: &mut [u8], loc: Loc) -> Result<()> {
+        let guard = self.read(loc)?;
+        let from = guard.get(offset..).and_then(|rest| rest.get(..to.len()));
+        to.copy_from_slice(from.ok_or_else(|| self.outside(offset, to.len(), loc))?);
+        Ok(())
+    }
+
+    /// Copies `from` to the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// As [`Storage::write`]; `index` if the storage ends before.
+    pub fn copy_in(&self, offset: usize, from: &[u8], loc: Loc) -> Result<()> {
+        let mut guard = self.write(loc)?;
+        let to = guard.get_mut(offset..).and_then(|rest| rest.get_mut(..from.len()));
+        to.ok_or_else(|| self.outside(offset, from.len(), loc))?.copy_from_slice(from);
+        Ok(())
+    }
+
+    fn outside(&self, offset: usize, len: usize, loc: Loc) -> Error {
+        err::index(format!("{len} bytes from {offset} on are not inside a storage of {} bytes", self.len())).at(loc)
+    }
+
+    fn acquire(&self, access: Access, loc: Loc) -> Result<()> {
+        if access == Access::Write && !self.0.writable {
+            return Err(err::alias("this tensor's memory is borrowed or mapped to read only, and cannot be written")
+                .at(loc)
+                .help("write to a copy"));
+        }
+        self.0.word.acquire(access, loc).map_err(|conflict| explain(access, conflict, loc))
+    }
+}
+
+impl From<Buffer> for Storage {
+    fn from(buffer: Buffer) -> Storage {
+        let start = NonNull::new(buffer.as_ptr()).unwrap_or(NonNull::dangling());
+        Storage::new(start, buffer.len(), true, Owner::Buffer(buffer))
+    }
+}
+
+fn explain(access: Access, conflict: Conflict, loc: Loc) -> Error {
+    let want = match access {
+        Access::Read => "read",
+        Access::Write => "written",
+    };
+    match conflict {
+        Conflict::Held(held, first) => {
+            let does = match held {
+                Access::Read => "read",
+                Access::Write => "written",
+            };
+            err::alias(format!("this tensor cannot be {want} while it is being {does}"))
+                .at(loc)
+                .note(first, format!("it is being {does} here"))
+        }
+        Conflict::Revoked(scope) => {
+            err::alias(format!("this tensor cannot be {want}: its memory was borrowed for a scope that has ended"))
+                .at(loc)
+                .note(scope, "the scope was here")
+                .help("copy the tensor inside the scope")
+        }
+    }
+}
+
+/// Runs `f` on a storage that is the memory of `values`. When it returns (or panics) the storage is revoked; if another
+/// thread is using it at that moment this waits until it is done.
+pub fn with_borrowed<T: Plain, R>(values: &mut [T], loc: Loc, f: impl FnOnce(&Storage) -> R) -> R {
+    let bytes = bytes_of_mut(values);
+    let start = NonNull::from(&mut *bytes).cast();
+    scope(Storage::new(start, bytes.len(), true, Owner::Scope), loc, f)
+}
+
+/// As [`with_borrowed`], for memory that may be read only: every write is an error.
+pub fn with_borrowed_ref<T: Plain, R>(values: &[T], loc: Loc, f: impl FnOnce(&Storage) -> R) -> R {
+    let bytes = bytes_of(values);
+    scope(Storage::new(NonNull::from(bytes).cast(), bytes.len(), false, Owner::Scope), loc, f)
+}
+
+fn scope<R>(storage: Storage, loc: Loc, f: impl FnOnce(&Storage) -> R) -> R {
+    struct Revoke(Storage, Loc);
+    impl Drop for Revoke {
+        fn drop(&mut self) {
+            // The memory is only ours until here: nothing may use it afterwards, so whoever does must finish first.
+            while !self.0.0.word.revoke(self.1) {
+                std::thread::yield_now();
+            }
+        }
+    }
+    let revoke = Revoke(storage, loc);
+    f(&revoke.0)
+}
+
+/// A storage held to read: the bytes. A guard kept beyond a [`with_borrowed`] scope makes the scope's end wait.
+pub struct ReadGuard {
+    storage: Storage,
+}
+
+impl ReadGuard {
+    /// The bytes as values of `T`; `None` if their address or number does not fit.
+    pub fn values<T: Plain>(&self) -> Option<&[T]> {
+        values_of(self)
+    }
+}
+
+impl Deref for ReadGuard {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the word is held to read, so the memory is there, initialised, and nobody writes it.
+        unsafe { std::slice::from_raw_parts(self.storage.as_ptr(), self.storage.len()) }
+    }
+}
+
+impl Drop for ReadGuard {
+    fn drop(&mut self) {
+        self.storage.0.word.release(Access::Read);
+    }
+}
+
+/// A storage held to write: the bytes. A guard kept beyond a [`with_borrowed`] scope makes the scope's end wait.
+pub struct WriteGuard {
+    storage: Storage,
+}
+
+impl WriteGuard {
+    /// The bytes as values of `T`; `None` if their address or number does not fit.
+    pub fn values<T: Plain>(&mut self) -> Option<&mut [T]> {
+        values_of_mut(self)
+    }
+}
+
+impl Deref for WriteGuard {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the word is held to write, so the memory is there, initialised, and used by this guard alone.
+        unsafe { std::slice::from_raw_parts(self.storage.as_ptr(), self.storage.len()) }
+    }
+}
+
+impl DerefMut for WriteGuard {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.storage.as_ptr(), self.storage.len()) }
+    }
+}
+
+impl Drop for WriteGuard {
+    fn drop(&mut self) {
+        self.storage.0.word.release(Access::Write);
+    }
+}
+
+/// The words of all arguments of one call, held until this is dropped. Allocates nothing up to eight arguments.
+pub struct Borrows<'s> {
+    held: SmallVec<[(&'s Storage, Access); 8]>,
+}
+
+impl<'s> Borrows<'s> {
+    /// Takes all of them or none, without waiting. A storage that occurs more than once is taken once: to write, if any
+    /// of its uses writes.
+    ///
+    /// # Errors
+    /// As [`Storage::read`] and [`Storage::write`], for the first that cannot be taken.
+    pub fn take(uses: impl IntoIterator<Item = (&'s Storage, Access)>, loc: Loc) -> Result<Borrows<'s>> {
+        let mut wanted: SmallVec<[(&'s Storage, Access); 8]> = uses.into_iter().collect();
+        // One storage's uses next to each other, the write first.
+        wanted.sort_unstable_by_key(|(storage, access)| (Arc::as_ptr(&storage.0).addr(), std::cmp::Reverse(*access)));
+        wanted.dedup_by(|later, first| later.0.same(first.0));
+        let mut taken = Borrows { held: SmallVec::with_capacity(wanted.len()) };
+        for (storage, access) in wanted {
+            // On failure the drop of `taken` gives back what was taken before.
+            storage.acquire(access, loc)?;
+            taken.held.push((storage, access));
+        }
+        Ok(taken)
+    }
+}
+
+impl Drop for Borrows<'_> {
+    fn drop(&mut self) {
+        for (storage, access) in &self.held {
+            storage.0.word.release(*access);
+        }
+    }
+}
