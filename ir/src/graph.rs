@@ -75,6 +75,20 @@ pub enum Phase {
     Differentiated,
 }
 
+impl Phase {
+    /// All phases, in order.
+    pub const ALL: [Phase; 3] = [Phase::Traced, Phase::Pure, Phase::Differentiated];
+
+    /// The word in the header of a printed graph.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Traced => "traced",
+            Phase::Pure => "pure",
+            Phase::Differentiated => "differentiated",
+        }
+    }
+}
+
 /// A program as a graph.
 #[derive(Clone, Debug)]
 pub struct Graph {

@@ -12,6 +12,7 @@ pub mod passes;
 pub mod scalar;
 pub mod text;
 pub mod types;
+pub mod verify;
 
 pub use builder::{Builder, Ex};
 pub use dtype::{Category, DType, Scalar};

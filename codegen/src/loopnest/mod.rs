@@ -6,11 +6,14 @@
 //! gathers. Nothing here knows tensors or machine instructions.
 //!
 //! ```text
-//! kernel k(b0: f32, b1: mut f32; p0, p1) {
+//! kernel(b0: f32, b1: mut f32; p0, p1, p2) {
 //!   for parallel i0 in 0..p0 {
 //!     acc a0: f32 = sum, lanes 16
-//!     for vector i1 in 0..p1 { %0 = load b0[i0*p2 + i1]; a0 += %0 }
-//!     %1 = read a0
+//!     for vector i1 in 0..p1 {
+//!       %0: f32 = load b0[i0*p2 + i1]
+//!       a0 += %0
+//!     }
+//!     %1: f32 = read a0
 //!     store b1[i0] = %1
 //!   }
 //! }
@@ -21,6 +24,11 @@
 //! An accumulator with 16 lanes keeps sixteen partial results; iteration `i` of the vector loop around the update adds
 //! into lane `i % 16` in ascending order of `i`; [`Stmt::Read`] combines lane `j` with lane `j + 8`, then `j + 4`,
 //! `j + 2`, `j + 1`, always `lower (op) upper`. So the result does not depend on the width a backend chooses.
+
+pub mod interp;
+pub mod parse;
+pub mod print;
+pub mod verify;
 
 use std::fmt;
 use tensorc_ir::DType;
@@ -99,8 +107,8 @@ pub struct Loop {
     pub extent: Extent,
     /// Serial or vector.
     pub kind: LoopKind,
-    /// Whether the caller splits it: then it is the only statement of the kernel, and the kernel's `begin..end`
-    /// arguments are its range.
+    /// Whether the caller splits it: then only straight-line code stands before it in the kernel (and every thread runs
+    /// that), nothing after it, and the kernel's `begin..end` arguments are its range.
     pub parallel: bool,
     /// What it runs.
     pub body: Vec<Stmt>,
@@ -118,8 +126,10 @@ pub enum Combine {
     /// The smaller: `x` if `x < a` or `x` is NaN, else `a`; from infinity (the greatest integer; true).
     Min,
     /// The index of the first largest (first NaN if any). Its updates carry an index, its read gives the index (`I64`).
+    /// Of two equal values (or two NaNs) the one with the lower index wins, whatever the order of updates; from
+    /// `i64::MAX`, so that is what reading gives when nothing was combined.
     ArgMax,
-    /// The index of the first smallest (first NaN if any).
+    /// The index of the first smallest (first NaN if any); otherwise as `ArgMax`.
     ArgMin,
 }
 

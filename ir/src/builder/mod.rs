@@ -11,7 +11,7 @@ pub use ex::Ex;
 use crate::alias::Aliases;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Loc, Result, err};
-use crate::graph::{Graph, Node, NodeId, Param, Value};
+use crate::graph::{Graph, Node, NodeId, Param, Phase, Value};
 use crate::ops::elementwise::Row;
 use crate::ops::view::Expand;
 use crate::ops::{Effect, Op, literal};
@@ -121,6 +121,8 @@ impl Builder {
             op.structural().infer(&types).map_err(|e| e.at(loc))?
         };
         let alias = match op.effect() {
+            // A pure graph has no memory, so strides have no say in it: every value is its own.
+            Effect::View if inner.graph.phase != Phase::Traced => None,
             Effect::View => Some(inner.aliases.view(&op, operands[0]).map_err(|e| e.at(loc))?),
             Effect::Write => {
                 inner.aliases.check_write(&inner.graph, operands[0], operands[1]).map_err(|e| e.at(loc))?;

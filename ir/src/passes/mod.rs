@@ -1,3 +1,273 @@
-//! Graph passes.
+//! Graph passes: the pipeline from a traced program to pure, differentiated, simplified ops, as one list.
+//!
+//! A pass is a [`Pass`] record whose one name is its file, its flag, its test header and its timing key. Passes never
+//! change a graph: each builds a new one through the [`Builder`], and the phase only moves forward. In builds with debug
+//! assertions (so in tests) the verifier looks at what every pass gives.
+//!
+//! What all of them keep: the parameters are the first nodes, in order; a result that is a view of a parameter
+//! ([`Graph::output_views`]) is rebuilt at the very end, over the parameter's final value, so that its nodes are the last
+//! ones; every other result is new memory for the caller, so it is never a parameter or a view of one (a `clone` stands
+//! between).
 
+pub mod autodiff;
+pub mod cleanup;
+pub mod functionalize;
 pub mod fuse;
+mod region;
+pub mod simplify;
+
+use crate::builder::Builder;
+use crate::error::{Result, err};
+use crate::graph::{Graph, NodeId, OutputView, Phase, Value, Values};
+use crate::ops::Op;
+use crate::verify::verify;
+use smallvec::{SmallVec, smallvec};
+
+/// A step of the pipeline.
+pub struct Pass {
+    /// Its one name.
+    pub name: &'static str,
+    /// What it does to a graph.
+    pub run: fn(&Graph) -> Result<Graph>,
+    /// The phase that it takes.
+    pub from: Phase,
+    /// The phase that it gives.
+    pub to: Phase,
+    /// One line for people.
+    pub doc: &'static str,
+}
+
+/// All passes, in order.
+pub static PASSES: &[Pass] = &[
+    Pass {
+        name: "functionalize",
+        run: functionalize::functionalize,
+        from: Phase::Traced,
+        to: Phase::Pure,
+        doc: "views and writes in program order become pure ops and final values of parameters",
+    },
+    Pass {
+        name: "autodiff",
+        run: autodiff::autodiff,
+        from: Phase::Pure,
+        to: Phase::Differentiated,
+        doc: "every `grad` becomes the ops that compute it, by reverse accumulation",
+    },
+    Pass {
+        name: "simplify",
+        run: simplify::simplify,
+        from: Phase::Differentiated,
+        to: Phase::Differentiated,
+        doc: "local rewrites that keep every bit",
+    },
+    Pass {
+        name: "cleanup",
+        run: cleanup::cleanup,
+        from: Phase::Differentiated,
+        to: Phase::Differentiated,
+        doc: "what nothing uses goes away, what is computed twice is computed once",
+    },
+];
+
+impl Pass {
+    /// Runs the pass, and in builds with debug assertions the verifier on what it gives.
+    ///
+    /// # Errors
+    /// What the pass finds wrong with the program; `type` if the graph is not in the phase it takes.
+    pub fn apply(&self, g: &Graph) -> Result<Graph> {
+        if g.phase != self.from {
+            return Err(err::ty(format!(
+                "the pass `{}` takes a graph in phase {}, this one is {}",
+                self.name,
+                self.from.name(),
+                g.phase.name()
+            )));
+        }
+        let out = (self.run)(g)?;
+        if cfg!(debug_assertions) {
+            verify(&out).map_err(|e| err::ty(format!("after the pass `{}`: {e}", self.name)))?;
+        }
+        Ok(out)
+    }
+}
+
+/// Runs all passes that are left for a graph in its phase.
+///
+/// # Errors
+/// What a pass finds wrong with the program, such as a gradient that does not exist.
+pub fn run_all(g: &Graph) -> Result<Graph> {
+    let mut g = g.clone();
+    for pass in PASSES {
+        if g.phase <= pass.from {
+            g = pass.apply(&g)?;
+        }
+    }
+    Ok(g)
+}
+
+/// Runs the passes of these names, in the order given.
+///
+/// # Errors
+/// `name` if there is no such pass, `type` if the graph is not in the phase that one takes, and what a pass finds.
+pub fn run_named(g: &Graph, names: &[&str]) -> Result<Graph> {
+    let mut g = g.clone();
+    for name in names {
+        let pass = PASSES.iter().find(|p| p.name == *name).ok_or_else(|| {
+            let all: Vec<&str> = PASSES.iter().map(|p| p.name).collect();
+            err::name(format!("there is no pass `{name}`")).help(format!("the passes are {}", all.join(", ")))
+        })?;
+        g = pass.apply(&g)?;
+    }
+    Ok(g)
+}
+
+/// A pass's new graph beside the old one, with the new value of every old one.
+struct Rebuild<'g> {
+    old: &'g Graph,
+    b: Builder,
+    inputs: Vec<Value>,
+    map: Vec<SmallVec<[Value; 1]>>,
+}
+
+impl<'g> Rebuild<'g> {
+    /// Starts a graph in that phase with the old one's parameters as its first nodes.
+    fn new(old: &'g Graph, phase: Phase) -> Result<Rebuild<'g>> {
+        let b = Builder::over(old.like(phase));
+        let mut map = vec![SmallVec::new(); old.len()];
+        let mut inputs = Vec::new();
+        for (i, at) in parameter_nodes(old)?.into_iter().enumerate() {
+            b.set_loc(old.node(at).loc);
+            let v = b.input_node(i as u32, old.ty(at.into()).clone());
+            map[at.0 as usize] = smallvec![v];
+            inputs.push(v);
+        }
+        Ok(Rebuild { old, b, inputs, map })
+    }
+
+    /// The new value of an old one.
+    fn value(&self, v: Value) -> Result<Value> {
+        let values = &self.map[v.node.0 as usize];
+        values
+            .get(v.result as usize)
+            .copied()
+            .ok_or_else(|| err::ty(format!("a pass lost the value of node {}", v.node.0)))
+    }
+
+    /// The new values of a node's operands.
+    fn operands(&self, n: NodeId) -> Result<Values> {
+        self.old.operands(n).into_iter().map(|v| self.value(v)).collect()
+    }
+
+    /// Records the new values of an old node's results.
+    fn set(&mut self, n: NodeId, values: impl IntoIterator<Item = Value>) {
+        self.map[n.0 as usize] = values.into_iter().collect();
+    }
+
+    /// The same node over the new operands. Parameters are there already.
+    fn copy(&mut self, n: NodeId) -> Result<()> {
+        let op = self.old.op(n);
+        if matches!(op, Op::Input(_)) {
+            return Ok(());
+        }
+        self.b.set_loc(self.old.node(n).loc);
+        let new = self.b.emit_all(op.clone(), &self.operands(n)?)?;
+        self.set(n, results(&self.b, new));
+        Ok(())
+    }
+
+    /// The finished graph, with the old one's results and final values.
+    fn finish(self) -> Result<Graph> {
+        let views = &self.old.output_views;
+        let value = |k: usize, v: Value| match views.get(k) {
+            // Rebuilt over the parameter, so the old value may be gone.
+            Some(Some(_)) => Ok(None),
+            _ => self.value(v).map(Some),
+        };
+        let outputs = self.old.outputs.iter().enumerate().map(|(k, v)| value(k, *v)).collect::<Result<Vec<_>>>()?;
+        let mutated = self.old.mutated.iter().map(|(i, v)| Ok((*i, self.value(*v)?))).collect::<Result<Vec<_>>>()?;
+        let views = views.clone();
+        finish(self.b, &self.inputs, &outputs, mutated, views)
+    }
+}
+
+/// Sets results and final values. A result of `None` is the view that `views` says.
+fn finish(
+    b: Builder,
+    inputs: &[Value],
+    outputs: &[Option<Value>],
+    mutated: Vec<(usize, Value)>,
+    mut views: Vec<Option<OutputView>>,
+) -> Result<Graph> {
+    views.resize(outputs.len(), None);
+    // New results first, views of parameters last.
+    let fresh = |v: &Option<Value>| match v {
+        Some(v) if shares_parameter(&b, *v) => {
+            b.set_loc(b.node(v.node).loc);
+            b.emit(Op::Copy, &[*v]).map(Some)
+        }
+        v => Ok(*v),
+    };
+    let outputs = outputs.iter().map(fresh).collect::<Result<Vec<_>>>()?;
+    let mut last = Vec::with_capacity(outputs.len());
+    for (v, view) in outputs.into_iter().zip(&views) {
+        last.push(match (v, view) {
+            (_, Some(view)) => {
+                let end = mutated.iter().find(|(i, _)| *i == view.param).map(|(_, v)| *v);
+                let input = inputs.get(view.param).copied();
+                let base = end.or(input).ok_or_else(|| err::ty("a result is a view of no parameter"))?;
+                b.set_loc(b.node(base.node).loc);
+                view.views.iter().try_fold(base, |v, op| b.emit(op.clone(), &[v]))?
+            }
+            (Some(v), None) => v,
+            (None, None) => return Err(err::ty("a result has no value")),
+        });
+    }
+    let mut g = b.finish()?;
+    g.outputs = last;
+    g.output_views = views;
+    g.mutated = mutated;
+    Ok(g)
+}
+
+/// The node of every parameter.
+fn parameter_nodes(g: &Graph) -> Result<Vec<NodeId>> {
+    let mut at = vec![None; g.params.len()];
+    for n in g.nodes() {
+        if let Op::Input(i) = g.op(n) {
+            *at.get_mut(*i as usize).ok_or_else(|| err::ty("a node reads a parameter that is not declared"))? = Some(n);
+        }
+    }
+    at.into_iter().collect::<Option<_>>().ok_or_else(|| err::ty(format!("a parameter of `{}` has no node", g.name)))
+}
+
+/// The nodes that a result or a final value needs. Results that are views of a parameter are rebuilt at the end, so they
+/// do not count.
+fn needed(g: &Graph) -> Vec<bool> {
+    let mut live = vec![false; g.len()];
+    let is_view = |k: usize| matches!(g.output_views.get(k), Some(Some(_)));
+    let results = g.outputs.iter().enumerate().filter(|(k, _)| !is_view(*k)).map(|(_, v)| *v);
+    for v in results.chain(g.mutated.iter().map(|(_, v)| *v)) {
+        live[v.node.0 as usize] = true;
+    }
+    for n in g.nodes().rev() {
+        if live[n.0 as usize] {
+            g.operands(n).into_iter().for_each(|v| live[v.node.0 as usize] = true);
+        }
+    }
+    live
+}
+
+/// The results of a new node.
+fn results(b: &Builder, n: NodeId) -> SmallVec<[Value; 1]> {
+    b.with_graph(|g| g.results(n).collect())
+}
+
+/// Whether a value is a parameter or a view of one.
+fn shares_parameter(b: &Builder, mut v: Value) -> bool {
+    b.with_graph(|g| {
+        while g.op(v.node).is_view() {
+            v = g.operands(v.node)[0];
+        }
+        matches!(g.op(v.node), Op::Input(_))
+    })
+}

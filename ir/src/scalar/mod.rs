@@ -10,6 +10,7 @@
 
 mod block;
 pub mod eval;
+pub mod math;
 
 pub use block::Block;
 
@@ -127,6 +128,7 @@ pub enum Bin {
     /// Floats: division. Integers: quotient truncated toward zero; the divisor must not be 0, and `MIN / -1` is `MIN`.
     Div,
     /// Integers: remainder of [`Bin::Div`] (sign of the dividend); the divisor must not be 0, and `MIN % -1` is 0.
+    /// Floats: C's `fmod`, exact, with the sign of the dividend.
     Rem,
     /// `if a < b { a } else { b }`: the second operand when either is NaN or both are zero. Not IEEE minimum.
     Min,

@@ -12,6 +12,7 @@ mod erase;
 mod format;
 mod lexer;
 mod parse;
+pub mod print;
 mod source;
 
 use crate::error::Loc;

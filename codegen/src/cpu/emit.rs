@@ -1,0 +1,224 @@
+//! [`emit`]: one loop nest as one Cranelift function.
+//!
+//! The function is written once, front to back: loops become blocks, accumulators become block parameters, and each
+//! statement of a vector loop's body is written for groups of four lanes and, in the scalar tail, once more for one.
+//! Invariant code is placed by its level as it is written (see `value.rs`), so there is no pass over the result.
+
+use super::acc::Acc;
+use super::loops::Vector;
+use super::memory::{ARGS, Address};
+use super::value::{Pos, Scope, Val};
+use super::vector::Splat;
+use crate::loopnest::{LoopNest, Stmt, verify};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{
+    AbiParam, Block, ExtFuncData, ExternalName, FuncRef, Function, InstBuilder, MemFlagsData, Signature, UserFuncName,
+    Value, types,
+};
+use cranelift_codegen::isa::TargetIsa;
+use tensorc_ir::error::err;
+use tensorc_ir::scalar::{Fault, Inst, V};
+use tensorc_ir::{DType, Result};
+
+/// The helper that [`emit`]ted code calls for the remainder of two `f32`: `extern "C" fn(f32, f32) -> f32`, C's `fmodf`.
+pub const FMODF: &str = "fmodf";
+/// The helper that [`emit`]ted code calls for the remainder of two `f64`: `extern "C" fn(f64, f64) -> f64`, C's `fmod`.
+pub const FMOD: &str = "fmod";
+
+/// How the target converts `F32` lanes to 32-bit integers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum IntLanes {
+    /// By x86's own instruction.
+    X86,
+    /// By a saturating instruction.
+    Saturating,
+    /// Not.
+    None,
+}
+
+/// The function being written. Its methods are spread over the files of this module.
+pub(super) struct Emitter<'a> {
+    pub(super) nest: &'a LoopNest,
+    pub(super) func: Function,
+    /// The block being written.
+    pub(super) here: Block,
+    pub(super) pos: Pos,
+    pub(super) scopes: Vec<Scope>,
+    pub(super) regs: Vec<Val>,
+    /// Registers whose `F32` value has been rounded to that half float.
+    pub(super) exact: Vec<Option<DType>>,
+    pub(super) accs: Vec<Option<Acc>>,
+    /// The vector loop being written on lanes.
+    pub(super) vector: Option<Vector>,
+    /// The scope of the vector loop whose tail is being written.
+    pub(super) tail: Option<usize>,
+    pub(super) splats: Vec<Splat>,
+    pub(super) addresses: Vec<Address>,
+    pub(super) arguments: Vec<(usize, Value)>,
+    helpers: Vec<(&'static str, FuncRef)>,
+    /// The function's parameters.
+    pub(super) args: Value,
+    pub(super) begin: Value,
+    pub(super) end: Value,
+    pub(super) int_lanes: IntLanes,
+}
+
+/// The Cranelift function of a loop nest, of type `extern "C" fn(args: *const u64, begin: u64, end: u64)`.
+///
+/// `args` points at one pointer for each buffer (to the element at index 0 of its accesses), then the run-time
+/// parameters as `i64`, then a pointer to the `u64` error word: if it is 0, a failed check stores its fault's code.
+/// `begin..end` is the range of the parallel loop; without one they are ignored. Integer division never traps and the
+/// code has no other traps; indices are the loop nest's affair.
+///
+/// A remainder of floats calls the function named (`ExternalName::testcase`) [`FMODF`] or [`FMOD`]; nothing else is
+/// called by name. Vectors are 128 bits wide; on x86 the ISA should have at least SSE4.1.
+///
+/// # Errors
+/// What [`verify`](verify::verify) finds, or `unsupported` if pointers do not have 64 bits.
+pub fn emit(nest: &LoopNest, isa: &dyn TargetIsa, name: &str) -> Result<Function> {
+    verify::verify(nest)?;
+    if isa.pointer_type() != types::I64 {
+        return Err(err::unsupported("kernels need a 64-bit machine"));
+    }
+    let mut signature = Signature::new(isa.default_call_conv());
+    signature.params = vec![AbiParam::new(types::I64); 3];
+    let mut func = Function::with_name_signature(UserFuncName::testcase(name), signature);
+    let entry = func.dfg.make_block();
+    func.layout.append_block(entry);
+    let [args, begin, end] = [0; 3].map(|_| func.dfg.append_block_param(entry, types::I64));
+    let mut e = Emitter {
+        nest,
+        func,
+        here: entry,
+        pos: Pos::Here,
+        scopes: Vec::new(),
+        regs: vec![Val::None; nest.regs.len()],
+        exact: exact(nest),
+        accs: Vec::new(),
+        vector: None,
+        tail: None,
+        splats: Vec::new(),
+        addresses: Vec::new(),
+        arguments: Vec::new(),
+        helpers: Vec::new(),
+        args,
+        begin,
+        end,
+        int_lanes: int_lanes(isa),
+    };
+    let body = e.new_block();
+    let anchor = e.jump(body, &[]);
+    e.scopes.push(Scope { var: None, counter: args, anchor });
+    e.switch_to(body);
+    e.body(&nest.body)?;
+    e.cur().ins().return_(&[]);
+    Ok(e.func)
+}
+
+fn int_lanes(isa: &dyn TargetIsa) -> IntLanes {
+    let has = |name: &str| isa.isa_flags().iter().any(|f| f.name == name && f.as_bool() == Some(true));
+    match isa.name() {
+        "x64" if has("has_sse41") => IntLanes::X86,
+        "aarch64" => IntLanes::Saturating,
+        _ => IntLanes::None,
+    }
+}
+
+/// Which registers hold values of a half float, by the statement that defines them.
+fn exact(nest: &LoopNest) -> Vec<Option<DType>> {
+    fn walk(nest: &LoopNest, stmts: &[Stmt], out: &mut [Option<DType>]) {
+        for s in stmts {
+            match s {
+                Stmt::Inst(v, Inst::Round(dtype, _)) => out[v.0 as usize] = Some(*dtype),
+                Stmt::Load { dst, buf, .. } => out[dst.0 as usize] = Some(nest.bufs[buf.0 as usize].dtype),
+                Stmt::For(l) => walk(nest, &l.body, out),
+                _ => {}
+            }
+        }
+    }
+    let mut out = vec![None; nest.regs.len()];
+    walk(nest, &nest.body, &mut out);
+    out
+}
+
+impl Emitter<'_> {
+    /// Writes statements. Between loops all of one group's come before the next group's, so that few values are alive
+    /// at a time.
+    pub(super) fn body(&mut self, stmts: &[Stmt]) -> Result<()> {
+        let mut rest = stmts;
+        while let Some(first) = rest.first() {
+            if let Stmt::For(l) = first {
+                self.for_loop(l)?;
+                rest = &rest[1..];
+                continue;
+            }
+            let run = rest.iter().position(|s| matches!(s, Stmt::For(_))).unwrap_or(rest.len());
+            for g in 0..self.vector.as_ref().map_or(1, |v| v.groups) {
+                for s in &rest[..run] {
+                    self.stmt(s, g)?;
+                }
+            }
+            rest = &rest[run..];
+        }
+        Ok(())
+    }
+
+    fn stmt(&mut self, stmt: &Stmt, g: usize) -> Result<()> {
+        match stmt {
+            Stmt::Inst(v, inst) => self.inst(*v, *inst, g)?,
+            Stmt::Index(v, affine) => self.index(*v, affine, g),
+            Stmt::Load { dst, buf, at } => self.load(*dst, *buf, at, g),
+            Stmt::Store { buf, at, value } => self.store(*buf, at, *value, g),
+            Stmt::For(l) => self.for_loop(l)?,
+            Stmt::Acc { acc, combine, reg, lanes } => self.acc(*acc, *combine, *reg, *lanes, g),
+            Stmt::Update { acc, value, index } => self.update(*acc, *value, *index, g),
+            Stmt::Read { dst, acc } => self.read(*dst, *acc, g),
+        }
+        Ok(())
+    }
+
+    /// Records `fault` if `c` is true in some lane.
+    pub(super) fn check(&mut self, fault: Fault, c: V, g: usize) {
+        let any = if self.varies(c) {
+            let mask = self.group(c, g);
+            let mut all = mask[0];
+            for m in &mask[1..] {
+                all = self.cur().ins().bor(all, *m);
+            }
+            self.cur().ins().vany_true(all)
+        } else {
+            self.scalar(c)
+        };
+        let (failed, next) = (self.new_block(), self.new_block());
+        self.func.layout.set_cold(failed);
+        self.branch(any, (failed, &[]), (next, &[]));
+        self.switch_to(failed);
+        // Loaded here and not at the start: it is cold.
+        let offset = (self.nest.bufs.len() + self.nest.params as usize) * 8;
+        let args = self.args;
+        let word = self.cur().ins().load(types::I64, ARGS, args, i32::try_from(offset).unwrap_or(i32::MAX));
+        let old = self.cur().ins().load(types::I64, MemFlagsData::trusted(), word, 0);
+        let first = self.cur().ins().icmp_imm_s(IntCC::Equal, old, 0);
+        let code = self.constant(types::I64, u64::from(fault.code()));
+        let new = self.cur().ins().select(first, code, old);
+        self.cur().ins().store(MemFlagsData::trusted(), new, word, 0);
+        self.jump(next, &[]);
+        self.switch_to(next);
+    }
+
+    /// A function of the host of type `fn(ty, ty) -> ty`.
+    pub(super) fn helper(&mut self, name: &'static str, ty: types::Type) -> FuncRef {
+        if let Some((_, f)) = self.helpers.iter().find(|(n, _)| *n == name) {
+            return *f;
+        }
+        let mut signature = Signature::new(self.func.signature.call_conv);
+        signature.params = vec![AbiParam::new(ty); 2];
+        signature.returns = vec![AbiParam::new(ty)];
+        let signature = self.func.import_signature(signature);
+        let name_ref = ExternalName::testcase(name);
+        let f =
+            self.func.import_function(ExtFuncData { name: name_ref, signature, colocated: false, patchable: false });
+        self.helpers.push((name, f));
+        f
+    }
+}

@@ -1,0 +1,17 @@
+//! Loop nests to machine code for CPUs, through Cranelift.
+//!
+//! [`emit`] spells one [`LoopNest`](crate::loopnest::LoopNest) as one Cranelift function. It decides three things only:
+//! how many iterations of a vector loop run at once, where loop-invariant code goes, and which machine types hold the
+//! values. What is computed, and in which order, the loop nest has fixed; nothing here may change a bit of a result.
+
+mod acc;
+mod convert;
+mod emit;
+mod half;
+mod inst;
+mod loops;
+mod memory;
+mod value;
+mod vector;
+
+pub use emit::{FMOD, FMODF, emit};

@@ -1,0 +1,161 @@
+//! `autodiff`: every `grad` of a pure graph becomes the ops that compute it, by reverse accumulation.
+//!
+//! The idea: nodes are copied in order, so when a `grad` comes up everything it depends on, inner `grad`s included, is
+//! plain ops already. Its nodes are walked once from `y` back to the earliest `x`. Each node's derivative rule turns the
+//! cotangent of its result into cotangents of its operands, and the cotangents of a value that is used several times are
+//! added in reverse order of use. Only nodes on a way from some `x` to `y` take part. New nodes have the place in the
+//! user's text of the node they come from.
+
+use super::Rebuild;
+use crate::Ex;
+use crate::builder::Builder;
+use crate::dtype::Scalar;
+use crate::error::{Loc, Result, err};
+use crate::graph::{Graph, NodeId, Phase, Value, Values};
+use crate::ops::Op;
+use crate::ops::effect::Grad;
+use smallvec::SmallVec;
+use std::collections::{HashMap, HashSet};
+
+/// Removes every `grad`.
+///
+/// # Errors
+/// `grad` if `y` does not use an `x` and unused ones are not allowed.
+pub fn autodiff(g: &Graph) -> Result<Graph> {
+    // Gradients that are differentiated by must be values of their own, as they were when they were results of a node.
+    let mut wanted = HashSet::new();
+    for n in g.nodes() {
+        if let Op::Grad(grad) = g.op(n) {
+            wanted.extend(g.operands(n).into_iter().skip(grad.lead()));
+        }
+    }
+    let mut r = Rebuild::new(g, Phase::Differentiated)?;
+    for n in g.nodes() {
+        let Op::Grad(grad) = g.op(n) else {
+            r.copy(n)?;
+            continue;
+        };
+        let loc = g.node(n).loc;
+        let gradients = backward(&r.b, *grad, &r.operands(n)?, loc)?;
+        r.b.set_loc(loc);
+        let own = |(old, new): (Value, Value)| if wanted.contains(&old) { r.b.emit(Op::Copy, &[new]) } else { Ok(new) };
+        let values = g.results(n).zip(gradients).map(own).collect::<Result<Values>>()?;
+        r.set(n, values);
+    }
+    r.finish()
+}
+
+/// The gradients that a `grad` on these operands stands for.
+fn backward(b: &Builder, grad: Grad, operands: &[Value], loc: Loc) -> Result<Values> {
+    let (y, wrt) = (operands[0], &operands[grad.lead()..]);
+    let mut cotangents: HashMap<Value, Ex<'_>> = HashMap::new();
+    b.set_loc(loc);
+    let seed = if grad.seeded {
+        b.ex(operands[1])
+    } else {
+        let ty = b.ty(y);
+        b.full(Scalar::from_f64(ty.dtype, 1.0), &ty.shape)
+    };
+    cotangents.insert(y, seed);
+    let path = Path::new(b, y, wrt);
+    for n in path.nodes() {
+        let node = b.node(n);
+        let [_] = node.types.as_slice() else {
+            if node.types.is_empty() {
+                continue;
+            }
+            return Err(err::grad(format!("`grad`: the derivative of `{}` is not known", node.op.name())).at(loc));
+        };
+        let Some(dy) = cotangents.get(&n.into()).copied() else { continue };
+        b.set_loc(if node.loc == Loc::Unknown { loc } else { node.loc });
+        let operands = b.with_graph(|g| g.operands(n));
+        let x: SmallVec<[Ex<'_>; 3]> = operands.iter().map(|v| b.ex(*v)).collect();
+        let dx = node.op.structural().vjp(&x, b.ex(n.into()), dy);
+        b.check()?;
+        for (i, (v, d)) in operands.iter().zip(dx).enumerate() {
+            let ty = b.ty(*v);
+            let Some(d) = d.filter(|_| path.leads_to(*v) && ty.dtype.is_float()) else { continue };
+            if d.shape() != ty.shape || d.dtype() != ty.dtype {
+                let name = node.op.name();
+                return Err(
+                    err::grad(format!("`{name}`: the derivative of operand {i}, a {ty}, is a {}", d.ty())).at(loc)
+                );
+            }
+            let sum = match cotangents.get(v) {
+                Some(before) => *before + d,
+                None => d,
+            };
+            cotangents.insert(*v, sum);
+        }
+        b.check()?;
+    }
+    b.set_loc(loc);
+    let mut gradients = Values::new();
+    for x in wrt {
+        gradients.push(match cotangents.get(x) {
+            Some(d) => d.value()?,
+            None if grad.allow_unused => {
+                let ty = b.ty(*x);
+                b.full(Scalar::from_f64(ty.dtype, 0.0), &ty.shape).value()?
+            }
+            None => return Err(unused(b, *x, loc)),
+        });
+    }
+    Ok(gradients)
+}
+
+fn unused(b: &Builder, x: Value, loc: Loc) -> crate::Error {
+    let (what, at) = b.with_graph(|g| match g.op(x.node) {
+        Op::Input(i) => (g.params.get(*i as usize).map(|p| format!("`{}`", p.name)), g.loc(x)),
+        _ => (None, g.loc(x)),
+    });
+    let what = what.unwrap_or_else(|| "a value to differentiate by".into());
+    let e = err::grad(format!("`grad`: {what} appears to not have been used in the graph of `y`"))
+        .at(loc)
+        .help("with `allow_unused=true` its gradient is zeros");
+    if at == Loc::Unknown { e } else { e.note(at, "it is made here") }
+}
+
+/// The nodes between the earliest `x` and `y`, and which of them lie on a way from some `x` to `y`.
+struct Path {
+    first: u32,
+    on: Vec<bool>,
+    wrt: HashSet<Value>,
+}
+
+impl Path {
+    fn new(b: &Builder, y: Value, wrt: &[Value]) -> Path {
+        let first = wrt.iter().map(|v| v.node.0).min().unwrap_or(y.node.0);
+        let wrt: HashSet<Value> = wrt.iter().copied().collect();
+        if first > y.node.0 {
+            return Path { first, on: Vec::new(), wrt };
+        }
+        let mut on = vec![false; (y.node.0 - first) as usize + 1];
+        on[(y.node.0 - first) as usize] = true;
+        b.with_graph(|g| {
+            let at = |v: Value| v.node.0.checked_sub(first).map(|i| i as usize);
+            // Backward: what `y` depends on. Then forward: what of that depends on some `x`.
+            for i in (0..on.len()).rev() {
+                if on[i] {
+                    g.operands(NodeId(first + i as u32)).into_iter().filter_map(at).for_each(|i| on[i] = true);
+                }
+            }
+            for i in 0..on.len() {
+                let operands = g.operands(NodeId(first + i as u32));
+                on[i] = on[i] && operands.iter().any(|v| wrt.contains(v) || at(*v).is_some_and(|i| on[i]));
+            }
+        });
+        Path { first, on, wrt }
+    }
+
+    /// The nodes on a way, last first.
+    fn nodes(&self) -> impl Iterator<Item = NodeId> + use<'_> {
+        (0..self.on.len()).rev().filter(|i| self.on[*i]).map(|i| NodeId(self.first + i as u32))
+    }
+
+    /// Whether a cotangent of this value is of use.
+    fn leads_to(&self, v: Value) -> bool {
+        let on = v.node.0.checked_sub(self.first).and_then(|i| self.on.get(i as usize)).copied();
+        on.unwrap_or(false) || self.wrt.contains(&v)
+    }
+}

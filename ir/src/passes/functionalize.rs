@@ -1,0 +1,349 @@
+//! `functionalize`: a traced program, with views that share memory and writes in program order, as pure ops.
+//!
+//! The idea: memory belongs to a *root* (a parameter or a new value), and what it holds now is one pure value of the whole
+//! root. A write replaces that value by itself with the written region updated ([`Region::update`]), and a read of a view
+//! whose root was written since applies the view ops anew to what the root holds now. The same node serves every read
+//! until the next write, and a view of memory that is never written keeps its one node, also if it is an identity: a
+//! gradient may be asked of it. Final values of written parameters and results that are views of parameters are recorded
+//! ([`Graph::mutated`], [`Graph::output_views`]).
+//!
+//! `grad(y, x)` means the value bound to `x` now. Reads of `x` before and after a write that left its elements alone are
+//! the same value, so the gradients of both are added. A write to its elements between makes another value; if `y` uses
+//! only the older one, that is an error which shows the write. What is written through a `detach` is a constant.
+//!
+//! Results that share memory with each other but not with a parameter are separate values from here on: who wants one to
+//! change with the other cannot see it after the program has ended.
+
+use super::region::Region;
+use super::{finish, results};
+use crate::Ex;
+use crate::builder::Builder;
+use crate::error::{Loc, Result, err};
+use crate::graph::{Graph, NodeId, OutputView, Phase, Value, Values};
+use crate::ops::gather::ScatterMode;
+use crate::ops::{Effect, Op, view};
+use crate::types::{Range, diagonal_len};
+use smallvec::SmallVec;
+use std::collections::HashMap;
+
+/// Makes a traced graph pure.
+///
+/// # Errors
+/// `grad` if a gradient is asked of memory that was written since it was used.
+pub fn functionalize(g: &Graph) -> Result<Graph> {
+    let mut f = Functionalize { old: g, b: Builder::over(g.like(Phase::Pure)), values: HashMap::new() };
+    let mut inputs = Vec::new();
+    for (i, at) in super::parameter_nodes(g)?.into_iter().enumerate() {
+        f.b.set_loc(g.node(at).loc);
+        let v = f.b.input_node(i as u32, g.ty(at.into()).clone());
+        f.fresh(at.into(), v);
+        inputs.push((at, v));
+    }
+    for n in g.nodes() {
+        f.b.set_loc(g.node(n).loc);
+        f.node(n)?;
+        f.b.check()?;
+    }
+    let mut outputs = Vec::new();
+    let mut views = Vec::new();
+    for v in &g.outputs {
+        let view = f.output_view(*v)?;
+        f.b.set_loc(g.loc(*v));
+        outputs.push(if view.is_some() { None } else { Some(f.read(*v)?) });
+        views.push(view);
+    }
+    let mut mutated = Vec::new();
+    for (i, (at, _)) in inputs.iter().enumerate() {
+        let place = f.place(Value::from(*at))?;
+        if let Some(memory) = place.memory.as_ref().filter(|m| !m.writes.is_empty()) {
+            mutated.push((i, memory.current));
+        }
+    }
+    let inputs: Vec<Value> = inputs.into_iter().map(|(_, v)| v).collect();
+    finish(f.b, &inputs, &outputs, mutated, views)
+}
+
+struct Functionalize<'g> {
+    old: &'g Graph,
+    b: Builder,
+    values: HashMap<Value, Place>,
+}
+
+/// Where a value of the old graph lies, and the new nodes that stood for it.
+struct Place {
+    root: Value,
+    /// The region of `anchor` that it is. The anchor is the root, or the last view on the way that has no region.
+    anchor: Value,
+    region: Region,
+    /// The new nodes that read it, each with the number of writes to the root before it.
+    reads: Vec<(usize, Value)>,
+    /// What the root holds, if this is a root.
+    memory: Option<Memory>,
+}
+
+struct Memory {
+    current: Value,
+    writes: Vec<Written>,
+}
+
+struct Written {
+    anchor: Value,
+    region: Region,
+    loc: Loc,
+}
+
+impl Functionalize<'_> {
+    fn node(&mut self, n: NodeId) -> Result<()> {
+        let old = self.old;
+        let (op, operands) = (old.op(n), old.operands(n));
+        match (op, op.effect()) {
+            (Op::Input(_), _) => {}
+            (_, Effect::View) => {
+                let place = self.view_place(n, op, operands[0])?;
+                self.values.insert(n.into(), place);
+                self.read(n.into())?;
+            }
+            (_, Effect::Write) => self.write(operands[0], operands[1], old.node(n).loc)?,
+            (Op::Grad(_), _) => self.grad(n, &operands)?,
+            (op, Effect::Fresh) => {
+                let operands: Values = operands.iter().map(|v| self.read(*v)).collect::<Result<_>>()?;
+                let new = self.b.emit_all(op.clone(), &operands)?;
+                for (v, new) in old.results(n).zip(results(&self.b, new)) {
+                    self.fresh(v, new);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self, v: Value) -> Result<&Place> {
+        self.values.get(&v).ok_or_else(|| err::ty("functionalize met a value before its node"))
+    }
+
+    fn place_mut(&mut self, v: Value) -> Result<&mut Place> {
+        self.values.get_mut(&v).ok_or_else(|| err::ty("functionalize met a value before its node"))
+    }
+
+    fn memory(&self, root: Value) -> Result<&Memory> {
+        self.place(root)?.memory.as_ref().ok_or_else(|| err::ty("functionalize took a view for a root"))
+    }
+
+    /// Records a value with memory of its own.
+    fn fresh(&mut self, v: Value, new: Value) {
+        let place = Place {
+            root: v,
+            anchor: v,
+            region: Region::whole(&self.old.ty(v).shape),
+            reads: vec![(0, new)],
+            memory: Some(Memory { current: new, writes: Vec::new() }),
+        };
+        self.values.insert(v, place);
+    }
+
+    fn view_place(&self, n: NodeId, op: &Op, of: Value) -> Result<Place> {
+        let base = self.place(of)?;
+        let shape = &self.old.ty(n.into()).shape;
+        let (anchor, region) = match base.region.through(op, shape) {
+            Some(region) => (base.anchor, region),
+            None => (n.into(), Region::whole(shape)),
+        };
+        Ok(Place { root: base.root, anchor, region, reads: Vec::new(), memory: None })
+    }
+
+    /// The new value of an old one as its memory is now.
+    fn read(&mut self, v: Value) -> Result<Value> {
+        let memory = self.memory(self.place(v)?.root)?;
+        let (current, version) = (memory.current, memory.writes.len());
+        let mut stale = Vec::new();
+        let mut at = v;
+        let mut new = loop {
+            let place = self.place(at)?;
+            match place.reads.last() {
+                Some((k, new)) if *k == version => break *new,
+                _ => stale.push(at),
+            }
+            if at == place.root {
+                break current;
+            }
+            at = self.old.operands(at.node)[0];
+        };
+        for at in stale.into_iter().rev() {
+            let op = self.old.op(at.node);
+            if op.is_view() {
+                let loc = self.b.loc();
+                self.b.set_loc(self.old.loc(at));
+                new = self.b.emit(op.clone(), &[new])?;
+                self.b.set_loc(loc);
+            }
+            self.place_mut(at)?.reads.push((version, new));
+        }
+        Ok(new)
+    }
+
+    fn write(&mut self, dst: Value, value: Value, loc: Loc) -> Result<()> {
+        if self.old.ty(dst).numel() == 0 {
+            return Ok(());
+        }
+        let value = self.read(value)?;
+        let Place { root, anchor, region, .. } = self.place(dst)?;
+        let (root, written) = (*root, Written { anchor: *anchor, region: region.clone(), loc });
+        let current = self.replaced(root, written.anchor, &written.region, value)?;
+        if let Some(memory) = &mut self.place_mut(root)?.memory {
+            memory.current = current;
+            memory.writes.push(written);
+        }
+        Ok(())
+    }
+
+    /// What the root holds when `value` is written to that region of the anchor.
+    fn replaced(&mut self, root: Value, mut anchor: Value, region: &Region, mut value: Value) -> Result<Value> {
+        let mut region = region.clone();
+        loop {
+            let base = self.read(anchor)?;
+            value = region.update(self.b.ex(base), self.b.ex(value)).value()?;
+            if anchor == root {
+                return Ok(value);
+            }
+            // The anchor is a view that has no region: undo it, and go on with what it is a view of.
+            let of = self.old.operands(anchor.node)[0];
+            value = self.undone(anchor, of, value)?;
+            let place = self.place(of)?;
+            (anchor, region) = (place.anchor, place.region.clone());
+        }
+    }
+
+    /// What `of` holds when `value` is written to all of its view `v`.
+    fn undone(&mut self, v: Value, of: Value, value: Value) -> Result<Value> {
+        match self.old.op(v.node) {
+            Op::Reshape(_) => self.b.emit(Op::Reshape(view::Reshape(self.old.ty(of).shape.clone())), &[value]),
+            Op::Diagonal(d) => {
+                let base = self.read(of)?;
+                diagonal_update(*d, self.b.ex(base), self.b.ex(value)).value()
+            }
+            Op::Slice(s) => {
+                let base = self.read(of)?;
+                self.b.ex(base).slice_update(&s.0, self.b.ex(value)).value()
+            }
+            op => {
+                Err(err::alias(format!("a write through `{}`, whose elements share memory", op.name()))
+                    .at(self.b.loc()))
+            }
+        }
+    }
+
+    fn grad(&mut self, n: NodeId, operands: &[Value]) -> Result<()> {
+        let Op::Grad(grad) = *self.old.op(n) else { return Ok(()) };
+        let lead = grad.lead();
+        let mut new: Values = operands[..lead].iter().map(|v| self.read(*v)).collect::<Result<_>>()?;
+        let mut uses = None;
+        // For each gradient asked for, how many values it is the sum over.
+        let mut parts = Vec::new();
+        for x in &operands[lead..] {
+            let now = self.read(*x)?;
+            let written = !self.memory(self.place(*x)?.root)?.writes.is_empty();
+            let same = if written {
+                let uses = uses.get_or_insert_with(|| ancestors(&self.b, new[0]));
+                self.same_value(*x, uses, n)?
+            } else {
+                SmallVec::new()
+            };
+            let same = if same.is_empty() { SmallVec::from_elem(now, 1) } else { same };
+            parts.push(same.len());
+            new.extend(same);
+        }
+        let node = self.b.emit_all(Op::Grad(grad), &new)?;
+        let mut all = results(&self.b, node).into_iter();
+        for (v, count) in self.old.results(n).zip(parts) {
+            let mut sum: Option<Ex<'_>> = None;
+            for d in all.by_ref().take(count) {
+                let d = self.b.ex(d);
+                sum = Some(sum.map_or(d, |before| before + d));
+            }
+            let sum = sum.ok_or_else(|| err::ty("a gradient without a value"))?.value()?;
+            self.fresh(v, sum);
+        }
+        Ok(())
+    }
+
+    /// The reads of `x` that `y` uses (by `uses`) and that give the elements it has now, oldest first.
+    ///
+    /// # Errors
+    /// `grad` if `y` uses `x` only as it was before a write.
+    fn same_value(&self, x: Value, uses: &[bool], grad: NodeId) -> Result<Values> {
+        let place = self.place(x)?;
+        let writes = &self.memory(place.root)?.writes;
+        let touches = |w: &Written| w.anchor != place.anchor || w.region.overlaps(&place.region);
+        let last_write = writes.iter().rposition(touches);
+        let used = |v: &Value| uses.get(v.node.0 as usize).copied().unwrap_or(false);
+        // A read has seen as many writes as its number says, so those after the last one that matters are still good.
+        let good = |k: usize| last_write.is_none_or(|w| k > w);
+        let same: Values = place.reads.iter().filter(|(k, v)| good(*k) && used(v)).map(|(_, v)| *v).collect();
+        if !same.is_empty() {
+            return Ok(same);
+        }
+        let older = place.reads.iter().rev().find(|(k, v)| !good(*k) && used(v));
+        let Some((k, _)) = older else { return Ok(same) };
+        let write = writes[*k..].iter().find(|w| touches(w));
+        let e = err::grad("`grad`: the memory of the value to differentiate by was written since `y` used it")
+            .at(self.old.node(grad).loc)
+            .help("take the gradient before the write, or write to a copy: `x.clone()`");
+        Err(match write {
+            Some(w) => e.note(w.loc, "it is written here"),
+            None => e,
+        })
+    }
+
+    /// The parameter and the view ops that a result comes down to, if it shares a parameter's memory.
+    fn output_view(&self, v: Value) -> Result<Option<OutputView>> {
+        let root = self.place(v)?.root;
+        let Op::Input(param) = self.old.op(root.node) else { return Ok(None) };
+        let mut views = Vec::new();
+        let mut at = v;
+        while at != root {
+            views.push(self.old.op(at.node).clone());
+            at = self.old.operands(at.node)[0];
+        }
+        views.reverse();
+        Ok(Some(OutputView { param: *param as usize, views }))
+    }
+}
+
+/// `base` with one of its diagonals replaced. The rows on the diagonal are taken out, and row `i` gets its element at
+/// column `i + max(offset, 0)`.
+fn diagonal_update<'b>(d: view::Diagonal, base: Ex<'b>, value: Ex<'b>) -> Ex<'b> {
+    let shape = base.shape();
+    let (rank, rows, cols) = (shape.len(), shape[d.dim1], shape[d.dim2]);
+    let len = diagonal_len(rows, cols, d.offset);
+    let (row, col) = if d.offset < 0 { (d.offset.unsigned_abs() as usize, 0) } else { (0, d.offset) };
+    // Dimensions in the diagonal's order: the others, rows, columns.
+    let order: Vec<usize> = (0..rank).filter(|i| *i != d.dim1 && *i != d.dim2).chain([d.dim1, d.dim2]).collect();
+    let mut back = vec![0; rank];
+    for (i, o) in order.iter().enumerate() {
+        back[*o] = i;
+    }
+    let turned = base.permute(&order);
+    let mut ranges: Vec<Range> = turned.shape().iter().map(|n| Range::all(*n)).collect();
+    ranges[rank - 2] = Range { start: row, len, step: 1 };
+    let source = value.unsqueeze(rank - 1);
+    let b = base.builder();
+    let columns = b.iota(len) + b.constant(crate::Scalar::from_i64(crate::DType::I64, col));
+    let index = columns.unsqueeze(1).expand(&source.shape());
+    let taken = turned.slice(&ranges).scatter(rank - 1, ScatterMode::Set, index, source);
+    turned.slice_update(&ranges, taken).permute(&back)
+}
+
+/// For each node, whether `y` depends on it.
+fn ancestors(b: &Builder, y: Value) -> Vec<bool> {
+    b.with_graph(|g| {
+        let mut uses = vec![false; y.node.0 as usize + 1];
+        uses[y.node.0 as usize] = true;
+        for n in (0..uses.len()).rev() {
+            if uses[n] {
+                for v in g.operands(NodeId(n as u32)) {
+                    uses[v.node.0 as usize] = true;
+                }
+            }
+        }
+        uses
+    })
+}

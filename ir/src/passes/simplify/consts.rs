@@ -1,0 +1,39 @@
+//! Rules about numbers that are known: tensors all of whose elements are one constant.
+
+use super::{Rewrite, Rules};
+use crate::dtype::Scalar;
+use crate::graph::Value;
+use crate::interp::Array;
+use crate::ops::Op;
+use crate::ops::literal::Literal;
+
+/// `f(full(a), full(b)) = full(f(a, b))`: the op's own definition on one element, then stretched. What would fail when it
+/// runs (an integer division by 0) is left to fail there.
+pub fn fold(r: Rules<'_>, op: &Op, x: &[Value]) -> Rewrite {
+    let Some(numbers) = x.iter().map(|v| r.number(*v)).collect::<Option<Vec<Scalar>>>() else { return Ok(None) };
+    let arrays: Vec<Array> = numbers.into_iter().map(|c| Array::full(c, &[])).collect();
+    match (op.structural().eval(&arrays).ok(), x.first()) {
+        (Some(y), Some(x)) => r.full(y.scalars()[0], &r.shape(*x)),
+        _ => Ok(None),
+    }
+}
+
+/// `view(full(c)) = full(c)`: a view of a stretched number is that number, stretched.
+pub fn view(r: Rules<'_>, op: &Op, x: &[Value]) -> Rewrite {
+    let Some(c) = r.number(x[0]) else { return Ok(None) };
+    let shape = op.structural().infer(&[&r.ty(x[0])])?.remove(0).shape;
+    if matches!((op, r.op(x[0])), (Op::Expand(_), Op::Const(_))) && !shape.is_empty() {
+        // That is the form itself.
+        return Ok(None);
+    }
+    r.full(c, &shape)
+}
+
+/// `tensor([c, c, c]) = full(c)`.
+pub fn literal(r: Rules<'_>, l: &Literal) -> Rewrite {
+    match l.values.split_first() {
+        Some((c, rest)) if rest.iter().all(|v| v == c) => r.full(*c, &l.shape),
+        Some(_) => Ok(None),
+        None => r.full(Scalar::from_i64(l.dtype, 0), &l.shape),
+    }
+}

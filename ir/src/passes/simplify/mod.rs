@@ -1,0 +1,145 @@
+//! `simplify`: local rewrites that keep every bit.
+//!
+//! The idea: nodes are rebuilt in order, and before a node is appended the rules for its op look at its (already
+//! simplified) operands. A rule either gives a value that exists, or appends ops that cost no more than what they
+//! replace, through the same door; so one pass is enough and it ends. Each rule stands under its equation. Two NaNs count
+//! as the same. Nothing here may reassociate, contract or change a rounding: `x + 0.0` is not `x` (for `-0.0`), and
+//! `x / c` is not `x * (1 / c)`.
+
+mod arith;
+mod consts;
+mod updates;
+mod views;
+
+use super::{Rebuild, needed, results};
+use crate::builder::Builder;
+use crate::dtype::Scalar;
+use crate::error::Result;
+use crate::graph::{Graph, Phase, Value};
+use crate::ops::Op;
+use crate::types::{Shape, Type};
+
+/// Simplifies a differentiated graph.
+///
+/// # Errors
+/// None for verified graphs.
+pub fn simplify(g: &Graph) -> Result<Graph> {
+    let mut r = Rebuild::new(g, Phase::Differentiated)?;
+    let live = needed(g);
+    for n in g.nodes().filter(|n| live[n.0 as usize]) {
+        if g.node(n).types.len() != 1 {
+            r.copy(n)?;
+            continue;
+        }
+        if matches!(g.op(n), Op::Input(_)) {
+            continue;
+        }
+        r.b.set_loc(g.node(n).loc);
+        let operands = r.operands(n)?;
+        let v = Rules { b: &r.b }.make(g.op(n).clone(), &operands)?;
+        r.set(n, [v]);
+    }
+    r.finish()
+}
+
+/// What a rule gives: a value equal to the op's, if it applies.
+type Rewrite = Result<Option<Value>>;
+
+/// The rules, over the graph that is being built.
+#[derive(Clone, Copy)]
+struct Rules<'b> {
+    b: &'b Builder,
+}
+
+impl<'b> Rules<'b> {
+    /// The value of an op on these operands: by the first rule that applies, else by appending it.
+    fn make(self, op: Op, x: &[Value]) -> Result<Value> {
+        if let Some(v) = self.rewrite(&op, x)? {
+            return Ok(v);
+        }
+        let n = self.b.emit_all(op, x)?;
+        Ok(results(self.b, n)[0])
+    }
+
+    fn rewrite(self, op: &Op, x: &[Value]) -> Rewrite {
+        match op {
+            Op::Map(row) => {
+                if let Some(v) = arith::identities(self, row.name(), x)? {
+                    return Ok(Some(v));
+                }
+                consts::fold(self, op, x)
+            }
+            Op::Cast(d) => {
+                if let Some(v) = arith::cast(self, *d, x[0])? {
+                    return Ok(Some(v));
+                }
+                consts::fold(self, op, x)
+            }
+            // In a pure graph nothing shares memory, and after autodiff nothing is a gradient asked of.
+            Op::Copy | Op::Detach => Ok(Some(x[0])),
+            Op::Reshape(_) | Op::Permute(_) | Op::Expand(_) | Op::Slice(_) | Op::Diagonal(_) => {
+                if self.number(x[0]).is_some() {
+                    return consts::view(self, op, x);
+                }
+                views::view(self, op, x[0])
+            }
+            Op::SliceUpdate(s) => updates::slice_update(self, &s.0, x[0], x[1]),
+            Op::Reduce(r) => views::reduce(self, r, x[0]),
+            Op::Literal(l) => consts::literal(self, l),
+            Op::Input(_)
+            | Op::Const(_)
+            | Op::Iota(_)
+            | Op::Dot
+            | Op::Gather(_)
+            | Op::Scatter(_)
+            | Op::Scan(_)
+            | Op::Write
+            | Op::Grad(_) => Ok(None),
+        }
+    }
+
+    fn op(self, v: Value) -> Op {
+        self.b.with_graph(|g| g.op(v.node).clone())
+    }
+
+    fn operand(self, v: Value, i: usize) -> Value {
+        self.b.with_graph(|g| g.operands(v.node)[i])
+    }
+
+    fn ty(self, v: Value) -> Type {
+        self.b.ty(v)
+    }
+
+    fn shape(self, v: Value) -> Shape {
+        self.b.with_graph(|g| g.ty(v).shape.clone())
+    }
+
+    /// The op that made the value, if it has one operand, with that operand.
+    fn unary(self, v: Value) -> Option<(Op, Value)> {
+        self.b.with_graph(|g| match g.operands(v.node).as_slice() {
+            [x] => Some((g.op(v.node).clone(), *x)),
+            _ => None,
+        })
+    }
+
+    /// The one number that all elements are, if it is known: `c` or `expand(c)`.
+    fn number(self, v: Value) -> Option<Scalar> {
+        self.b.with_graph(|g| match g.op(v.node) {
+            Op::Const(c) => Some(*c),
+            Op::Expand(_) => match g.op(g.operands(v.node)[0].node) {
+                Op::Const(c) => Some(*c),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    /// A tensor of one number.
+    fn full(self, c: Scalar, shape: &[usize]) -> Rewrite {
+        self.b.full(c, shape).value().map(Some)
+    }
+
+    fn reshape(self, v: Value, shape: &[usize]) -> Result<Value> {
+        self.make(Op::Reshape(crate::ops::view::Reshape(shape.into())), &[v])
+    }
+}

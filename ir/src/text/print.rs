@@ -1,0 +1,225 @@
+//! Prints a graph as a `.tc` function: one `let` for each node, every value with its type, attributes as keywords.
+//!
+//! The text is a program. A header names the phase, `// phase: pure`; past functionalize the final value of a written
+//! parameter prints as `x.copy_(v12);` before the result, and a result that is a view of a parameter as that view, so
+//! that the text also says what the program does to memory. Values are called `v` and their node's number; parameters
+//! keep their names, made into valid ones where they are not.
+
+use crate::dtype::{DType, Scalar};
+use crate::graph::{Graph, NodeId, Phase, Value};
+use crate::ops::Op;
+use crate::types::Type;
+use std::collections::HashSet;
+use std::fmt::Write;
+
+/// The whole graph as a `.tc` function, with a newline at the end.
+pub fn print(g: &Graph) -> String {
+    let names = Names::new(g);
+    let mut out = format!("// phase: {}\nfn {}({})", g.phase.name(), name(&g.name), names.parameters(g));
+    let types: Vec<String> = g.outputs.iter().map(|v| type_text(g.ty(*v))).collect();
+    if !types.is_empty() {
+        let _ = write!(out, " -> {}", tuple(&types, g.tuple));
+    }
+    out.push_str(" {\n");
+    for n in g.nodes().take(body_len(g)) {
+        if !matches!(g.op(n), Op::Input(_)) {
+            let _ = writeln!(out, "    {}", names.statement(g, n));
+        }
+    }
+    for (i, v) in &g.mutated {
+        let _ = writeln!(out, "    {}.copy_({});", names.parameter(*i), names.value(g, *v));
+    }
+    let results: Vec<String> = (0..g.outputs.len()).map(|k| names.result(g, k)).collect();
+    if !results.is_empty() {
+        let _ = writeln!(out, "    {}", tuple(&results, g.tuple));
+    }
+    out.push_str("}\n");
+    out
+}
+
+/// The line of one node, for messages.
+pub fn line(g: &Graph, n: NodeId) -> String {
+    Names::new(g).statement(g, n)
+}
+
+/// How a type is written: `f32[2, 3]`, and `f32` for a scalar.
+pub fn type_text(ty: &Type) -> String {
+    if ty.rank() == 0 { ty.dtype.to_string() } else { ty.to_string() }
+}
+
+/// A literal that reads back as the same bits (any NaN as a NaN).
+pub fn literal(v: Scalar) -> String {
+    let text = v.to_string();
+    let exact = v.to_f64();
+    // The shortest decimal of a narrow float is read as an `f64` and then rounded: make sure that it is not rounded twice.
+    let same = |t: &str| t.parse::<f64>().is_ok_and(|x| Scalar::from_f64(v.dtype, x) == v);
+    if !v.dtype.is_float() || v.dtype == DType::F64 || !exact.is_finite() || same(&text) {
+        text
+    } else {
+        format!("{exact:?}")
+    }
+}
+
+/// The nodes that print: all but the last ones of a pure graph, which rebuild the results that are views of parameters
+/// and print as part of the result.
+fn body_len(g: &Graph) -> usize {
+    if g.phase == Phase::Traced {
+        return g.len();
+    }
+    let mut len = g.len();
+    for (k, v) in g.outputs.iter().enumerate().rev() {
+        let Some(Some(view)) = g.output_views.get(k) else { continue };
+        let n = view.views.len();
+        if n > 0 && v.node.0 as usize + 1 == len && is_tail(g, len - n..len) {
+            len -= n;
+        }
+    }
+    len
+}
+
+/// Whether these nodes are a chain of views that nothing else uses.
+fn is_tail(g: &Graph, nodes: std::ops::Range<usize>) -> bool {
+    let first = nodes.start;
+    let mutated = |n: usize| g.mutated.iter().any(|(_, v)| v.node.0 as usize == n);
+    nodes.into_iter().all(|n| {
+        let id = NodeId(n as u32);
+        let follows = n == first || g.operands(id).first().is_some_and(|v| v.node.0 as usize == n - 1);
+        g.op(id).is_view() && follows && !mutated(n)
+    })
+}
+
+/// Items in parentheses, or the only one without them.
+fn tuple(items: &[String], always: bool) -> String {
+    match items {
+        [one] if always => format!("({one},)"),
+        [one] => one.clone(),
+        all => format!("({})", all.join(", ")),
+    }
+}
+
+/// A name that the grammar takes: letters, digits and underscores, not beginning with a digit, no keyword.
+fn name(text: &str) -> String {
+    let mut out: String = text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let reserved = ["fn", "let", "mut", "true", "false", "None", "inf", "nan"];
+    if out.is_empty() || out.starts_with(|c: char| c.is_ascii_digit()) {
+        out.insert(0, 'p');
+    } else if reserved.contains(&out.as_str()) || DType::from_name(&out).is_some() {
+        out.push('_');
+    }
+    out
+}
+
+struct Names {
+    parameters: Vec<String>,
+    prefix: String,
+}
+
+impl Names {
+    fn new(g: &Graph) -> Names {
+        let mut seen = HashSet::new();
+        let mut parameters = Vec::new();
+        for p in &g.params {
+            let mut text = name(&p.name);
+            while !seen.insert(text.clone()) {
+                text.push('_');
+            }
+            parameters.push(text);
+        }
+        // Values are `v7` unless a parameter could be called so.
+        let mut prefix = String::from("v");
+        let taken = |prefix: &str| {
+            let number =
+                |p: &String| p.strip_prefix(prefix).is_some_and(|r| r.starts_with(|c: char| c.is_ascii_digit()));
+            parameters.iter().any(number)
+        };
+        while taken(&prefix) {
+            prefix.push('v');
+        }
+        Names { parameters, prefix }
+    }
+
+    fn parameter(&self, i: usize) -> &str {
+        self.parameters.get(i).map_or("?", |n| n)
+    }
+
+    fn parameters(&self, g: &Graph) -> String {
+        let mut types = vec![String::from("?"); g.params.len()];
+        for n in g.nodes() {
+            if let (Op::Input(i), Some(ty)) = (g.op(n), g.node(n).types.first())
+                && let Some(t) = types.get_mut(*i as usize)
+            {
+                *t = type_text(ty);
+            }
+        }
+        let one = |(i, p): (usize, &crate::graph::Param)| {
+            format!("{}: {}{}", self.parameter(i), if p.mutable { "mut " } else { "" }, types[i])
+        };
+        g.params.iter().enumerate().map(one).collect::<Vec<_>>().join(", ")
+    }
+
+    fn value(&self, g: &Graph, v: Value) -> String {
+        match g.op(v.node) {
+            Op::Input(i) => self.parameter(*i as usize).into(),
+            _ if g.node(v.node).types.len() > 1 => format!("{}{}_{}", self.prefix, v.node.0, v.result),
+            _ => format!("{}{}", self.prefix, v.node.0),
+        }
+    }
+
+    fn statement(&self, g: &Graph, n: NodeId) -> String {
+        let node = g.node(n);
+        let call = self.call(g, n);
+        match node.types.as_slice() {
+            [] => format!("{call};"),
+            [ty] => format!("let {}: {} = {call};", self.value(g, n.into()), type_text(ty)),
+            _ => {
+                let names: Vec<String> = g.results(n).map(|v| self.value(g, v)).collect();
+                format!("let ({}) = {call};", names.join(", "))
+            }
+        }
+    }
+
+    fn call(&self, g: &Graph, n: NodeId) -> String {
+        let operands: Vec<String> = g.operands(n).into_iter().map(|v| self.value(g, v)).collect();
+        match g.op(n) {
+            Op::Const(v) => literal(*v),
+            Op::Literal(l) => {
+                format!("tensor({}, dtype={})", nested(&l.shape, &l.values), l.dtype)
+            }
+            Op::Grad(grad) => {
+                let wrt = &operands[grad.lead().min(operands.len())..];
+                let mut text = format!("grad({}, {}", operands[0], tuple(wrt, false));
+                if grad.seeded {
+                    let _ = write!(text, ", seed={}", operands[1]);
+                }
+                text + if grad.allow_unused { ", allow_unused=true)" } else { ")" }
+            }
+            op => call(op, operands),
+        }
+    }
+
+    /// The expression of result `k`.
+    fn result(&self, g: &Graph, k: usize) -> String {
+        match g.output_views.get(k) {
+            Some(Some(view)) => {
+                view.views.iter().fold(self.parameter(view.param).into(), |base: String, op| call(op, vec![base]))
+            }
+            _ => self.value(g, g.outputs[k]),
+        }
+    }
+}
+
+/// `name(operands, attributes)`.
+fn call(op: &Op, mut args: Vec<String>) -> String {
+    let attrs = op.structural().attrs();
+    if !attrs.is_empty() {
+        args.push(attrs);
+    }
+    format!("{}({})", op.name(), args.join(", "))
+}
+
+fn nested(shape: &[usize], values: &[Scalar]) -> String {
+    let Some((d, rest)) = shape.split_first() else { return values.first().map_or(String::from("?"), |v| literal(*v)) };
+    let n = rest.iter().product::<usize>();
+    let items: Vec<String> = (0..*d).map(|i| nested(rest, values.get(i * n..(i + 1) * n).unwrap_or(&[]))).collect();
+    format!("[{}]", items.join(", "))
+}

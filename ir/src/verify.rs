@@ -1,0 +1,160 @@
+//! The verifier: whether a graph is one that later steps may trust.
+//!
+//! Traced graphs come from the builder, which checks as it appends; this finds passes that went wrong. After it nothing
+//! that takes the graph may panic. Messages show the printed line of the node.
+
+use crate::error::{Error, Result, err};
+use crate::graph::{Graph, NodeId, Phase, Value};
+use crate::ops::Op;
+use crate::text::print::line;
+use crate::types::Type;
+use smallvec::SmallVec;
+
+/// Checks operands, types, the rules of the phase, results and final values.
+///
+/// # Errors
+/// `type`, with the printed line of the node that is wrong.
+pub fn verify(g: &Graph) -> Result<()> {
+    let mut seen = vec![false; g.params.len()];
+    for n in g.nodes() {
+        node(g, n).map_err(|e| shown(g, n, e))?;
+        if let Op::Input(i) = g.op(n) {
+            match seen.get_mut(*i as usize) {
+                Some(seen) if !*seen => *seen = true,
+                _ => return Err(shown(g, n, err::ty(format!("parameter {i} is not declared, or stands twice")))),
+            }
+        }
+    }
+    if let Some(i) = seen.iter().position(|s| !s) {
+        return Err(err::ty(format!("parameter `{}` has no node", g.params[i].name)));
+    }
+    for v in &g.outputs {
+        exists(g, *v)?;
+    }
+    if g.phase == Phase::Traced {
+        if !g.mutated.is_empty() || g.output_views.iter().any(Option::is_some) {
+            return Err(err::ty("a traced graph has no final values of parameters and no recorded views"));
+        }
+        return Ok(());
+    }
+    finals(g)?;
+    views(g)
+}
+
+fn shown(g: &Graph, n: NodeId, e: Error) -> Error {
+    let line = if operands_exist(g, n) { line(g, n) } else { format!("node {}", n.0) };
+    err::ty(format!("{}\n  in: {line}", e.diagnostic().message)).at(g.node(n).loc)
+}
+
+fn operands_exist(g: &Graph, n: NodeId) -> bool {
+    g.operands(n).iter().all(|v| exists(g, *v).is_ok())
+}
+
+fn exists(g: &Graph, v: Value) -> Result<()> {
+    if (v.node.0 as usize) < g.len() && (v.result as usize) < g.node(v.node).types.len() {
+        return Ok(());
+    }
+    Err(err::ty(format!("there is no value {}.{}", v.node.0, v.result)))
+}
+
+fn node(g: &Graph, n: NodeId) -> Result<()> {
+    let (node, operands) = (g.node(n), g.operands(n));
+    for v in &operands {
+        exists(g, *v)?;
+        if v.node >= n {
+            return Err(err::ty("an operand comes after its use"));
+        }
+    }
+    let (least, most) = arity(&node.op);
+    if operands.len() < least || operands.len() > most {
+        return Err(err::ty(format!("{} operands, expected {least}", operands.len())));
+    }
+    match node.op {
+        Op::Write if g.phase > Phase::Traced => return Err(err::ty("a write in a pure graph")),
+        Op::Grad(_) if g.phase > Phase::Pure => return Err(err::ty("a `grad` in a differentiated graph")),
+        Op::Input(_) => return Ok(()),
+        _ => {}
+    }
+    let types: SmallVec<[&Type; 3]> = operands.iter().map(|v| g.ty(*v)).collect();
+    let want = node.op.structural().infer(&types)?;
+    let same = |a: &Type, b: &Type| a.dtype == b.dtype && a.shape == b.shape;
+    if want.len() != node.types.len() || !want.iter().zip(&node.types).all(|(a, b)| same(a, b)) {
+        return Err(err::ty(format!("the types are {:?}, the op gives {want:?}", node.types)));
+    }
+    Ok(())
+}
+
+/// The least and greatest number of operands.
+fn arity(op: &Op) -> (usize, usize) {
+    let exactly = |n| (n, n);
+    match op {
+        Op::Input(_) | Op::Const(_) | Op::Literal(_) | Op::Iota(_) => exactly(0),
+        Op::Map(row) => exactly(row.0.args.len()),
+        Op::Cast(_)
+        | Op::Copy
+        | Op::Reshape(_)
+        | Op::Permute(_)
+        | Op::Expand(_)
+        | Op::Slice(_)
+        | Op::Diagonal(_)
+        | Op::Detach
+        | Op::Reduce(_)
+        | Op::Scan(_) => exactly(1),
+        Op::SliceUpdate(_) | Op::Dot | Op::Gather(_) | Op::Write => exactly(2),
+        Op::Scatter(_) => exactly(3),
+        Op::Grad(grad) => (grad.lead(), usize::MAX),
+    }
+}
+
+/// Final values: of `mut` parameters, each once, of its type.
+fn finals(g: &Graph) -> Result<()> {
+    let mut before = None;
+    for (i, v) in &g.mutated {
+        exists(g, *v)?;
+        let Some(p) = g.params.get(*i) else { return Err(err::ty(format!("a final value of parameter {i}"))) };
+        let ty = parameter_type(g, *i);
+        if !p.mutable || before >= Some(*i) || ty.is_none_or(|t| t.dtype != g.ty(*v).dtype || t.shape != g.ty(*v).shape)
+        {
+            return Err(err::ty(format!("parameter `{}` ends as a value {}", p.name, g.ty(*v))));
+        }
+        before = Some(*i);
+    }
+    Ok(())
+}
+
+/// Results: recorded as views exactly if they share a parameter's memory.
+fn views(g: &Graph) -> Result<()> {
+    for (k, v) in g.outputs.iter().enumerate() {
+        match g.output_views.get(k) {
+            Some(Some(view)) => {
+                let ty = parameter_type(g, view.param).ok_or_else(|| err::ty("a result is a view of no parameter"))?;
+                let step = |t: Type, op: &Op| match op.is_view() {
+                    true => Ok(op.structural().infer(&[&t])?.remove(0)),
+                    false => Err(err::ty(format!("result {k} is a view by `{}`", op.name()))),
+                };
+                let ty = view.views.iter().try_fold(ty.clone(), step)?;
+                if ty.dtype != g.ty(*v).dtype || ty.shape != g.ty(*v).shape {
+                    return Err(err::ty(format!("result {k} is {}, the view gives {ty}", g.ty(*v))));
+                }
+            }
+            _ => {
+                let mut at = *v;
+                while g.op(at.node).is_view() {
+                    at = g.operands(at.node)[0];
+                }
+                if matches!(g.op(at.node), Op::Input(_)) {
+                    return Err(shown(
+                        g,
+                        v.node,
+                        err::ty(format!("result {k} is new memory, but shares a parameter's")),
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn parameter_type(g: &Graph, i: usize) -> Option<&Type> {
+    g.nodes().find(|n| matches!(g.op(*n), Op::Input(k) if *k as usize == i)).map(|n| g.ty(n.into()))
+}

@@ -1,0 +1,201 @@
+//! Graphs through the whole back end: the compiled program and the reference interpreter agree to the bit, fused and
+//! one op at a time.
+
+use tensorc_ir::graph::Phase;
+use tensorc_ir::interp::{Array, run};
+use tensorc_ir::ops::gather::ScatterMode;
+use tensorc_ir::ops::reduce::ReduceKind;
+use tensorc_ir::ops::scan::ScanKind;
+use tensorc_ir::passes::fuse::Mode;
+use tensorc_ir::types::Range;
+use tensorc_ir::{Builder, DType, Ex, Graph, Layout, Loc, Scalar, Type};
+use tensorc_runtime::executable::{Executable, Options, View};
+use tensorc_runtime::storage::Storage;
+
+/// A deterministic input: small values with a few ties, all exactly representable in every dtype.
+fn input(ty: &Type, seed: usize) -> Array {
+    let value = |i: usize| ((i * 37 + seed * 11) % 29) as i64 - 9;
+    let one = |i: usize| match ty.dtype {
+        d if d.is_float() => Scalar::from_f64(d, value(i) as f64 * 0.25),
+        DType::Bool => Scalar::from_bool(value(i) % 3 == 0),
+        DType::U8 => Scalar::from_i64(ty.dtype, value(i).abs()),
+        d => Scalar::from_i64(d, value(i)),
+    };
+    Array::from_scalars(ty.dtype, &ty.shape, (0..ty.numel()).map(one))
+}
+
+fn to_view(a: &Array) -> View {
+    let size = a.dtype.size();
+    let mut bytes = vec![0; a.layout.numel() * size];
+    a.scalars().iter().zip(bytes.chunks_mut(size)).for_each(|(s, b)| s.write(b));
+    View { storage: Storage::from_bytes(&bytes).unwrap(), dtype: a.dtype, layout: Layout::contiguous(a.shape()) }
+}
+
+fn scalars(v: &View) -> Vec<Scalar> {
+    let size = v.dtype.size();
+    let bytes = v.storage.read(Loc::Unknown).unwrap();
+    v.layout.indices().into_iter().map(|i| Scalar::read(v.dtype, &bytes[i * size..])).collect()
+}
+
+fn same(a: &Scalar, b: &Scalar) -> bool {
+    a == b || (a.to_f64().is_nan() && b.to_f64().is_nan())
+}
+
+/// Builds a graph of these parameters and compares every way to run it.
+fn agree(name: &str, params: &[Type], f: impl for<'b> Fn(&'b Builder, &[Ex<'b>]) -> Vec<Ex<'b>>) {
+    let g = graph(params, f);
+    let inputs: Vec<Array> = params.iter().enumerate().map(|(i, t)| input(t, i)).collect();
+    let want = run(&g, &inputs).unwrap();
+    let layouts: Vec<Layout> = params.iter().map(|t| Layout::contiguous(&t.shape)).collect();
+    for mode in [Mode::Eager, Mode::Fused] {
+        let exe = Executable::compile(&g, &layouts, Options { mode, ..Options::default() })
+            .unwrap_or_else(|e| panic!("{name} {mode:?}: {e}"));
+        let views: Vec<View> = inputs.iter().map(to_view).collect();
+        let got = exe.call(&views, Loc::Unknown).unwrap_or_else(|e| panic!("{name} {mode:?}: {e}"));
+        assert_eq!(got.len(), want.len());
+        for (k, (got, want)) in got.iter().zip(&want).enumerate() {
+            assert_eq!(got.layout.shape.as_slice(), want.shape(), "{name}");
+            for (i, (x, y)) in scalars(got).iter().zip(want.scalars()).enumerate() {
+                assert!(
+                    same(x, &y),
+                    "{name} {mode:?} result {k} element {i}: {x:?}, expected {y:?}\n{}",
+                    exe.program()
+                );
+            }
+        }
+    }
+}
+
+fn graph(params: &[Type], f: impl for<'b> Fn(&'b Builder, &[Ex<'b>]) -> Vec<Ex<'b>>) -> Graph {
+    let b = Builder::new("f");
+    let values: Vec<_> = params.iter().map(|t| b.input("x", t.clone(), false, None)).collect();
+    let x: Vec<Ex<'_>> = values.iter().map(|v| b.ex(*v)).collect();
+    let out = f(&b, &x).iter().map(|e| e.value().unwrap()).collect();
+    b.with_graph(|g| {
+        g.outputs = out;
+        g.phase = Phase::Differentiated;
+    });
+    b.finish().unwrap()
+}
+
+fn f32s(shape: &[usize]) -> Type {
+    Type::new(DType::F32, shape.iter().copied())
+}
+
+#[test]
+fn elementwise_with_broadcasting_and_views() {
+    agree("chain", &[f32s(&[5, 7]), f32s(&[7])], |_, x| vec![(x[0] * x[1] + 1.0) / 3.0 - x[0]]);
+    agree("two results", &[f32s(&[4, 33])], |_, x| vec![x[0] * 2.0, (x[0] * 2.0).sqrt()]);
+    agree("transposed", &[f32s(&[5, 7]), f32s(&[7, 5])], |_, x| vec![x[0].transpose(0, 1) + x[1]]);
+    agree("slices", &[f32s(&[9])], |_, x| vec![x[0].narrow(0, 1, 8) - x[0].narrow(0, 0, 8)]);
+    agree("flip", &[f32s(&[9])], |_, x| vec![x[0].slice(&[Range { start: 8, len: 9, step: -1 }]).copy()]);
+    agree("reshape", &[f32s(&[4, 6])], |_, x| vec![(x[0] + 1.0).reshape(&[3, 8]) * 2.0, (x[0] * x[0]).reshape(&[24])]);
+    agree("reshape of transposed", &[f32s(&[4, 6])], |_, x| vec![x[0].transpose(0, 1).copy().reshape(&[24]) * 2.0]);
+    agree("scalar", &[f32s(&[])], |_, x| vec![x[0] + 1.0]);
+    agree("empty", &[f32s(&[0, 3])], |_, x| vec![x[0] + 1.0, x[0].sum(&[0], false)]);
+    agree("iota", &[], |b, _| vec![b.iota(10).cast(DType::F32) * 0.5]);
+    agree("constant", &[], |b, _| vec![b.full(Scalar::from_f64(DType::F32, 2.5), &[3, 2])]);
+}
+
+#[test]
+fn every_dtype_adds_and_casts() {
+    for d in DType::ALL {
+        let t = Type::new(d, [3, 11]);
+        agree(d.name(), &[t.clone(), t.clone()], |_, x| vec![x[0] + x[1], x[0] * x[1], x[0].maximum(x[1])]);
+        for to in DType::ALL {
+            agree(&format!("{d} to {to}"), &[t.clone()], |_, x| vec![x[0].cast(to)]);
+        }
+    }
+}
+
+#[test]
+fn reductions_in_the_defined_order() {
+    for kind in
+        [ReduceKind::Sum, ReduceKind::Prod, ReduceKind::Max, ReduceKind::Min, ReduceKind::ArgMax, ReduceKind::ArgMin]
+    {
+        for shape in [&[7][..], &[40], &[5, 7], &[3, 50], &[2, 3, 4], &[130, 3, 5], &[3, 5000], &[9000]] {
+            for axes in [&[0][..], &[1], &[0, 1], &[2], &[0, 2], &[0, 1, 2]] {
+                if axes.iter().all(|a| *a < shape.len()) {
+                    let name = format!("{} {shape:?} {axes:?}", kind.name());
+                    agree(&name, &[f32s(shape)], |_, x| vec![(x[0] * 0.37).reduce(kind, axes, false)]);
+                }
+            }
+        }
+        for d in DType::ALL {
+            let name = format!("{} {d}", kind.name());
+            agree(&name, &[Type::new(d, [6, 21])], |_, x| {
+                vec![x[0].reduce(kind, &[1], false), x[0].reduce(kind, &[0], true)]
+            });
+        }
+    }
+}
+
+#[test]
+fn rows_fuse_and_keep_their_bits() {
+    fn norm<'b>(x: Ex<'b>, axis: usize) -> Ex<'b> {
+        let shape = x.shape();
+        let m = x.reduce(ReduceKind::Max, &[axis], true);
+        let e = (x - m.expand(&shape)).maximum(x.number(-3.0).cast(DType::F32).expand(&shape)) + 4.0;
+        e / e.sum(&[axis], true).expand(&shape)
+    }
+    agree("rows", &[f32s(&[9, 33])], |_, x| vec![norm(x[0], 1)]);
+    agree("columns", &[f32s(&[9, 33])], |_, x| vec![norm(x[0], 0)]);
+    agree("middle", &[f32s(&[4, 9, 5])], |_, x| vec![norm(x[0] * 2.0 + 1.0, 1)]);
+    agree("one row", &[f32s(&[33])], |_, x| vec![norm(x[0], 0), x[0].sum_all()]);
+    agree("row and total", &[f32s(&[64, 128])], |_, x| vec![norm(x[0], 1).sum_all()]);
+    let g = graph(&[f32s(&[64, 128])], |_, x| vec![norm(x[0] * 2.0 + 1.0, 1)]);
+    let exe = Executable::compile(&g, &[Layout::contiguous(&[64, 128])], Options::default()).unwrap();
+    assert_eq!(exe.program().steps.len(), 1, "{}", exe.program());
+}
+
+#[test]
+fn products_scans_and_indices() {
+    agree("bmm", &[f32s(&[2, 5, 300]), f32s(&[2, 300, 7])], |_, x| vec![x[0].bmm(x[1])]);
+    agree("bmm transposed", &[f32s(&[1, 9, 17]), f32s(&[1, 9, 33])], |_, x| vec![x[0].transpose(1, 2).bmm(x[1]) + 1.0]);
+    for d in [DType::F64, DType::F16, DType::BF16, DType::I64, DType::I32, DType::U8] {
+        let (a, b) = (Type::new(d, [1, 4, 6]), Type::new(d, [1, 6, 3]));
+        agree(&format!("bmm {d}"), &[a, b], |_, x| vec![x[0].bmm(x[1])]);
+    }
+    for axis in 0..3 {
+        agree("scan", &[f32s(&[3, 17, 5])], |_, x| vec![(x[0] * 0.3).scan(ScanKind::Sum, axis) + 1.0]);
+    }
+    let index = Type::new(DType::I64, [4, 3]);
+    agree("gather", &[f32s(&[5, 3]), index.clone()], |_, x| {
+        let i = x[1].maximum(x[1].zeros()).minimum(x[1].zeros() + 4.0).cast(DType::I64);
+        vec![x[0].gather(0, i) * 2.0, (x[0] + 1.0).gather(0, i)]
+    });
+    for mode in [ScatterMode::Set, ScatterMode::Add] {
+        agree("scatter", &[f32s(&[5, 3]), index.clone(), f32s(&[4, 3])], |_, x| {
+            let i = x[1].maximum(x[1].zeros()).minimum(x[1].zeros() + 4.0).cast(DType::I64);
+            vec![x[0].scatter(0, mode, i, x[2] * 2.0), x[0].zeros().scatter(0, mode, i, x[2]) + 1.0]
+        });
+    }
+    agree("slice update", &[f32s(&[6, 4]), f32s(&[2, 4])], |_, x| {
+        let r = [Range { start: 1, len: 2, step: 3 }, Range::all(4)];
+        vec![x[0].slice_update(&r, x[1] + 1.0), x[0].zeros().slice_update(&r, x[1]) * 2.0]
+    });
+}
+
+#[test]
+fn a_bad_index_is_an_error_and_changes_nothing() {
+    let g = graph(&[f32s(&[5]), Type::new(DType::I64, [2])], |_, x| vec![x[0].gather(0, x[1])]);
+    let layouts = [Layout::contiguous(&[5]), Layout::contiguous(&[2])];
+    let exe = Executable::compile(&g, &layouts, Options::default()).unwrap();
+    let x = input(&f32s(&[5]), 0);
+    let i = Array::from_scalars(DType::I64, &[2], [1, 5].map(|v| Scalar::from_i64(DType::I64, v)));
+    let e = exe.call(&[to_view(&x), to_view(&i)], Loc::Unknown).err().unwrap();
+    assert_eq!(e.kind(), tensorc_ir::Kind::Data);
+}
+
+#[test]
+fn a_new_shape_compiles_nothing() {
+    let compile = |n: usize, m: usize| {
+        let g = graph(&[f32s(&[n, m])], |_, x| vec![(x[0] * 3.0).sum(&[1], false) + 1.0]);
+        Executable::compile(&g, &[Layout::contiguous(&[n, m])], Options::default()).unwrap()
+    };
+    let first = compile(11, 23);
+    let before = tensorc_runtime::kernels::compiled();
+    let second = compile(37, 41);
+    assert_eq!(tensorc_runtime::kernels::compiled(), before);
+    drop((first, second));
+}
