@@ -64,13 +64,13 @@ fn checks(row: Row, dtypes: impl Iterator<Item = tensorc_ir::DType>) -> bool {
 }
 
 fn is_root(g: &Graph, n: NodeId) -> bool {
-    g.roots().any(|v| source(g, v).0.node == n)
+    g.computed_roots().any(|v| source(g, v).0.node == n)
 }
 
 impl<'a> Planner<'a> {
     fn new(g: &'a Graph, fusion: &'a Fusion, params: &'a [Layout]) -> Planner<'a> {
         let mut readers: Vec<Vec<(usize, NodeId)>> = vec![Vec::new(); g.len()];
-        let live = g.live();
+        let live = g.computed();
         for n in g.nodes().filter(|n| live[n.0 as usize]) {
             let Some(k) = fusion.group_of[n.0 as usize] else { continue };
             for v in g.operands(n) {
@@ -136,7 +136,8 @@ impl<'a> Planner<'a> {
         for (param, v) in self.g.mutated.clone() {
             let mut chain = Vec::new();
             let mut n = v.node;
-            if self.g.outputs.iter().any(|o| source(self.g, *o).0.node == n)
+            let is_view = |i: usize| matches!(self.g.output_views.get(i), Some(Some(_)));
+            if (self.g.outputs.iter().enumerate()).any(|(i, o)| !is_view(i) && source(self.g, *o).0.node == n)
                 || self.params[param].overlaps_itself()
                 || self.g.mutated.iter().filter(|(_, w)| source(self.g, *w).0.node == n).count() != 1
             {

@@ -214,6 +214,28 @@ impl Graph {
         self.outputs.iter().copied().chain(self.mutated.iter().map(|(_, v)| *v))
     }
 
+    /// The values that must be computed: results that are no views of a parameter, and final values of written
+    /// parameters.
+    pub fn computed_roots(&self) -> impl Iterator<Item = Value> + '_ {
+        let is_view = |k: usize| matches!(self.output_views.get(k), Some(Some(_)));
+        let results = self.outputs.iter().enumerate().filter(move |(k, _)| !is_view(*k)).map(|(_, v)| *v);
+        results.chain(self.mutated.iter().map(|(_, v)| *v))
+    }
+
+    /// For each node, whether a value that must be computed depends on it.
+    pub fn computed(&self) -> Vec<bool> {
+        let mut live = vec![false; self.len()];
+        for v in self.computed_roots() {
+            live[v.node.0 as usize] = true;
+        }
+        for n in self.nodes().rev() {
+            if live[n.0 as usize] {
+                self.operands(n).into_iter().for_each(|v| live[v.node.0 as usize] = true);
+            }
+        }
+        live
+    }
+
     /// For each node, whether a root depends on it (or it has an effect).
     pub fn live(&self) -> Vec<bool> {
         let mut live = vec![false; self.len()];

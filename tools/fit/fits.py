@@ -4,7 +4,7 @@ Run `python3 tools/fit/fits.py [name ...]`: prints each table in the form in whi
 the error it leaves. Without names it makes all of them (a few minutes).
 """
 import sys
-from mpmath import mp, mpf, exp, log, sqrt, expm1
+from mpmath import mp, mpf, exp, log, sqrt, expm1, erf, erfc, erfinv
 from lsq import fit, f32, f64, text
 
 L2 = log(2)
@@ -80,7 +80,53 @@ def asin_tail(bits, degree):
         weight=lambda z: z / at(z))
 
 
+def erf_small(bits, degree):
+    """erf x = x + x P(z), z = x^2, |x| <= 1; relative to x."""
+    g = lambda z: erf(sqrt(z)) / sqrt(z) - 1
+    fit(f"erf small f{bits}", g, mpf(10) ** -10, 1, degree, bits, weight=lambda z: mpf(1))
+
+
+def erf_tails():
+    """erf x = 1 - P(x - 2.25) on [1, 3.93] for f32; 1 - e^-L(x) on [1, 5.93] for f64; absolute errors."""
+    fit("erf tail f32", lambda t: erfc(t + mpf("2.25")), -mpf("1.25"), mpf("1.68"), 15, 32,
+        weight=lambda t: mpf(1))
+    fit("erf tail f64", lambda t: -log(erfc(t)), 1, mpf("5.93"), 18, 64, weight=erfc)
+
+
+def erfc_tail(bits, degree, top, centre):
+    """(1 + 2t) e^(t^2) erfc t = P(u), u = (t - centre) / (t + centre), t in [1/2, top]; relative."""
+    c = mpf(centre)
+    t = lambda u: c * (1 + u) / (1 - u)
+    g = lambda u: (1 + 2 * t(u)) * exp(t(u) ** 2) * erfc(t(u))
+    at = lambda v: (mpf(v) - c) / (mpf(v) + c)
+    fit(f"erfc f{bits}", g, at(0.5), at(top), degree, bits, pair=True)
+
+
+def erfinv_ratio(w):
+    """erfinv(x) / x at w = -log(1 - x^2)."""
+    x = sqrt(-expm1(-w))
+    y, q = erfinv(x), exp(-w) / (1 + x)
+    for _ in range(3):
+        y -= (q - erfc(y)) / (exp(-y * y) * 2 / sqrt(mp.pi))
+    return y / x
+
+
+def erfinv_fits():
+    """erfinv(x) / x = P(w - centre), w in [0, end], and P(sqrt(w) - centre) on the rest; relative."""
+    for bits, end, degree in ((32, 5, 9), (64, mpf("6.25"), 25)):
+        m = mpf(end) / 2
+        fit(f"erfinv centre f{bits}", lambda t: erfinv_ratio(t + m), mpf(10) ** -6 - m, m, degree, bits, pair=True)
+    tails = ((32, sqrt(mpf(5)), "3.995", "3", 9), (64, "2.5", "4", "3.25", 20), (64, "4", "6.005", "5", 18))
+    for bits, a, b, m, degree in tails:
+        m = mpf(m)
+        g = lambda t: erfinv_ratio((t + m) ** 2)
+        fit(f"erfinv tail f{bits}", g, mpf(a) - m, mpf(b) - m, degree, bits, pair=True)
+
+
 FITS = {
+    "erf": lambda: (erf_small(32, 6), erf_small(64, 12), erf_tails()),
+    "erfc": lambda: (erfc_tail(32, 9, "10.1", 4), erfc_tail(32, 10, "10.1", 3), erfc_tail(64, 22, "27.3", 4)),
+    "erfinv": erfinv_fits,
     "atan": lambda: (atan_tail(32, 4), atan_tail(32, 5), atan_tail(64, 10), atan_tail(64, 11), atan_tail(64, 12)),
     "asin": lambda: (asin_tail(32, 4), asin_tail(32, 5), asin_tail(64, 11), asin_tail(64, 12), asin_tail(64, 13)),
     "reduction": reduction,

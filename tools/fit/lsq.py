@@ -45,10 +45,10 @@ def solve(basis, rhs, weight):
     return lu_solve(a, r)
 
 
-def fit(name, g, a, b, degree, bits, weight=None, nodes=None, fixed=(), quiet=False, lawson=0):
+def fit(name, g, a, b, degree, bits, weight=None, nodes=None, fixed=(), pair=False, lawson=0):
     """p(t) = sum c_i t^i near g(t) on [a, b], minimising |weight * (p - g)|; weight is 1/|g| if not given.
 
-    `fixed` gives the first coefficients. Prints the coefficients (lowest power first) and log2 of the largest
+    `fixed` gives the first coefficients; with `pair` the first one is kept as a sum of two. Prints the coefficients (lowest power first) and log2 of the largest
     weighted error after rounding; returns the coefficients. `lawson` reweighting steps bring the error closer to
     the minimax one.
     """
@@ -75,7 +75,10 @@ def fit(name, g, a, b, degree, bits, weight=None, nodes=None, fixed=(), quiet=Fa
         rest = [v - mp.fdot(coef, [powers[i][j] for i in range(m)]) for j, v in enumerate(gv)]
         c = solve(powers[m:], rest, ww)
         coef.append(rnd(c[0]))
+        if pair and m == 0:
+            low = rnd(c[0] - coef[0])
+            print(f"  c0 = {text(coef[0], bits)} + {text(low, bits)}")
+            coef[0] += low
     worst = max(abs(wj * (mp.fdot(coef, [powers[i][j] for i in range(degree + 1)]) - gv[j])) for j, wj in enumerate(w))
-    if not quiet:
-        print(f"{name}: [{', '.join(text(c, bits) for c in coef)}]  error 2^{mp.nstr(mp.log(worst, 2), 4)}")
+    print(f"{name}: [{', '.join(text(c, bits) for c in coef)}]  error 2^{mp.nstr(mp.log(worst, 2), 4)}")
     return coef

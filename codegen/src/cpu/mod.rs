@@ -7,6 +7,7 @@
 mod acc;
 mod convert;
 mod emit;
+pub mod gemm;
 mod half;
 mod inst;
 mod loops;

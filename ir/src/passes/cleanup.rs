@@ -4,7 +4,7 @@
 //! their bits, so `0.0` and `-0.0` stay apart. Parameters stay, used or not, since they are the signature. Results may
 //! become the same value; each is still memory of its own for the caller.
 
-use super::{Rebuild, needed};
+use super::Rebuild;
 use crate::error::Result;
 use crate::graph::{Graph, NodeId, Phase, Values};
 use crate::ops::Op;
@@ -19,7 +19,7 @@ use std::hash::{Hash, Hasher};
 /// None for verified graphs.
 pub fn cleanup(g: &Graph) -> Result<Graph> {
     let mut r = Rebuild::new(g, Phase::Differentiated)?;
-    let live = needed(g);
+    let live = g.computed();
     let mut seen: HashMap<(u64, Values), SmallVec<[NodeId; 1]>> = HashMap::new();
     for n in g.nodes().filter(|n| live[n.0 as usize]) {
         if matches!(g.op(n), Op::Input(_)) {

@@ -18,11 +18,12 @@ use super::region::Region;
 use super::{finish, results};
 use crate::Ex;
 use crate::builder::Builder;
+use crate::dtype::{DType, Scalar};
 use crate::error::{Loc, Result, err};
 use crate::graph::{Graph, NodeId, OutputView, Phase, Value, Values};
 use crate::ops::gather::ScatterMode;
-use crate::ops::{Effect, Op, view};
-use crate::types::{Range, diagonal_len};
+use crate::ops::{Effect, Op};
+use crate::types::{Layout, Shape};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 
@@ -75,6 +76,8 @@ struct Place {
     /// The region of `anchor` that it is. The anchor is the root, or the last view on the way that has no region.
     anchor: Value,
     region: Region,
+    /// Where it lies in a row-major root, if strides can say it.
+    layout: Option<Layout>,
     /// The new nodes that read it, each with the number of writes to the root before it.
     reads: Vec<(usize, Value)>,
     /// What the root holds, if this is a root.
@@ -128,12 +131,26 @@ impl Functionalize<'_> {
         self.place(root)?.memory.as_ref().ok_or_else(|| err::ty("functionalize took a view for a root"))
     }
 
+    /// The views between the root and `v`, first applied first.
+    fn chain(&self, v: Value) -> Result<Vec<Value>> {
+        let root = self.place(v)?.root;
+        let mut chain = Vec::new();
+        let mut at = v;
+        while at != root {
+            chain.push(at);
+            at = self.old.operands(at.node)[0];
+        }
+        chain.reverse();
+        Ok(chain)
+    }
+
     /// Records a value with memory of its own.
     fn fresh(&mut self, v: Value, new: Value) {
         let place = Place {
             root: v,
             anchor: v,
             region: Region::whole(&self.old.ty(v).shape),
+            layout: Some(Layout::contiguous(&self.old.ty(v).shape)),
             reads: vec![(0, new)],
             memory: Some(Memory { current: new, writes: Vec::new() }),
         };
@@ -147,7 +164,8 @@ impl Functionalize<'_> {
             Some(region) => (base.anchor, region),
             None => (n.into(), Region::whole(shape)),
         };
-        Ok(Place { root: base.root, anchor, region, reads: Vec::new(), memory: None })
+        let layout = base.layout.as_ref().and_then(|l| op.structural().layout(l));
+        Ok(Place { root: base.root, anchor, region, layout, reads: Vec::new(), memory: None })
     }
 
     /// The new value of an old one as its memory is now.
@@ -184,10 +202,24 @@ impl Functionalize<'_> {
         if self.old.ty(dst).numel() == 0 {
             return Ok(());
         }
-        let value = self.read(value)?;
-        let Place { root, anchor, region, .. } = self.place(dst)?;
-        let (root, written) = (*root, Written { anchor: *anchor, region: region.clone(), loc });
-        let current = self.replaced(root, written.anchor, &written.region, value)?;
+        let mut value = self.read(value)?;
+        if self.chain(dst)?.iter().any(|v| matches!(self.old.op(v.node), Op::Detach)) {
+            value = self.b.emit(Op::Detach, &[value])?;
+        }
+        let place = self.place(dst)?;
+        let (root, layout) = (place.root, place.layout.clone());
+        let written = Written { anchor: place.anchor, region: place.region.clone(), loc };
+        let current = match (self.one_by_one(dst)?, layout) {
+            (true, _) => self.replaced(root, &written, value)?,
+            (false, Some(layout)) => {
+                let base = self.read(root)?;
+                scatter_update(&layout, self.b.ex(base), self.b.ex(value)).value()?
+            }
+            (false, None) => {
+                let e = err::unsupported("a write through this combination of `view`, `expand` and `diagonal`");
+                return Err(e.at(loc).help("write through a simpler view"));
+            }
+        };
         if let Some(memory) = &mut self.place_mut(root)?.memory {
             memory.current = current;
             memory.writes.push(written);
@@ -195,39 +227,38 @@ impl Functionalize<'_> {
         Ok(())
     }
 
-    /// What the root holds when `value` is written to that region of the anchor.
-    fn replaced(&mut self, root: Value, mut anchor: Value, region: &Region, mut value: Value) -> Result<Value> {
-        let mut region = region.clone();
+    /// Whether a write to `v` is an update of one slice after another: no element stands twice on the way to the root,
+    /// and no diagonal lies there.
+    fn one_by_one(&self, v: Value) -> Result<bool> {
+        let mut place = self.place(v)?;
+        loop {
+            if place.region.repeats() {
+                return Ok(false);
+            }
+            if place.anchor == place.root {
+                return Ok(true);
+            }
+            if matches!(self.old.op(place.anchor.node), Op::Diagonal(_)) {
+                return Ok(false);
+            }
+            place = self.place(self.old.operands(place.anchor.node)[0])?;
+        }
+    }
+
+    /// What the root holds when `value` is written there, from the inside out.
+    fn replaced(&mut self, root: Value, written: &Written, mut value: Value) -> Result<Value> {
+        let (mut anchor, mut region) = (written.anchor, written.region.clone());
         loop {
             let base = self.read(anchor)?;
             value = region.update(self.b.ex(base), self.b.ex(value)).value()?;
             if anchor == root {
                 return Ok(value);
             }
-            // The anchor is a view that has no region: undo it, and go on with what it is a view of.
+            // The anchor is a view in another shape: undo it, and go on with what it is a view of.
             let of = self.old.operands(anchor.node)[0];
-            value = self.undone(anchor, of, value)?;
+            value = self.b.ex(value).reshape(&self.old.ty(of).shape).value()?;
             let place = self.place(of)?;
             (anchor, region) = (place.anchor, place.region.clone());
-        }
-    }
-
-    /// What `of` holds when `value` is written to all of its view `v`.
-    fn undone(&mut self, v: Value, of: Value, value: Value) -> Result<Value> {
-        match self.old.op(v.node) {
-            Op::Reshape(_) => self.b.emit(Op::Reshape(view::Reshape(self.old.ty(of).shape.clone())), &[value]),
-            Op::Diagonal(d) => {
-                let base = self.read(of)?;
-                diagonal_update(*d, self.b.ex(base), self.b.ex(value)).value()
-            }
-            Op::Slice(s) => {
-                let base = self.read(of)?;
-                self.b.ex(base).slice_update(&s.0, self.b.ex(value)).value()
-            }
-            op => {
-                Err(err::alias(format!("a write through `{}`, whose elements share memory", op.name()))
-                    .at(self.b.loc()))
-            }
         }
     }
 
@@ -297,39 +328,24 @@ impl Functionalize<'_> {
     fn output_view(&self, v: Value) -> Result<Option<OutputView>> {
         let root = self.place(v)?.root;
         let Op::Input(param) = self.old.op(root.node) else { return Ok(None) };
-        let mut views = Vec::new();
-        let mut at = v;
-        while at != root {
-            views.push(self.old.op(at.node).clone());
-            at = self.old.operands(at.node)[0];
-        }
-        views.reverse();
+        let views = self.chain(v)?.into_iter().map(|v| self.old.op(v.node).clone()).collect();
         Ok(Some(OutputView { param: *param as usize, views }))
     }
 }
 
-/// `base` with one of its diagonals replaced. The rows on the diagonal are taken out, and row `i` gets its element at
-/// column `i + max(offset, 0)`.
-fn diagonal_update<'b>(d: view::Diagonal, base: Ex<'b>, value: Ex<'b>) -> Ex<'b> {
-    let shape = base.shape();
-    let (rank, rows, cols) = (shape.len(), shape[d.dim1], shape[d.dim2]);
-    let len = diagonal_len(rows, cols, d.offset);
-    let (row, col) = if d.offset < 0 { (d.offset.unsigned_abs() as usize, 0) } else { (0, d.offset) };
-    // Dimensions in the diagonal's order: the others, rows, columns.
-    let order: Vec<usize> = (0..rank).filter(|i| *i != d.dim1 && *i != d.dim2).chain([d.dim1, d.dim2]).collect();
-    let mut back = vec![0; rank];
-    for (i, o) in order.iter().enumerate() {
-        back[*o] = i;
-    }
-    let turned = base.permute(&order);
-    let mut ranges: Vec<Range> = turned.shape().iter().map(|n| Range::all(*n)).collect();
-    ranges[rank - 2] = Range { start: row, len, step: 1 };
-    let source = value.unsqueeze(rank - 1);
+/// `base` with the elements at `layout` replaced: a scatter by element number, which is the offset plus the sum over the
+/// dimensions of index times stride.
+fn scatter_update<'b>(layout: &Layout, base: Ex<'b>, value: Ex<'b>) -> Ex<'b> {
     let b = base.builder();
-    let columns = b.iota(len) + b.constant(crate::Scalar::from_i64(crate::DType::I64, col));
-    let index = columns.unsqueeze(1).expand(&source.shape());
-    let taken = turned.slice(&ranges).scatter(rank - 1, ScatterMode::Set, index, source);
-    turned.slice_update(&ranges, taken).permute(&back)
+    let int = |v: i64| b.constant(Scalar::from_i64(DType::I64, v));
+    let mut index = int(layout.offset as i64);
+    for (i, (n, stride)) in layout.shape.iter().zip(&layout.strides).enumerate() {
+        let mut along: Shape = SmallVec::from_elem(1, layout.shape.len());
+        along[i] = *n;
+        index = index + (b.iota(*n) * int(*stride as i64)).reshape(&along);
+    }
+    let flat = |e: Ex<'b>| e.reshape(&[e.ty().numel()]);
+    flat(base).scatter(0, ScatterMode::Set, flat(index), flat(value)).reshape(&base.shape())
 }
 
 /// For each node, whether `y` depends on it.

@@ -184,7 +184,10 @@ impl<'g> Rebuild<'g> {
             _ => self.value(v).map(Some),
         };
         let outputs = self.old.outputs.iter().enumerate().map(|(k, v)| value(k, *v)).collect::<Result<Vec<_>>>()?;
-        let mutated = self.old.mutated.iter().map(|(i, v)| Ok((*i, self.value(*v)?))).collect::<Result<Vec<_>>>()?;
+        let mut mutated =
+            self.old.mutated.iter().map(|(i, v)| Ok((*i, self.value(*v)?))).collect::<Result<Vec<_>>>()?;
+        // A parameter that ends as it began was not written.
+        mutated.retain(|(i, v)| self.inputs.get(*i) != Some(v));
         let views = views.clone();
         finish(self.b, &self.inputs, &outputs, mutated, views)
     }
@@ -238,23 +241,6 @@ fn parameter_nodes(g: &Graph) -> Result<Vec<NodeId>> {
         }
     }
     at.into_iter().collect::<Option<_>>().ok_or_else(|| err::ty(format!("a parameter of `{}` has no node", g.name)))
-}
-
-/// The nodes that a result or a final value needs. Results that are views of a parameter are rebuilt at the end, so they
-/// do not count.
-fn needed(g: &Graph) -> Vec<bool> {
-    let mut live = vec![false; g.len()];
-    let is_view = |k: usize| matches!(g.output_views.get(k), Some(Some(_)));
-    let results = g.outputs.iter().enumerate().filter(|(k, _)| !is_view(*k)).map(|(_, v)| *v);
-    for v in results.chain(g.mutated.iter().map(|(_, v)| *v)) {
-        live[v.node.0 as usize] = true;
-    }
-    for n in g.nodes().rev() {
-        if live[n.0 as usize] {
-            g.operands(n).into_iter().for_each(|v| live[v.node.0 as usize] = true);
-        }
-    }
-    live
 }
 
 /// The results of a new node.

@@ -15,15 +15,13 @@ use smallvec::SmallVec;
 pub struct Region {
     /// The slice, one range for each dimension of the base.
     ranges: SmallVec<[Range; 4]>,
-    /// For each dimension of the view, the dimension of the base that it walks; `None` for one of extent 1 that walks
-    /// none. Every dimension of the base with a range longer than 1 stands here.
+    /// For each dimension of the view, the dimension of the base that it walks; `None` for one that walks none, since it
+    /// was added or stretched. Every dimension of the base with a range longer than 1 stands here.
     dims: SmallVec<[Option<usize>; 4]>,
     /// The view's extents.
     shape: Shape,
     /// The base's extents.
     base: Shape,
-    /// Whether a `detach` lies between, through which no gradient flows.
-    detached: bool,
 }
 
 impl Region {
@@ -34,7 +32,6 @@ impl Region {
             dims: (0..base.len()).map(Some).collect(),
             shape: base.into(),
             base: base.into(),
-            detached: false,
         }
     }
 
@@ -42,18 +39,21 @@ impl Region {
     pub fn through(&self, op: &Op, shape: &[usize]) -> Option<Region> {
         let mut out = Region { shape: shape.into(), ..self.clone() };
         match op {
-            Op::Detach => out.detached = true,
+            Op::Detach => {}
             Op::Permute(p) => out.dims = p.0.iter().map(|i| self.dims[*i]).collect(),
             Op::Slice(s) => {
                 for (d, r) in self.dims.iter().zip(&s.0) {
-                    match d {
-                        Some(d) => out.ranges[*d] = compose(self.ranges[*d], *r),
-                        None if r.len == 1 => {}
-                        None => return None,
+                    if let Some(d) = d {
+                        out.ranges[*d] = compose(self.ranges[*d], *r);
                     }
                 }
             }
-            Op::Reshape(view::Reshape(to)) | Op::Expand(view::Expand(to)) => out.dims = self.regrouped(to)?,
+            Op::Reshape(view::Reshape(to)) => out.dims = self.regrouped(to)?,
+            Op::Expand(view::Expand(to)) => {
+                let lead = to.len() - self.shape.len();
+                let kept = |i: usize| self.dims[i].filter(|_| self.shape[i] == to[i + lead]);
+                out.dims = std::iter::repeat_n(None, lead).chain((0..self.shape.len()).map(kept)).collect();
+            }
             _ => return None,
         }
         Some(out)
@@ -72,16 +72,20 @@ impl Region {
         long.next().is_none().then_some(dims)
     }
 
-    /// The base with `value`, of this view's shape, written here.
+    /// Whether some element of the base stands here more than once.
+    pub fn repeats(&self) -> bool {
+        self.dims.iter().zip(&self.shape).any(|(d, n)| d.is_none() && *n > 1)
+    }
+
+    /// The base with `value`, of this view's shape, written here. No element may stand here more than once.
     pub fn update<'b>(&self, base: Ex<'b>, value: Ex<'b>) -> Ex<'b> {
-        let mut value = if self.detached { value.apply(Op::Detach, &[]) } else { value };
         let walked: Vec<(usize, usize)> =
             self.dims.iter().enumerate().filter_map(|(i, d)| d.map(|d| (d, self.shape[i]))).collect();
         let kept: Vec<usize> = walked.iter().map(|(_, n)| *n).collect();
         let mut order: Vec<usize> = (0..walked.len()).collect();
         order.sort_unstable_by_key(|i| walked[*i].0);
         let lens: Vec<usize> = self.ranges.iter().map(|r| r.len).collect();
-        value = value.reshape(&kept).permute(&order).reshape(&lens);
+        let value = value.reshape(&kept).permute(&order).reshape(&lens);
         if self.ranges.iter().zip(&self.base).all(|(r, d)| *r == Range::all(*d)) {
             // A node of its own, so that what was written and the memory it was written to are different values.
             value.copy()

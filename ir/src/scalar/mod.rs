@@ -11,6 +11,7 @@
 mod block;
 pub mod eval;
 pub mod math;
+pub mod print;
 
 pub use block::Block;
 

@@ -1,10 +1,159 @@
-//! Shapes: `view`, `reshape`, `permute` and their relatives. All but `clone` and `contiguous` share memory where they can.
+//! Views: `view`, `permute`, `expand`, `select` and their relatives share memory; `reshape` and `contiguous` do where they
+//! can; `clone` never does.
+//!
+//! A view that changes nothing is a node of its own all the same: a gradient may be asked of it.
 
+use super::create::sizes;
 use crate::builder::{Builder, Ex};
+use crate::dtype::DType;
 use crate::error::{Result, err};
 use crate::ops::registry::{Args, FnDef, Out};
 use crate::ops::{Op, view};
-use crate::types::{Shape, ShapeText};
+use crate::types::{Range, Shape, axis};
+
+/// One view op, also where it changes nothing.
+pub fn view_of<'b>(x: Ex<'b>, op: Op) -> Result<Ex<'b>> {
+    let b = x.builder();
+    Ok(b.ex(b.emit(op, &[x.value()?])?))
+}
+
+/// The dimensions in that order, as a view.
+fn permuted<'b>(x: Ex<'b>, order: &[usize]) -> Result<Out<'b>> {
+    Ok(view_of(x, Op::Permute(view::Permute(order.into())))?.into())
+}
+
+/// The same memory in that shape, as a view.
+///
+/// # Errors
+/// `shape` if strides cannot say it.
+pub fn viewed<'b>(x: Ex<'b>, shape: &[usize]) -> Result<Ex<'b>> {
+    view_of(x, Op::Reshape(view::Reshape(shape.into())))
+}
+
+/// Dimensions `i` and `j` swapped.
+fn swapped<'b>(x: Ex<'b>, i: usize, j: usize) -> Result<Out<'b>> {
+    let mut order: Vec<usize> = (0..x.rank()).collect();
+    if i != j {
+        order.swap(i, j);
+    }
+    permuted(x, &order)
+}
+
+/// `len` elements of one dimension from `start`, `step` apart, as a view.
+pub fn sliced<'b>(x: Ex<'b>, dim: usize, range: Range) -> Result<Ex<'b>> {
+    let mut ranges: Vec<Range> = x.shape().iter().map(|d| Range::all(*d)).collect();
+    ranges[dim] = range;
+    view_of(x, Op::Slice(view::Slice(ranges.into())))
+}
+
+/// One index of one dimension, as a view without that dimension.
+///
+/// # Errors
+/// `index` if it is out of range; negative ones count from the end.
+pub fn selected<'b>(x: Ex<'b>, dim: usize, i: i64) -> Result<Ex<'b>> {
+    let n = x.shape()[dim] as i64;
+    if i < -n || i >= n {
+        return Err(err::index(format!("index {i} is out of bounds for dimension {dim} with size {n}")));
+    }
+    let at = if i < 0 { i + n } else { i } as usize;
+    let s = sliced(x, dim, Range { start: at, len: 1, step: 1 })?;
+    let mut shape = s.shape();
+    shape.remove(dim);
+    viewed(s, &shape)
+}
+
+/// An axis of a tensor that has one.
+fn real_axis(name: &str, x: Ex<'_>, dim: i64) -> Result<usize> {
+    if x.rank() == 0 {
+        return Err(err::index(format!("`{name}` cannot be applied to a 0-dim tensor")));
+    }
+    axis(dim, x.rank())
+}
+
+/// The target of `expand`: -1 keeps an extent.
+fn expand_shape(dims: &[i64], x: Ex<'_>) -> Result<Shape> {
+    let from = x.shape();
+    let lead = dims.len().checked_sub(from.len()).ok_or_else(|| {
+        err::shape(format!("`expand`: {} sizes for a tensor of {} dimensions", dims.len(), from.len()))
+    })?;
+    let at = |(i, d): (usize, &i64)| match *d {
+        -1 if i >= lead => Ok(from[i - lead] as i64),
+        -1 => Err(err::shape(format!("`expand`: -1 is not allowed in leading, non-existing dimension {i}"))),
+        d => Ok(d),
+    };
+    sizes(&dims.iter().enumerate().map(at).collect::<Result<Vec<i64>>>()?)
+}
+
+fn squeeze<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    let drop = match a.opt_ints(1)? {
+        Some(dims) => dims.iter().map(|d| axis(*d, x.rank())).collect::<Result<Vec<_>>>()?,
+        None => (0..x.rank()).collect(),
+    };
+    let shape: Vec<usize> =
+        x.shape().iter().enumerate().filter(|(i, d)| **d != 1 || !drop.contains(i)).map(|(_, d)| *d).collect();
+    Ok(viewed(x, &shape)?.into())
+}
+
+/// The shape with dimensions `start..=end` merged.
+fn flat(x: Ex<'_>, start: i64, end: i64) -> Result<Shape> {
+    let (s, e) = (axis(start, x.rank())?, axis(end, x.rank())?);
+    if s > e {
+        return Err(err::shape("`flatten`: start_dim cannot come after end_dim"));
+    }
+    if x.rank() == 0 {
+        return Ok(Shape::from_elem(1, 1));
+    }
+    let shape = x.shape();
+    let mut out: Shape = shape[..s].into();
+    out.push(shape[s..=e].iter().product());
+    out.extend(shape[e + 1..].iter().copied());
+    Ok(out)
+}
+
+fn movedim<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    let axes = |i: usize| a.ints(i)?.iter().map(|d| axis(*d, x.rank())).collect::<Result<Vec<usize>>>();
+    let (from, to) = (axes(1)?, axes(2)?);
+    let twice = |v: &[usize]| v.iter().enumerate().any(|(i, d)| v[..i].contains(d));
+    if from.len() != to.len() || twice(&from) || twice(&to) {
+        return Err(err::shape(format!("`movedim`: source {from:?} and destination {to:?} do not pair dimensions")));
+    }
+    let mut rest = (0..x.rank()).filter(|d| !from.contains(d));
+    let order: Vec<usize> = (0..x.rank())
+        .map(|d| to.iter().position(|t| *t == d).map_or_else(|| rest.next().unwrap_or(d), |i| from[i]))
+        .collect();
+    permuted(x, &order)
+}
+
+fn unflatten<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    let d = real_axis("unflatten", x, a.int(1)?)?;
+    let parts = infer_shape(&a.ints(2)?, x.shape()[d])?;
+    let mut shape = x.shape();
+    shape.remove(d);
+    shape.insert_many(d, parts);
+    Ok(viewed(x, &shape)?.into())
+}
+
+fn diagonal<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    let (dim1, dim2) = (real_axis("diagonal", x, a.int(2)?)?, real_axis("diagonal", x, a.int(3)?)?);
+    Ok(view_of(x, Op::Diagonal(view::Diagonal { offset: a.int(1)?, dim1, dim2 }))?.into())
+}
+
+/// `x` itself if its elements lie in row-major order, else a copy.
+pub fn contiguous(x: Ex<'_>) -> Result<Ex<'_>> {
+    let (_, layout) = x.builder().storage(x.value()?);
+    Ok(if layout.is_contiguous() { x } else { x.copy() })
+}
+
+/// `to` under another name, for one dtype.
+macro_rules! cast {
+    ($name:literal, $dtype:expr, $doc:literal) => {
+        FnDef { name: $name, sig: "x", doc: $doc, build: |b, a| Ok(a.tensor(b, 0)?.cast($dtype).into()) }
+    };
+}
 
 /// The functions.
 pub static FNS: &[FnDef] = &[
@@ -34,7 +183,216 @@ pub static FNS: &[FnDef] = &[
             Ok(x.reshape(&shape).into())
         },
     },
+    FnDef {
+        name: "view_as",
+        sig: "x, other",
+        doc: "The same memory in the shape of other.",
+        build: |b, a| Ok(viewed(a.tensor(b, 0)?, &a.tensor(b, 1)?.shape())?.into()),
+    },
+    FnDef {
+        name: "reshape_as",
+        sig: "x, other",
+        doc: "In the shape of other. Shares memory if it can, else copies.",
+        build: |b, a| Ok(a.tensor(b, 0)?.reshape(&a.tensor(b, 1)?.shape()).into()),
+    },
     FnDef { name: "clone", sig: "x", doc: "A copy in new memory.", build: |b, a| Ok(a.tensor(b, 0)?.copy().into()) },
+    FnDef {
+        name: "contiguous",
+        sig: "x",
+        doc: "x itself if its elements lie in row-major order, else a copy.",
+        build: |b, a| Ok(contiguous(a.tensor(b, 0)?)?.into()),
+    },
+    FnDef {
+        name: "detach",
+        sig: "x",
+        doc: "The same memory, through which no gradient flows.",
+        build: |b, a| Ok(view_of(a.tensor(b, 0)?, Op::Detach)?.into()),
+    },
+    FnDef {
+        name: "permute",
+        sig: "x, dims: ints",
+        doc: "Dimensions in that order, as a view.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            let order = a.ints(1)?.iter().map(|d| axis(*d, x.rank())).collect::<Result<Vec<_>>>()?;
+            permuted(x, &order)
+        },
+    },
+    FnDef {
+        name: "transpose",
+        sig: "x, dim0: int, dim1: int",
+        doc: "Two dimensions swapped, as a view.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            swapped(x, axis(a.int(1)?, x.rank())?, axis(a.int(2)?, x.rank())?)
+        },
+    },
+    FnDef {
+        name: "t",
+        sig: "x",
+        doc: "A matrix transposed, as a view; vectors and scalars are themselves.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            if x.rank() > 2 {
+                let n = x.rank();
+                return Err(err::shape(format!("`t` expects a tensor with at most 2 dimensions, but x has {n}")));
+            }
+            swapped(x, 0, x.rank().saturating_sub(1))
+        },
+    },
+    FnDef {
+        name: "T",
+        sig: "x",
+        doc: "Dimensions in reverse order, as a view.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            permuted(x, &(0..x.rank()).rev().collect::<Vec<_>>())
+        },
+    },
+    FnDef {
+        name: "mT",
+        sig: "x",
+        doc: "The last two dimensions swapped, as a view.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            match x.rank() {
+                0 | 1 => Err(err::shape(format!("`mT` is for matrices or batches of them, got {}", x.ty()))),
+                r => swapped(x, r - 2, r - 1),
+            }
+        },
+    },
+    FnDef {
+        name: "expand",
+        sig: "x, size: ints",
+        doc: "Dimensions of extent 1 stretched and leading ones added, as a view; -1 keeps an extent.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            let shape = expand_shape(&a.ints(1)?, x)?;
+            Ok(view_of(x, Op::Expand(view::Expand(shape)))?.into())
+        },
+    },
+    FnDef {
+        name: "expand_as",
+        sig: "x, other",
+        doc: "Expanded to the shape of other, as a view.",
+        build: |b, a| {
+            let shape = a.tensor(b, 1)?.shape();
+            Ok(view_of(a.tensor(b, 0)?, Op::Expand(view::Expand(shape)))?.into())
+        },
+    },
+    FnDef {
+        name: "broadcast_to",
+        sig: "x, size: ints",
+        doc: "As `expand`.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            let shape = expand_shape(&a.ints(1)?, x)?;
+            Ok(view_of(x, Op::Expand(view::Expand(shape)))?.into())
+        },
+    },
+    FnDef {
+        name: "squeeze",
+        sig: "x, dim: ints? = None",
+        doc: "Without dimensions of extent 1, all of them or those given, as a view.",
+        build: squeeze,
+    },
+    FnDef {
+        name: "unsqueeze",
+        sig: "x, dim: int",
+        doc: "With a new dimension of extent 1, as a view.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            let mut shape = x.shape();
+            shape.insert(axis(a.int(1)?, x.rank() + 1)?, 1);
+            Ok(viewed(x, &shape)?.into())
+        },
+    },
+    FnDef {
+        name: "flatten",
+        sig: "x, start_dim: int = 0, end_dim: int = -1",
+        doc: "Dimensions merged into one. Shares memory if it can, else copies.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            Ok(x.reshape(&flat(x, a.int(1)?, a.int(2)?)?).into())
+        },
+    },
+    FnDef {
+        name: "ravel",
+        sig: "x",
+        doc: "All dimensions merged into one. Shares memory if it can, else copies.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            Ok(x.reshape(&[x.ty().numel()]).into())
+        },
+    },
+    FnDef {
+        name: "unflatten",
+        sig: "x, dim: int, sizes: ints",
+        doc: "One dimension split into several, as a view; one size may be -1.",
+        build: unflatten,
+    },
+    FnDef {
+        name: "narrow",
+        sig: "x, dim: int, start: int, length: int",
+        doc: "That many elements of a dimension from a start, as a view.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            let d = real_axis("narrow", x, a.int(1)?)?;
+            let (n, start, len) = (x.shape()[d] as i64, a.int(2)?, a.int(3)?);
+            let from = if start < 0 { start.saturating_add(n) } else { start };
+            if from < 0 || len < 0 || from.saturating_add(len) > n {
+                return Err(err::index(format!(
+                    "`narrow`: start ({start}) + length ({len}) exceeds dimension size ({n})"
+                )));
+            }
+            Ok(sliced(x, d, Range { start: from as usize, len: len as usize, step: 1 })?.into())
+        },
+    },
+    FnDef {
+        name: "select",
+        sig: "x, dim: int, index: int",
+        doc: "One index of a dimension, as a view without it.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            Ok(selected(x, real_axis("select", x, a.int(1)?)?, a.int(2)?)?.into())
+        },
+    },
+    FnDef {
+        name: "diagonal",
+        sig: "x, offset: int = 0, dim1: int = 0, dim2: int = 1",
+        doc: "The diagonal of two dimensions as a new last one, as a view.",
+        build: diagonal,
+    },
+    FnDef {
+        name: "movedim",
+        sig: "x, source: ints, destination: ints",
+        doc: "Dimensions moved to new places, as a view.",
+        build: movedim,
+    },
+    FnDef {
+        name: "to",
+        sig: "x, dtype: dtype",
+        doc: "The elements in another dtype; x itself if it has it. Floats are cut off toward 0, integers wrap.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            Ok(a.opt_dtype(1)?.map_or(x, |d| x.cast(d)).into())
+        },
+    },
+    FnDef {
+        name: "type_as",
+        sig: "x, other",
+        doc: "The elements in the dtype of other.",
+        build: |b, a| Ok(a.tensor(b, 0)?.cast(a.tensor(b, 1)?.dtype()).into()),
+    },
+    cast!("double", DType::F64, "The elements in f64."),
+    cast!("float", DType::F32, "The elements in f32."),
+    cast!("half", DType::F16, "The elements in f16."),
+    cast!("bfloat16", DType::BF16, "The elements in bf16."),
+    cast!("long", DType::I64, "The elements in i64."),
+    cast!("int", DType::I32, "The elements in i32."),
+    cast!("short", DType::I16, "The elements in i16."),
+    cast!("char", DType::I8, "The elements in i8."),
+    cast!("byte", DType::U8, "The elements in u8."),
 ];
 
 /// A shape with its one -1 worked out.
@@ -68,11 +426,3 @@ pub fn infer_shape(dims: &[i64], numel: usize) -> Result<Shape> {
     }
     Ok(dims.iter().map(|d| if *d == -1 { numel / known } else { *d as usize }).collect())
 }
-
-/// Names the shape in a message.
-pub fn shape_text(x: Ex<'_>) -> String {
-    ShapeText(&x.shape()).to_string()
-}
-
-/// The kind of function that maps one tensor to one tensor.
-pub type Unary = for<'b> fn(&'b Builder, &Args<'b>) -> Result<Out<'b>>;

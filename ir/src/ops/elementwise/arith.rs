@@ -1,8 +1,8 @@
-//! Arithmetic rows: the four operations, division with its roundings, extremes, sign and bits.
+//! Arithmetic: sums, products, extremes and signs. Division and its roundings are in [`super::divide`].
 
 use super::{RowDef, Rule};
 use crate::builder::Ex;
-use crate::scalar::{Block, Fault, V};
+use crate::scalar::{Block, Reg, V};
 
 const BOOL_SUB: &str = "use `logical_xor` or `^`";
 const BOOL_NEG: &str = "use `logical_not`";
@@ -28,21 +28,34 @@ fn nan_or(b: &mut Block, x: V, m: V) -> V {
     b.select(nan, x, m)
 }
 
-/// The divisor with 0 replaced by 1, after recording the fault.
-fn checked_divisor(b: &mut Block, y: V) -> V {
-    let zero = b.int(b.ty(y), 0);
-    let bad = b.eq(y, zero);
-    b.check(Fault::DivByZero, bad);
-    let one = b.int(b.ty(y), 1);
-    b.select(bad, one, y)
+/// The cotangents of an extreme: half of `dy` to each of two tied operands, else all of it to the one that won, which
+/// `loses(a, b)` tells. NaN neither ties nor loses, so both operands get all of `dy`, as in PyTorch.
+fn picked<'b>(x: &[Ex<'b>], dy: Ex<'b>, loses: fn(Ex<'b>, Ex<'b>) -> Ex<'b>) -> Vec<Option<Ex<'b>>> {
+    let tie = x[0].eq(x[1]);
+    let zero = dy.zeros();
+    let side = |a, b| tie.select(dy * 0.5, loses(a, b).select(zero, dy));
+    vec![Some(side(x[0], x[1])), Some(side(x[1], x[0]))]
 }
 
-/// Half of `dy` to each of two tied operands, all of it to the one that was picked.
-fn picked<'b>(x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+/// The cotangents of `fmax` and `fmin`, where NaN loses against every number.
+fn picked_number<'b>(x: &[Ex<'b>], dy: Ex<'b>, wins: fn(Ex<'b>, Ex<'b>) -> Ex<'b>) -> Vec<Option<Ex<'b>>> {
     let tie = x[0].eq(x[1]);
-    let half = dy * 0.5;
-    let side = |e: Ex<'b>| tie.select(half, e.eq(y).select(dy, dy.zeros()));
-    vec![Some(side(x[0])), Some(side(x[1]))]
+    let zero = dy.zeros();
+    let first = wins(x[0], x[1]).logical_or(x[1].isnan());
+    let (half, one) = (dy * 0.5, dy);
+    vec![
+        Some(tie.select(half, first.select(one, zero))),
+        Some(tie.select(half, first.select(zero, one))),
+    ]
+}
+
+/// `y` where `x` is NaN, else `m`.
+fn unless_nan(b: &mut Block, x: V, y: V, m: V) -> V {
+    if !b.ty(x).is_float() {
+        return m;
+    }
+    let nan = b.ne(x, x);
+    b.select(nan, y, m)
 }
 
 /// The rows.
@@ -52,7 +65,7 @@ pub static ROWS: &[RowDef] = &[
         doc: "x + y. On bool: or.",
         args: &["x", "other"],
         rule: Rule::Any,
-        lower: |b, x| if b.ty(x[0]) == crate::scalar::Reg::Bool { b.or(x[0], x[1]) } else { b.add(x[0], x[1]) },
+        lower: |b, x| if b.ty(x[0]) == Reg::Bool { b.or(x[0], x[1]) } else { b.add(x[0], x[1]) },
         vjp: Some(|_, _, dy| vec![Some(dy), Some(dy)]),
         domain: (-4.0, 4.0),
         ulp: 0.0,
@@ -61,7 +74,7 @@ pub static ROWS: &[RowDef] = &[
         name: "sub",
         doc: "x - y.",
         args: &["x", "other"],
-        rule: Rule::NoBool(BOOL_SUB),
+        rule: Rule::NeverBool(BOOL_SUB),
         lower: |b, x| b.sub(x[0], x[1]),
         vjp: Some(|_, _, dy| vec![Some(dy), Some(-dy)]),
         domain: (-4.0, 4.0),
@@ -72,19 +85,9 @@ pub static ROWS: &[RowDef] = &[
         doc: "x * y. On bool: and.",
         args: &["x", "other"],
         rule: Rule::Any,
-        lower: |b, x| if b.ty(x[0]) == crate::scalar::Reg::Bool { b.and(x[0], x[1]) } else { b.mul(x[0], x[1]) },
+        lower: |b, x| if b.ty(x[0]) == Reg::Bool { b.and(x[0], x[1]) } else { b.mul(x[0], x[1]) },
         vjp: Some(|x, _, dy| vec![Some(dy * x[1]), Some(dy * x[0])]),
         domain: (-4.0, 4.0),
-        ulp: 0.0,
-    },
-    RowDef {
-        name: "div",
-        doc: "x / y, in floating point also for integers.",
-        args: &["x", "other"],
-        rule: Rule::Float,
-        lower: |b, x| b.div(x[0], x[1]),
-        vjp: Some(|x, y, dy| vec![Some(dy / x[1]), Some(-(dy * y / x[1]))]),
-        domain: (0.5, 4.0),
         ulp: 0.0,
     },
     RowDef {
@@ -93,7 +96,7 @@ pub static ROWS: &[RowDef] = &[
         args: &["x", "other"],
         rule: Rule::Any,
         lower: |b, x| maximum(b, x[0], x[1]),
-        vjp: Some(picked),
+        vjp: Some(|x, _, dy| picked(x, dy, Ex::lt)),
         domain: (-4.0, 4.0),
         ulp: 0.0,
     },
@@ -103,7 +106,7 @@ pub static ROWS: &[RowDef] = &[
         args: &["x", "other"],
         rule: Rule::Any,
         lower: |b, x| minimum(b, x[0], x[1]),
-        vjp: Some(picked),
+        vjp: Some(|x, _, dy| picked(x, dy, Ex::gt)),
         domain: (-4.0, 4.0),
         ulp: 0.0,
     },
@@ -118,20 +121,108 @@ pub static ROWS: &[RowDef] = &[
         ulp: 0.0,
     },
     RowDef {
-        name: "fmod",
-        doc: "Remainder with the sign of x. Integers: an error if y is 0.",
+        name: "fmax",
+        doc: "The larger of two elements; NaN only if both are NaN. A tie gives half the gradient to each.",
         args: &["x", "other"],
-        rule: Rule::NoBool(""),
+        rule: Rule::Any,
         lower: |b, x| {
-            if b.ty(x[0]).is_float() {
-                b.rem(x[0], x[1])
-            } else {
-                let y = checked_divisor(b, x[1]);
-                b.rem(x[0], y)
-            }
+            let m = b.max(x[0], x[1]);
+            unless_nan(b, x[1], x[0], m)
         },
-        vjp: Some(|x, _, dy| vec![Some(dy), Some(-(dy * (x[0] / x[1]).trunc()))]),
-        domain: (0.5, 4.0),
+        vjp: Some(|x, _, dy| picked_number(x, dy, Ex::gt)),
+        domain: (-4.0, 4.0),
+        ulp: 0.0,
+    },
+    RowDef {
+        name: "fmin",
+        doc: "The smaller of two elements; NaN only if both are NaN. A tie gives half the gradient to each.",
+        args: &["x", "other"],
+        rule: Rule::Any,
+        lower: |b, x| {
+            let m = b.min(x[0], x[1]);
+            unless_nan(b, x[1], x[0], m)
+        },
+        vjp: Some(|x, _, dy| picked_number(x, dy, Ex::lt)),
+        domain: (-4.0, 4.0),
+        ulp: 0.0,
+    },
+    RowDef {
+        name: "clamp_min",
+        doc: "x, but at least the bound; NaN if either is NaN. No gradient flows at or below the bound.",
+        args: &["x", "min"],
+        rule: Rule::Any,
+        lower: |b, x| maximum(b, x[0], x[1]),
+        vjp: Some(|x, _, dy| {
+            let zero = dy.zeros();
+            vec![Some(x[0].gt(x[1]).select(dy, zero)), Some(x[0].lt(x[1]).select(dy, zero))]
+        }),
+        domain: (-4.0, 4.0),
+        ulp: 0.0,
+    },
+    RowDef {
+        name: "clamp_max",
+        doc: "x, but at most the bound; NaN if either is NaN. No gradient flows at or above the bound.",
+        args: &["x", "max"],
+        rule: Rule::Any,
+        lower: |b, x| minimum(b, x[0], x[1]),
+        vjp: Some(|x, _, dy| {
+            let zero = dy.zeros();
+            vec![Some(x[0].lt(x[1]).select(dy, zero)), Some(x[0].gt(x[1]).select(dy, zero))]
+        }),
+        domain: (-4.0, 4.0),
+        ulp: 0.0,
+    },
+    RowDef {
+        name: "abs",
+        doc: "The magnitude of x; the least integer is itself. The gradient at 0 is 0.",
+        args: &["x"],
+        rule: Rule::NoBool(""),
+        lower: |b, x| if b.ty(x[0]) == Reg::U8 { x[0] } else { b.abs(x[0]) },
+        vjp: Some(|x, _, dy| vec![Some(dy * x[0].sign())]),
+        domain: (-4.0, 4.0),
+        ulp: 0.0,
+    },
+    RowDef {
+        name: "sign",
+        doc: "-1, 0 or 1; 0 for NaN.",
+        args: &["x"],
+        rule: Rule::Any,
+        lower: |b, x| {
+            let ty = b.ty(x[0]);
+            if ty == Reg::Bool {
+                return x[0];
+            }
+            let (zero, one) = (b.int(ty, 0), b.int(ty, 1));
+            let (above, below) = (b.lt(zero, x[0]), b.lt(x[0], zero));
+            let minus = b.int(ty, -1);
+            let low = b.select(below, minus, zero);
+            b.select(above, one, low)
+        },
+        vjp: Some(|_, _, dy| vec![Some(dy.zeros())]),
+        domain: (-4.0, 4.0),
+        ulp: 0.0,
+    },
+    RowDef {
+        name: "copysign",
+        doc: "The magnitude of x with the sign of y, also of a zero or NaN.",
+        args: &["x", "other"],
+        rule: Rule::Float,
+        lower: |b, x| copysign(b, x[0], x[1]),
+        vjp: Some(|x, y, dy| {
+            let ratio = x[0].eq(x[0].number(0.0)).select(x[0].number(0.0), y / x[0]);
+            vec![Some(dy * ratio), Some(dy.zeros())]
+        }),
+        domain: (-4.0, 4.0),
         ulp: 0.0,
     },
 ];
+
+/// The magnitude of `x` with the sign bit of `y`.
+pub fn copysign(b: &mut Block, x: V, y: V) -> V {
+    let int = if b.ty(x) == Reg::F64 { Reg::I64 } else { Reg::I32 };
+    let top = b.int(int, if int == Reg::I64 { i64::MIN } else { i32::MIN as i64 });
+    let (m, s) = (b.abs(x), b.bitcast(int, y));
+    let (m, s) = (b.bitcast(int, m), b.and(s, top));
+    let bits = b.or(m, s);
+    b.bitcast(b.ty(x), bits)
+}

@@ -1,6 +1,7 @@
-//! Comparisons, logic and selection.
+//! Comparisons, logic, classes of floats, and selection.
 
 use super::{RowDef, Rule};
+use crate::scalar::{Block, Reg, V};
 
 macro_rules! comparison {
     ($name:literal, $doc:literal, $lower:expr) => {
@@ -17,6 +18,55 @@ macro_rules! comparison {
     };
 }
 
+macro_rules! logical {
+    ($name:literal, $doc:literal, $args:expr, $lower:expr) => {
+        RowDef {
+            name: $name,
+            doc: $doc,
+            args: $args,
+            rule: Rule::Logical,
+            lower: $lower,
+            vjp: None,
+            domain: (-1.0, 1.0),
+            ulp: 0.0,
+        }
+    };
+}
+
+macro_rules! class {
+    ($name:literal, $doc:literal, $lower:expr) => {
+        RowDef {
+            name: $name,
+            doc: $doc,
+            args: &["x"],
+            rule: Rule::Compare,
+            lower: $lower,
+            vjp: None,
+            domain: (-4.0, 4.0),
+            ulp: 0.0,
+        }
+    };
+}
+
+/// Compares |x| with infinity; integers and bool are finite.
+fn finite(b: &mut Block, x: V) -> V {
+    if !b.ty(x).is_float() {
+        return b.bool(true);
+    }
+    let (m, inf) = (b.abs(x), b.float(b.ty(x), f64::INFINITY));
+    b.lt(m, inf)
+}
+
+fn signbit(b: &mut Block, x: V) -> V {
+    let bits = match b.ty(x) {
+        Reg::F32 => b.bitcast(Reg::I32, x),
+        Reg::F64 => b.bitcast(Reg::I64, x),
+        _ => x,
+    };
+    let zero = b.int(b.ty(bits), 0);
+    b.lt(bits, zero)
+}
+
 /// The rows.
 pub static ROWS: &[RowDef] = &[
     comparison!("eq", "x == y.", |b, x| b.eq(x[0], x[1])),
@@ -25,6 +75,18 @@ pub static ROWS: &[RowDef] = &[
     comparison!("le", "x <= y.", |b, x| b.le(x[0], x[1])),
     comparison!("gt", "x > y.", |b, x| b.lt(x[1], x[0])),
     comparison!("ge", "x >= y.", |b, x| b.le(x[1], x[0])),
+    logical!("logical_and", "Whether both are not 0.", &["x", "other"], |b, x| b.and(x[0], x[1])),
+    logical!("logical_or", "Whether one of the two is not 0.", &["x", "other"], |b, x| b.or(x[0], x[1])),
+    logical!("logical_xor", "Whether exactly one of the two is not 0.", &["x", "other"], |b, x| b.xor(x[0], x[1])),
+    logical!("logical_not", "Whether x is 0.", &["x"], |b, x| b.not(x[0])),
+    class!("isnan", "Whether x is NaN.", |b, x| b.ne(x[0], x[0])),
+    class!("isfinite", "Whether x is neither infinite nor NaN.", |b, x| finite(b, x[0])),
+    class!("isinf", "Whether x is infinite.", |b, x| {
+        let (finite, number) = (finite(b, x[0]), b.eq(x[0], x[0]));
+        let infinite = b.not(finite);
+        b.and(infinite, number)
+    }),
+    class!("signbit", "Whether the sign bit is set, also of -0 and NaN.", |b, x| signbit(b, x[0])),
     RowDef {
         name: "where",
         doc: "y where the bool condition holds, else z.",

@@ -1,27 +1,114 @@
-//! Functions of floats: powers, exponentials, trigonometry. Their bodies are in [`crate::scalar::math`].
+//! Functions of one float: roots, exponentials, logarithms, trigonometry. Integers and bool become `f32`. The bodies of
+//! the elementary ones are in [`crate::scalar::math`].
 
-use super::{RowDef, Rule};
+use super::{RowDef, Rule, Vjp};
+use crate::scalar::{Block, V, math};
+use std::f64::consts::{LN_2, LN_10};
+
+/// A row for a unary function with an accuracy of one unit in the last place.
+const fn unary(
+    name: &'static str,
+    doc: &'static str,
+    lower: fn(&mut Block, &[V]) -> V,
+    vjp: Vjp,
+    domain: (f64, f64),
+) -> RowDef {
+    RowDef { name, doc, args: &["x"], rule: Rule::Float, lower, vjp: Some(vjp), domain, ulp: 1.0 }
+}
+
+fn rsqrt(b: &mut Block, x: V) -> V {
+    let (one, root) = (b.float(b.ty(x), 1.0), b.sqrt(x));
+    b.div(one, root)
+}
 
 /// The rows.
 pub static ROWS: &[RowDef] = &[
-    RowDef {
-        name: "sqrt",
-        doc: "Square root; NaN below 0.",
-        args: &["x"],
-        rule: Rule::Float,
-        lower: |b, x| b.sqrt(x[0]),
-        vjp: Some(|_, y, dy| vec![Some(dy / (2.0 * y))]),
-        domain: (0.0, 10.0),
-        ulp: 0.0,
-    },
-    RowDef {
-        name: "trunc",
-        doc: "Toward zero. Integers are themselves.",
-        args: &["x"],
-        rule: Rule::NoBool(""),
-        lower: |b, x| if b.ty(x[0]).is_float() { b.trunc(x[0]) } else { x[0] },
-        vjp: Some(|_, _, dy| vec![Some(dy.zeros())]),
-        domain: (-4.0, 4.0),
-        ulp: 0.0,
-    },
+    unary(
+        "sqrt",
+        "Square root; NaN below 0.",
+        |b, x| b.sqrt(x[0]),
+        |_, y, dy| vec![Some(dy / (y * 2.0))],
+        (0.0, 10.0),
+    ),
+    unary(
+        "rsqrt",
+        "1 / sqrt(x).",
+        |b, x| rsqrt(b, x[0]),
+        |_, y, dy| vec![Some(dy * -0.5 * (y * y * y))],
+        (0.1, 10.0),
+    ),
+    unary("exp", "e^x.", |b, x| math::exp(b, x[0]), |_, y, dy| vec![Some(dy * y)], (-4.0, 4.0)),
+    unary("exp2", "2^x.", |b, x| math::exp2(b, x[0]), |_, y, dy| vec![Some(dy * y * LN_2)], (-4.0, 4.0)),
+    unary("expm1", "e^x - 1.", |b, x| math::expm1(b, x[0]), |_, y, dy| vec![Some(dy * (y + 1.0))], (-4.0, 4.0)),
+    unary("log", "Natural logarithm.", |b, x| math::log(b, x[0]), |x, _, dy| vec![Some(dy / x[0])], (0.1, 10.0)),
+    unary(
+        "log2",
+        "Logarithm to base 2.",
+        |b, x| math::log2(b, x[0]),
+        |x, _, dy| vec![Some(dy / (x[0] * LN_2))],
+        (0.1, 10.0),
+    ),
+    unary(
+        "log10",
+        "Logarithm to base 10.",
+        |b, x| math::log10(b, x[0]),
+        |x, _, dy| vec![Some(dy / (x[0] * LN_10))],
+        (0.1, 10.0),
+    ),
+    unary(
+        "log1p",
+        "log(1 + x).",
+        |b, x| math::log1p(b, x[0]),
+        |x, _, dy| vec![Some(dy / (x[0] + 1.0))],
+        (-0.9, 10.0),
+    ),
+    unary(
+        "sinh",
+        "Hyperbolic sine.",
+        |b, x| math::sinh(b, x[0]),
+        |x, _, dy| vec![Some(dy * x[0].cosh())],
+        (-4.0, 4.0),
+    ),
+    unary(
+        "cosh",
+        "Hyperbolic cosine.",
+        |b, x| math::cosh(b, x[0]),
+        |x, _, dy| vec![Some(dy * x[0].sinh())],
+        (-4.0, 4.0),
+    ),
+    unary(
+        "tanh",
+        "Hyperbolic tangent.",
+        |b, x| math::tanh(b, x[0]),
+        |_, y, dy| vec![Some(dy * (1.0 - y * y))],
+        (-4.0, 4.0),
+    ),
+    unary(
+        "asinh",
+        "Inverse hyperbolic sine.",
+        |b, x| math::asinh(b, x[0]),
+        |x, _, dy| vec![Some(dy * (x[0] * x[0] + 1.0).rsqrt())],
+        (-4.0, 4.0),
+    ),
+    unary(
+        "acosh",
+        "Inverse hyperbolic cosine; NaN below 1.",
+        |b, x| math::acosh(b, x[0]),
+        |x, _, dy| vec![Some(dy * (x[0] * x[0] - 1.0).rsqrt())],
+        (1.1, 10.0),
+    ),
+    unary(
+        "atanh",
+        "Inverse hyperbolic tangent; NaN outside -1..1.",
+        |b, x| math::atanh(b, x[0]),
+        |x, _, dy| vec![Some(dy / (1.0 - x[0] * x[0]))],
+        (-0.9, 0.9),
+    ),
+    unary(
+        "sigmoid",
+        "1 / (1 + e^-x).",
+        |b, x| math::sigmoid(b, x[0]),
+        |_, y, dy| vec![Some(dy * (y * (1.0 - y)))],
+        (-4.0, 4.0),
+    ),
 ];

@@ -4,9 +4,15 @@
 //! interpreter runs), the derivative as an expression, and what tests need. Adding a function is adding a row to one of
 //! the families below.
 
+pub mod activation;
 pub mod arith;
+pub mod bits;
 pub mod compare;
+pub mod divide;
 pub mod float;
+pub mod index;
+pub mod power;
+pub mod round;
 
 use super::Structural;
 use crate::builder::Ex;
@@ -25,10 +31,14 @@ pub type Vjp = for<'b> fn(&[Ex<'b>], Ex<'b>, Ex<'b>) -> Vec<Option<Ex<'b>>>;
 pub enum Rule {
     /// Operands promote to one dtype, which the result has. Bool is allowed.
     Any,
-    /// As `Any`, but bool is refused, with this advice.
+    /// As `Any`, but a bool result is refused, with this advice.
     NoBool(&'static str),
+    /// As `Any`, but every bool operand is refused, with this advice.
+    NeverBool(&'static str),
     /// Operands promote, integers and bool become `f32`; the result has that dtype.
     Float,
+    /// Operands promote to a float dtype, which the result has; integers and bool are refused.
+    FloatOnly,
     /// Operands promote; the result is bool.
     Compare,
     /// Every operand becomes bool; the result is bool.
@@ -87,7 +97,18 @@ impl std::fmt::Debug for Row {
 
 /// All rows.
 pub fn rows() -> impl Iterator<Item = Row> {
-    [arith::ROWS, compare::ROWS, float::ROWS].into_iter().flatten().map(|d| Row(d))
+    let families = [
+        arith::ROWS,
+        divide::ROWS,
+        round::ROWS,
+        compare::ROWS,
+        bits::ROWS,
+        power::ROWS,
+        float::ROWS,
+        activation::ROWS,
+        index::ROWS,
+    ];
+    families.into_iter().flatten().map(|d| Row(d))
 }
 
 impl Row {
@@ -119,6 +140,10 @@ impl Row {
             Rule::Any => Ok((all(d), d)),
             Rule::NoBool(why) if d == DType::Bool => refuse(d, why),
             Rule::NoBool(_) => Ok((all(d), d)),
+            Rule::NeverBool(why) if x.iter().any(|t| t.dtype == DType::Bool) => refuse(DType::Bool, why),
+            Rule::NeverBool(_) => Ok((all(d), d)),
+            Rule::FloatOnly if !d.is_float() => refuse(d, "only floating point dtypes"),
+            Rule::FloatOnly => Ok((all(d), d)),
             Rule::Float => Ok((all(d.to_float()), d.to_float())),
             Rule::Compare => Ok((all(d), DType::Bool)),
             Rule::Logical => Ok((all(DType::Bool), DType::Bool)),

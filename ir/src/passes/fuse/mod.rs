@@ -116,7 +116,7 @@ pub fn source(g: &Graph, v: Value) -> (Value, Vec<NodeId>) {
 
 /// Groups the live nodes of a pure graph.
 pub fn fuse(g: &Graph, mode: Mode) -> Fusion {
-    let live = g.live();
+    let live = g.computed();
     let mut f = Fusion {
         groups: Vec::new(),
         group_of: vec![None; g.len()],
@@ -141,7 +141,7 @@ pub fn fuse(g: &Graph, mode: Mode) -> Fusion {
 /// arithmetic cannot undo.
 fn forced_stores(g: &Graph, live: &[bool]) -> Vec<bool> {
     let mut forced = vec![false; g.len()];
-    for v in g.roots() {
+    for v in g.computed_roots() {
         forced[source(g, v).0.node.0 as usize] = true;
     }
     for n in g.nodes().filter(|n| live[n.0 as usize]) {

@@ -6,6 +6,8 @@ use crate::graph::Value;
 use crate::interp::Array;
 use crate::ops::Op;
 use crate::ops::literal::Literal;
+use crate::types::Type;
+use smallvec::SmallVec;
 
 /// `f(full(a), full(b)) = full(f(a, b))`: the op's own definition on one element, then stretched. What would fail when it
 /// runs (an integer division by 0) is left to fail there.
@@ -29,11 +31,24 @@ pub fn view(r: Rules<'_>, op: &Op, x: &[Value]) -> Rewrite {
     r.full(c, &shape)
 }
 
+/// A tensor without elements is `full(0)` of its shape.
+pub fn nothing(r: Rules<'_>, op: &Op, x: &[Value]) -> Rewrite {
+    let types: SmallVec<[Type; 3]> = x.iter().map(|v| r.ty(*v)).collect();
+    // Only these make nothing of something; an index may be empty too.
+    let can = matches!(op, Op::Slice(_) | Op::Diagonal(_) | Op::Iota(_)) || types.iter().any(|t| t.numel() == 0);
+    if !can {
+        return Ok(None);
+    }
+    match op.structural().infer(&types.iter().collect::<SmallVec<[&Type; 3]>>())?.as_slice() {
+        [ty] if ty.numel() == 0 => r.full(Scalar::from_i64(ty.dtype, 0), &ty.shape),
+        _ => Ok(None),
+    }
+}
+
 /// `tensor([c, c, c]) = full(c)`.
 pub fn literal(r: Rules<'_>, l: &Literal) -> Rewrite {
     match l.values.split_first() {
         Some((c, rest)) if rest.iter().all(|v| v == c) => r.full(*c, &l.shape),
-        Some(_) => Ok(None),
-        None => r.full(Scalar::from_i64(l.dtype, 0), &l.shape),
+        _ => Ok(None),
     }
 }

@@ -11,7 +11,7 @@ mod consts;
 mod updates;
 mod views;
 
-use super::{Rebuild, needed, results};
+use super::{Rebuild, results};
 use crate::builder::Builder;
 use crate::dtype::Scalar;
 use crate::error::Result;
@@ -25,7 +25,7 @@ use crate::types::{Shape, Type};
 /// None for verified graphs.
 pub fn simplify(g: &Graph) -> Result<Graph> {
     let mut r = Rebuild::new(g, Phase::Differentiated)?;
-    let live = needed(g);
+    let live = g.computed();
     for n in g.nodes().filter(|n| live[n.0 as usize]) {
         if g.node(n).types.len() != 1 {
             r.copy(n)?;
@@ -62,6 +62,9 @@ impl<'b> Rules<'b> {
     }
 
     fn rewrite(self, op: &Op, x: &[Value]) -> Rewrite {
+        if let Some(v) = consts::nothing(self, op, x)? {
+            return Ok(Some(v));
+        }
         match op {
             Op::Map(row) => {
                 if let Some(v) = arith::identities(self, row.name(), x)? {

@@ -32,6 +32,11 @@ pub fn view(r: Rules<'_>, op: &Op, x: Value) -> Rewrite {
         }
         // expand(expand(x, a), b) = expand(x, b)
         (Op::Expand(s), Some((Op::Expand(_), inner))) => r.make(Op::Expand(Expand(s.0.clone())), &[inner]).map(Some),
+        // A slice of one element steps by 1, so that equal slices look equal.
+        (Op::Slice(s), _) if s.0.iter().any(|r| r.len == 1 && r.step != 1) => {
+            let ranges = s.0.iter().map(|r| compose(Range { start: 0, len: r.start + 1, step: 1 }, *r)).collect();
+            r.make(Op::Slice(Slice(ranges)), &[x]).map(Some)
+        }
         // x[a][b] = x[a of b]
         (Op::Slice(s), Some((Op::Slice(t), inner))) => {
             let ranges = t.0.iter().zip(&s.0).map(|(a, b)| compose(*a, *b)).collect();

@@ -78,6 +78,12 @@ fn parts_of_pair<'a>(u: Pair<'a>) -> (Expr<'a>, Pair<'a>) {
     (k, Pair { hi: p.hi, lo: p.lo + u.lo / u.hi })
 }
 
+/// The natural logarithm of a positive normal pair.
+pub(super) fn of_pair<'a>(u: Pair<'a>) -> Pair<'a> {
+    let (k, p) = parts_of_pair(u);
+    with_exponent(k, LN2, p)
+}
+
 /// `k * constant + p`; `k` is zero or the product is larger than `p`.
 fn with_exponent<'a>(k: Expr<'a>, constant: ((f64, f64), (f64, f64)), p: Pair<'a>) -> Pair<'a> {
     let c = k.ctx;
@@ -125,7 +131,7 @@ pub(super) fn log1p<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
 }
 
 /// The square root of a pair that is positive or zero, as a pair.
-fn sqrt<'a>(x: Pair<'a>) -> Pair<'a> {
+pub(super) fn sqrt<'a>(x: Pair<'a>) -> Pair<'a> {
     let hi = x.hi.sqrt();
     let rest = (-hi).fma(hi, x.hi) + x.lo;
     Pair { hi, lo: rest / (hi + hi).at_least(f32::MIN_POSITIVE as f64) }

@@ -12,6 +12,8 @@
 mod arc;
 mod bits;
 mod df;
+mod erf;
+mod erf_tables;
 mod exp;
 mod expr;
 mod log;
@@ -121,4 +123,10 @@ functions! {
     remainder(x, y) = bits::remainder, 0.0, 0.0;
     /// PyTorch's `floor_divide` of floats.
     floor_divide(x, y) = bits::floor_divide, 0.0, 0.0;
+    /// The error function.
+    erf(x) = erf::erf, 1.0, 1.0;
+    /// `1 - erf x`.
+    erfc(x) = erf::erfc, 1.0, 1.0;
+    /// The inverse of `erf`.
+    erfinv(x) = erf::erfinv, 1.0, 2.0;
 }

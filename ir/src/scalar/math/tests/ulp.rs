@@ -135,6 +135,9 @@ fn reference(name: &str) -> Option<Reference> {
         "fmod" => Exact(|x, y| x % y, |x, y| x % y, &[(-9.0, 9.0), (-1e30, 1e30)]),
         "remainder" => Exact(remainder, remainder, &[(-9.0, 9.0), (-1e30, 1e30)]),
         "floor_divide" => Exact(floor_divide, floor_divide, &[(-9.0, 9.0), (-1e30, 1e30)]),
+        "erf" => One(pxfm::f_erf, &[(-4.0, 4.0), (-6.0, 6.0), (-1.0, 1.0)]),
+        "erfc" => One(pxfm::f_erfc, &[(-4.0, 10.5), (-6.0, 28.0), (-1.0, 1.0)]),
+        "erfinv" => One(pxfm::f_erfinv, &[(-1.0, 1.0), (0.999, 1.0), (-1.0, -0.9999999)]),
         _ => return None,
     })
 }

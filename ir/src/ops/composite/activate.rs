@@ -1,0 +1,153 @@
+//! Activations with parameters: the rows of [`crate::ops::elementwise::activation`] with PyTorch's defaults, and those
+//! that are a comparison away.
+
+use super::{row, unit, widen};
+use crate::builder::{Builder, Ex};
+use crate::dtype::Category;
+use crate::error::{Result, err};
+use crate::ops::registry::{Args, FnDef, Out, require_float};
+use crate::types::axis;
+
+/// A row of floats whose parameters are the arguments after `x`. On half floats they are not rounded to the half type.
+fn activation<'b>(b: &'b Builder, a: &Args<'b>, name: &'static str, n: usize) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    require_float(name, x)?;
+    let mut operands = vec![widen(x)];
+    for i in 1..n {
+        operands.push(a.tensor(b, i)?);
+    }
+    Ok(row(name, &operands)?.cast(x.dtype()).into())
+}
+
+/// `x` held between two numbers; no gradient flows at or beyond them.
+fn between<'b>(name: &str, x: Ex<'b>, low: Ex<'b>, high: Ex<'b>) -> Result<Ex<'b>> {
+    if x.dtype().category() == Category::Bool {
+        return Err(err::dtype(format!("`{name}` is not defined for bool")));
+    }
+    Ok(unit([x, low, high], |[x, low, high]| x.map("clamp_min", &[low]).map("clamp_max", &[high])))
+}
+
+/// The functions.
+pub static FNS: &[FnDef] = &[
+    FnDef {
+        name: "leaky_relu",
+        sig: "x, negative_slope: number = 0.01",
+        doc: "x above 0, else x * negative_slope. Floats only; the gradient at 0 is the slope.",
+        build: |b, a| activation(b, a, "leaky_relu", 2),
+    },
+    FnDef {
+        name: "elu",
+        sig: "x, alpha: number = 1.0",
+        doc: "x above 0, else alpha (e^x - 1). Floats only.",
+        build: |b, a| activation(b, a, "elu", 2),
+    },
+    FnDef {
+        name: "celu",
+        sig: "x, alpha: number = 1.0",
+        doc: "x above 0, else alpha (e^(x / alpha) - 1). Floats only.",
+        build: |b, a| activation(b, a, "celu", 2),
+    },
+    FnDef {
+        name: "softplus",
+        sig: "x, beta: number = 1.0, threshold: number = 20.0",
+        doc: "log(1 + e^(beta x)) / beta; x itself where beta x is above the threshold. Floats only.",
+        build: |b, a| activation(b, a, "softplus", 3),
+    },
+    FnDef {
+        name: "relu6",
+        sig: "x",
+        doc: "x held between 0 and 6. Not bool. The gradient at both is 0.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            let bound = |v| b.number(crate::Scalar::from_i64(crate::DType::I64, v));
+            Ok(between("relu6", x, bound(0), bound(6))?.into())
+        },
+    },
+    FnDef {
+        name: "hardtanh",
+        sig: "x, min_val: number = -1.0, max_val: number = 1.0",
+        doc: "x held between two numbers. Not bool. The gradient at both is 0.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            let (low, high) = (a.tensor(b, 1)?, a.tensor(b, 2)?);
+            // Integers keep their dtype: the bounds are taken in it.
+            let int = x.dtype().is_int();
+            let (low, high) = if int { (low.cast(x.dtype()), high.cast(x.dtype())) } else { (low, high) };
+            Ok(between("hardtanh", x, low, high)?.into())
+        },
+    },
+    FnDef {
+        name: "threshold",
+        sig: "x, threshold: number, value: number",
+        doc: "x where it is above the threshold, else the value.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            let (t, v) = (a.tensor(b, 1)?, a.tensor(b, 2)?);
+            Ok(unit([x, t, v], |[x, t, v]| x.le(t).select(v.cast(x.dtype()), x)).into())
+        },
+    },
+    FnDef {
+        name: "hardshrink",
+        sig: "x, lambd: number = 0.5",
+        doc: "x where |x| > lambd, else 0. Floats only.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            require_float("hardshrink", x)?;
+            Ok(unit([x, a.tensor(b, 1)?], |[x, l]| x.abs().le(l).select(x.zeros(), x)).into())
+        },
+    },
+    FnDef {
+        name: "softshrink",
+        sig: "x, lambd: number = 0.5",
+        doc: "x moved toward 0 by lambd, 0 between. Floats only.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            require_float("softshrink", x)?;
+            let l = a.tensor(b, 1)?;
+            Ok(unit([x, l], |[x, l]| {
+                let low = x.lt(-l).select(x + l, x * 0.0);
+                x.gt(l).select(x - l, low)
+            })
+            .into())
+        },
+    },
+    FnDef {
+        name: "prelu",
+        sig: "x, weight",
+        doc: "x above 0, else x * weight, with one weight or one for each channel (dimension 1). Floats only.",
+        build: |b, a| {
+            let (x, w) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+            require_float("prelu", x)?;
+            if w.dtype() != x.dtype() {
+                let (w, x) = (w.dtype(), x.dtype());
+                return Err(err::dtype(format!("`prelu`: the weight is {w} and x is {x}")));
+            }
+            let channels = if x.rank() < 2 { 1 } else { x.shape()[1] };
+            if w.rank() > 1 || (w.ty().numel() != 1 && w.ty().numel() != channels) {
+                let (w, x) = (w.ty(), x.ty());
+                return Err(err::shape(format!("`prelu`: a weight {w} for x {x}, which has {channels} channels")));
+            }
+            let mut shape = vec![1; x.rank()];
+            if w.ty().numel() != 1 {
+                shape[1] = channels;
+            }
+            Ok(row("leaky_relu", &[x, w.reshape(&shape)])?.into())
+        },
+    },
+    FnDef {
+        name: "glu",
+        sig: "x, dim: int = -1",
+        doc: "The first half along a dimension times the sigmoid of the second. Floats only.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            require_float("glu", x)?;
+            let d = axis(a.int(1)?, x.rank())?;
+            let n = x.shape().get(d).copied().unwrap_or(1);
+            if x.rank() == 0 || n % 2 == 1 {
+                let x = x.ty();
+                return Err(err::shape(format!("`glu`: the halves of dimension {d} of {x}, which is not even")));
+            }
+            Ok(unit([x], |[x]| x.narrow(d, 0, n / 2) * x.narrow(d, n / 2, n / 2).sigmoid()).into())
+        },
+    },
+];

@@ -1,0 +1,339 @@
+//! Arithmetic with options: scaled sums, division with a rounding mode, powers with constant exponents, bounds, blends.
+
+use super::{row, unit, widen};
+use crate::builder::{Builder, Ex};
+use crate::dtype::{Category, DType, Scalar};
+use crate::error::{Result, err};
+use crate::ops::Op;
+use crate::ops::elementwise::promote;
+use crate::ops::registry::{Args, FnDef, Out, require_float};
+
+/// The value of a plain number or constant, if it is one.
+pub fn constant(x: Ex<'_>) -> Option<Scalar> {
+    match x.builder().node(x.value().ok()?.node).op {
+        Op::Const(c) => Some(c),
+        _ => None,
+    }
+}
+
+/// The dtype that operands promote to.
+pub fn common(x: &[Ex<'_>]) -> DType {
+    let types: Vec<_> = x.iter().map(|e| e.ty()).collect();
+    promote(&types.iter().collect::<Vec<_>>())
+}
+
+/// A formula on operands promoted to one dtype, with one rounding for half floats.
+fn formula<'b, const N: usize>(x: [Ex<'b>; N], f: impl FnOnce([Ex<'b>; N]) -> Ex<'b>) -> Ex<'b> {
+    let dtype = common(&x);
+    f(x.map(|e| if e.ty().weak { e } else { e.cast(dtype.compute()) })).cast(dtype)
+}
+
+/// `x ± alpha * other`.
+fn scaled<'b>(b: &'b Builder, a: &Args<'b>, name: &'static str) -> Result<Out<'b>> {
+    let (x, other, alpha) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?);
+    if constant(alpha).is_some_and(|c| c.to_f64() == 1.0) {
+        return Ok(row(name, &[x, other])?.into());
+    }
+    let dtype = common(&[x, other]);
+    if alpha.dtype().category() > dtype.category() {
+        let alpha = alpha.dtype();
+        return Err(err::dtype(format!("`{name}`: for {dtype} operands `alpha` must not be {alpha}")));
+    }
+    Ok(formula([x, other], |[x, o]| x.map(name, &[o * alpha])).into())
+}
+
+/// `x^n`, by cheaper functions for the exponents that have one.
+fn pow<'b>(x: Ex<'b>, n: Ex<'b>) -> Result<Ex<'b>> {
+    let dtype = common(&[x, n]);
+    let Some(c) = constant(n).filter(|_| n.ty().weak) else { return row("pow", &[x, n]) };
+    if dtype.is_int() {
+        return match c.to_i64() {
+            i if i < 0 => Err(err::dtype("`pow`: integers to negative integer powers are not allowed")
+                .help("convert the base to a float dtype")),
+            2 => row("square", &[x.cast(dtype)]),
+            3 => row("cube", &[x.cast(dtype)]),
+            _ => row("pow", &[x, n]),
+        };
+    }
+    if !dtype.is_float() {
+        return row("pow", &[x, n]);
+    }
+    let x = x.cast(dtype);
+    let v = c.to_f64();
+    let simple = [(2.0, "square"), (3.0, "cube"), (0.5, "sqrt"), (-0.5, "rsqrt"), (-1.0, "reciprocal")];
+    if let Some((_, name)) = simple.iter().find(|(e, _)| *e == v) {
+        return row(name, &[x]);
+    }
+    if v == -2.0 {
+        return Ok(unit([x], |[x]| x.map("square", &[]).map("reciprocal", &[])));
+    }
+    Ok(row("pow", &[widen(x), n])?.cast(dtype))
+}
+
+fn div<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
+    let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+    let name = match a.is_none(2) {
+        true => "div",
+        false => match a.str(2)? {
+            "trunc" => "trunc_divide",
+            "floor" => "floor_divide",
+            other => {
+                return Err(err::ty(format!(
+                    "`div` expected rounding_mode to be one of None, \"trunc\" or \"floor\" but found \"{other}\""
+                )));
+            }
+        },
+    };
+    Ok(row(name, &[x, y])?.into())
+}
+
+/// Operands of a blend must have one dtype.
+fn same_dtype(name: &str, x: &[Ex<'_>]) -> Result<()> {
+    match x[1..].iter().find(|e| !e.ty().weak && e.dtype() != x[0].dtype()) {
+        Some(e) => {
+            let (want, got) = (x[0].dtype(), e.dtype());
+            Err(err::dtype(format!("`{name}`: expected dtype {want}, got {got}")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// `x + w (end - x)`, taken from the nearer end, so that weights 0 and 1 give the ends exactly.
+fn lerp<'b>([x, end, w]: [Ex<'b>; 3]) -> Ex<'b> {
+    let near = w.abs().lt(w.number(0.5));
+    let d = end - x;
+    near.select(x + w * d, end - d * (1.0 - w))
+}
+
+fn nan_to_num<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    if !x.dtype().is_float() {
+        return Ok(x.copy().into());
+    }
+    let max = match x.dtype() {
+        DType::F64 => f64::MAX,
+        DType::F16 => 65504.0,
+        DType::BF16 => f32::from_bits(0x7f7f_0000) as f64,
+        _ => f32::MAX as f64,
+    };
+    let to = |i: usize, default: f64| -> Result<Ex<'b>> {
+        let v = if a.is_none(i) { default } else { a.float(i)? };
+        Ok(b.constant(Scalar::from_f64(x.dtype(), v)))
+    };
+    let (nan, high, low) = (to(1, 0.0)?, to(2, max)?, to(3, -max)?);
+    let inf = x.number(f64::INFINITY);
+    let x = x.isnan().select(nan, x);
+    let x = x.eq(inf).select(high, x);
+    Ok(x.eq(-inf).select(low, x).into())
+}
+
+fn isclose<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+    same_dtype("isclose", &[x, y])?;
+    let (rtol, atol) = (a.float(2)?, a.float(3)?);
+    let equal = x.eq(y);
+    let equal = if a.bool(4)? { equal.logical_or(x.isnan().logical_and(y.isnan())) } else { equal };
+    let d = common(&[x, y]).to_float().compute();
+    let (x, y) = (x.cast(d), y.cast(d));
+    let gap = (x - y).abs();
+    let near = gap.le((y * rtol).abs() + atol).logical_and(gap.map("isfinite", &[]));
+    Ok(equal.logical_or(near))
+}
+
+/// The functions.
+pub static FNS: &[FnDef] = &[
+    FnDef {
+        name: "add",
+        sig: "x, other, alpha: number = 1",
+        doc: "x + alpha * other. On bool: or.",
+        build: |b, a| scaled(b, a, "add"),
+    },
+    FnDef {
+        name: "sub",
+        sig: "x, other, alpha: number = 1",
+        doc: "x - alpha * other. Not for bool.",
+        build: |b, a| scaled(b, a, "sub"),
+    },
+    FnDef {
+        name: "rsub",
+        sig: "x, other",
+        doc: "other - x. Not for bool.",
+        build: |b, a| Ok(row("sub", &[a.tensor(b, 1)?, a.tensor(b, 0)?])?.into()),
+    },
+    FnDef {
+        name: "div",
+        sig: "x, other, rounding_mode: str? = None",
+        doc: "x / other, in floating point also for integers; with rounding_mode \"trunc\" or \"floor\" an integer \
+              quotient in the operands' dtype.",
+        build: div,
+    },
+    FnDef {
+        name: "pow",
+        sig: "x, exponent",
+        doc: "x to a power, a number or a tensor. An integer to a negative integer number is an error.",
+        build: |b, a| Ok(pow(a.tensor(b, 0)?, a.tensor(b, 1)?)?.into()),
+    },
+    FnDef {
+        name: "float_power",
+        sig: "x, exponent",
+        doc: "x to a power, in f64.",
+        build: |b, a| Ok(pow(a.tensor(b, 0)?.cast(DType::F64), a.tensor(b, 1)?.cast(DType::F64))?.into()),
+    },
+    FnDef {
+        name: "square",
+        sig: "x",
+        doc: "x * x; i64 for bool.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            Ok(row("square", &[if x.dtype() == DType::Bool { x.cast(DType::I64) } else { x }])?.into())
+        },
+    },
+    FnDef {
+        name: "round",
+        sig: "x, decimals: int = 0",
+        doc: "To the nearest multiple of 10^-decimals, ties to even. Integers are themselves; not bool.",
+        build: |b, a| {
+            let (x, d) = (a.tensor(b, 0)?, a.int(1)?);
+            if d == 0 || !x.dtype().is_float() {
+                return Ok(row("round", &[x])?.into());
+            }
+            let ten = 10f64.powi(d.unsigned_abs().min(400) as i32);
+            Ok(unit([x], |[x]| if d > 0 { (x * ten).round() / ten } else { (x / ten).round() * ten }).into())
+        },
+    },
+    FnDef {
+        name: "clamp",
+        sig: "x, min: any = None, max: any = None",
+        doc: "x held between bounds, which are numbers or tensors. No gradient at or beyond a number; a tie with a tensor \
+              shares it.",
+        build: |b, a| clamp(b, a, "clamp").map(Out::One),
+    },
+    FnDef {
+        name: "clip",
+        sig: "x, min: any = None, max: any = None",
+        doc: "Another name of `clamp`.",
+        build: |b, a| clamp(b, a, "clip").map(Out::One),
+    },
+    FnDef {
+        name: "lerp",
+        sig: "x, end, weight",
+        doc: "x + weight (end - x). Floats of one dtype.",
+        build: |b, a| {
+            let all = [a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?];
+            require_float("lerp", all[0])?;
+            same_dtype("lerp", &all)?;
+            Ok(formula(all, lerp).into())
+        },
+    },
+    FnDef {
+        name: "addcmul",
+        sig: "x, tensor1, tensor2, value: number = 1",
+        doc: "x + value * tensor1 * tensor2.",
+        build: |b, a| {
+            let v = a.tensor(b, 3)?;
+            Ok(formula([a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?], |[x, s, t]| x + v * s * t).into())
+        },
+    },
+    FnDef {
+        name: "addcdiv",
+        sig: "x, tensor1, tensor2, value: number = 1",
+        doc: "x + value * (tensor1 / tensor2). Not for two integers.",
+        build: |b, a| {
+            let (x, s, t, v) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?, a.tensor(b, 3)?);
+            if common(&[s, t]).category() < Category::Float {
+                return Err(err::dtype("`addcdiv` of integers: convert them to a float dtype first"));
+            }
+            Ok(formula([x, s, t], |[x, s, t]| x + v * (s / t)).into())
+        },
+    },
+    FnDef {
+        name: "nan_to_num",
+        sig: "x, nan: float? = None, posinf: float? = None, neginf: float? = None",
+        doc: "NaN as 0 and infinities as the largest numbers of the dtype, or as given.",
+        build: nan_to_num,
+    },
+    FnDef {
+        name: "isclose",
+        sig: "x, other, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = false",
+        doc: "Whether |x - other| <= atol + rtol |other|, or both are equal.",
+        build: |b, a| Ok(isclose(b, a)?.into()),
+    },
+    FnDef {
+        name: "allclose",
+        sig: "x, other, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = false",
+        doc: "Whether all elements are close; see `isclose`.",
+        build: |b, a| {
+            let close = isclose(b, a)?;
+            let axes: Vec<usize> = (0..close.rank()).collect();
+            Ok(close.reduce(crate::ops::reduce::ReduceKind::Prod, &axes, false).into())
+        },
+    },
+    FnDef {
+        name: "deg2rad",
+        sig: "x",
+        doc: "Degrees as radians.",
+        build: |b, a| Ok(formula([a.tensor(b, 0)?.map("div", &[b.number(Scalar::from_f64(DType::F64, 1.0))])], |[x]| {
+            x * (std::f64::consts::PI / 180.0)
+        })
+        .into()),
+    },
+    FnDef {
+        name: "rad2deg",
+        sig: "x",
+        doc: "Radians as degrees.",
+        build: |b, a| Ok(formula([a.tensor(b, 0)?.map("div", &[b.number(Scalar::from_f64(DType::F64, 1.0))])], |[x]| {
+            x * (180.0 / std::f64::consts::PI)
+        })
+        .into()),
+    },
+    FnDef {
+        name: "logit",
+        sig: "x, eps: float? = None",
+        doc: "log(x / (1 - x)), with x held between eps and 1 - eps if given.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            let x = x.cast(x.dtype().to_float());
+            let eps = if a.is_none(1) { None } else { Some(a.float(1)?) };
+            Ok(unit([x], |[x]| {
+                let x = eps.map_or(x, |e| {
+                    x.map("clamp_min", &[x.number(e)]).map("clamp_max", &[x.number(1.0 - e)])
+                });
+                (x / (1.0 - x)).log()
+            })
+            .into())
+        },
+    },
+    FnDef {
+        name: "positive",
+        sig: "x",
+        doc: "x itself. Not for bool.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            match x.dtype() {
+                DType::Bool => Err(err::dtype("`positive` is not defined for bool")),
+                _ => Ok(x.into()),
+            }
+        },
+    },
+];
+
+fn clamp<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<Ex<'b>> {
+    let x = a.tensor(b, 0)?;
+    if a.is_none(1) && a.is_none(2) {
+        return Err(err::ty(format!("`{name}`: at least one of `min` and `max` must not be None")));
+    }
+    let (low, high) = (a.opt_tensor(b, 1)?, a.opt_tensor(b, 2)?);
+    // Bounds take part in promotion together, before any of them is applied.
+    let all: Vec<_> = [Some(x), low, high].into_iter().flatten().map(|e| e.ty()).collect();
+    let dtype = crate::ops::elementwise::promote(&all.iter().collect::<Vec<_>>());
+    if dtype.category() == Category::Bool {
+        return Err(err::dtype(format!("`{name}` is not defined for bool")));
+    }
+    let step = |x: Ex<'b>, bound: Option<Ex<'b>>, number: &'static str, tensor: &'static str| match bound {
+        Some(e) => row(if e.ty().weak { number } else { tensor }, &[x, e]),
+        None => Ok(x),
+    };
+    let wide = if dtype.is_half() { crate::DType::F32 } else { dtype };
+    let y = step(x.cast(wide), low, "clamp_min", "maximum")?;
+    Ok(step(y, high, "clamp_max", "minimum")?.cast(dtype))
+}

@@ -1,0 +1,216 @@
+//! Tensors from nothing: constants, ranges, the identity. Their memory is new, so that they may be written to.
+
+use super::arith::constant;
+use crate::builder::{Builder, Ex};
+use crate::dtype::{Category, DType, Scalar};
+use crate::error::{Result, err};
+use crate::ops::registry::{Arg, Args, FnDef, Out};
+use crate::types::{Shape, checked_numel};
+
+/// Sizes that were given by a call: not negative, and few enough.
+///
+/// # Errors
+/// `shape`.
+pub fn sizes(dims: &[i64]) -> Result<Shape> {
+    let shape: Shape = dims
+        .iter()
+        .map(|d| usize::try_from(*d))
+        .collect::<Result<_, _>>()
+        .map_err(|_| err::shape(format!("a size must not be negative, got {dims:?}")))?;
+    checked_numel(&shape)?;
+    Ok(shape)
+}
+
+/// A constant number among the arguments.
+fn number<'b>(b: &'b Builder, a: &Args<'b>, i: usize) -> Result<Scalar> {
+    constant(a.tensor(b, i)?).ok_or_else(|| err::ty("this argument must be a number that is known when it is traced"))
+}
+
+/// New memory of one value.
+fn filled<'b>(b: &'b Builder, v: Scalar, shape: &[usize]) -> Out<'b> {
+    b.full(v, shape).copy().into()
+}
+
+/// `zeros`, `ones`, `empty`: sizes, then a dtype that is `f32` if not given.
+fn sized<'b>(b: &'b Builder, a: &Args<'b>, v: f64) -> Result<Out<'b>> {
+    let dtype = a.opt_dtype(1)?.unwrap_or(DType::F32);
+    Ok(filled(b, Scalar::from_f64(dtype, v), &sizes(&a.ints(0)?)?))
+}
+
+/// `zeros_like` and the like: the shape of `x`, its dtype if none is given.
+fn like<'b>(b: &'b Builder, a: &Args<'b>, v: f64) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    let dtype = a.opt_dtype(1)?.unwrap_or(x.dtype());
+    Ok(filled(b, Scalar::from_f64(dtype, v), &x.shape()))
+}
+
+/// A fill value, a number or a 0-d tensor, in `dtype` or its own.
+fn fill<'b>(value: Ex<'b>, dtype: Option<DType>, shape: &[usize]) -> Result<Ex<'b>> {
+    if value.rank() > 0 {
+        let ty = value.ty();
+        return Err(err::shape(format!("the fill value must be a number or a 0-d tensor, got {ty}")));
+    }
+    let own = value.dtype();
+    let dtype = dtype.unwrap_or(if value.ty().weak { DType::default_of(own.category()) } else { own });
+    Ok(value.cast(dtype).expand(shape).copy())
+}
+
+fn arange<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
+    let (start, end) = match a.raw(1) {
+        Arg::None => (Scalar::from_i64(DType::I64, 0), number(b, a, 0)?),
+        _ => (number(b, a, 0)?, number(b, a, 1)?),
+    };
+    let step = number(b, a, 2)?;
+    let int = [start, end, step].iter().all(|s| s.dtype.category() < Category::Float);
+    let dtype = a.opt_dtype(3)?.unwrap_or(if int { DType::I64 } else { DType::F32 });
+    let (s, e, d) = (start.to_f64(), end.to_f64(), step.to_f64());
+    if d == 0.0 {
+        return Err(err::shape("`arange`: step must be nonzero"));
+    }
+    let n = ((e - s) / d).ceil();
+    if (e - s) * d < 0.0 {
+        return Err(err::shape(format!("`arange`: bounds {start} and {end} are inconsistent with the sign of step {step}")));
+    }
+    if !(n >= 0.0 && n < (1u64 << 47) as f64) {
+        return Err(err::shape(format!("`arange`: unsupported range {start} to {end}")));
+    }
+    let i = b.iota(n as usize);
+    let values = if int {
+        let int = |v: i64| b.number(Scalar::from_i64(DType::I64, v));
+        i * int(step.to_i64()) + int(start.to_i64())
+    } else {
+        i.cast(DType::F64) * d + s
+    };
+    Ok(values.cast(dtype).into())
+}
+
+/// From the nearer end, so that both ends are exact.
+fn linspace<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (start, end) = (number(b, a, 0)?.to_f64(), number(b, a, 1)?.to_f64());
+    let n = usize::try_from(a.int(2)?).map_err(|_| err::shape("`linspace`: number of steps must be non-negative"))?;
+    checked_numel(&[n])?;
+    let i = b.iota(n).cast(DType::F64);
+    if n < 2 {
+        return Ok(i + start);
+    }
+    let step = (end - start) / (n - 1) as f64;
+    let low = i.lt(i.number((n / 2) as f64));
+    Ok(low.select(i * step + start, end - ((n - 1) as f64 - i) * step))
+}
+
+fn eye<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
+    let n = a.int(0)?;
+    let shape = sizes(&[n, a.opt_int(1)?.unwrap_or(n)])?;
+    let on = b.iota(shape[0]).unsqueeze(1).eq(b.iota(shape[1]));
+    Ok(on.cast(a.opt_dtype(2)?.unwrap_or(DType::F32)).into())
+}
+
+/// The functions.
+pub static FNS: &[FnDef] = &[
+    FnDef {
+        name: "zeros",
+        sig: "size: ints, dtype: dtype? = None",
+        doc: "Zeros of that shape, f32 if no dtype is given.",
+        build: |b, a| sized(b, a, 0.0),
+    },
+    FnDef {
+        name: "ones",
+        sig: "size: ints, dtype: dtype? = None",
+        doc: "Ones of that shape, f32 if no dtype is given.",
+        build: |b, a| sized(b, a, 1.0),
+    },
+    FnDef {
+        name: "empty",
+        sig: "size: ints, dtype: dtype? = None",
+        doc: "Memory of that shape, which reads as zeros until it is written. f32 if no dtype is given.",
+        build: |b, a| sized(b, a, 0.0),
+    },
+    FnDef {
+        name: "full",
+        sig: "size: ints, fill_value: number, dtype: dtype? = None",
+        doc: "One value everywhere. Without a dtype that of the value: i64, f32 or bool.",
+        build: |b, a| Ok(fill(a.tensor(b, 1)?, a.opt_dtype(2)?, &sizes(&a.ints(0)?)?)?.into()),
+    },
+    FnDef {
+        name: "zeros_like",
+        sig: "x, dtype: dtype? = None",
+        doc: "Zeros of the shape and dtype of x.",
+        build: |b, a| like(b, a, 0.0),
+    },
+    FnDef {
+        name: "ones_like",
+        sig: "x, dtype: dtype? = None",
+        doc: "Ones of the shape and dtype of x.",
+        build: |b, a| like(b, a, 1.0),
+    },
+    FnDef {
+        name: "empty_like",
+        sig: "x, dtype: dtype? = None",
+        doc: "Memory of the shape and dtype of x, which reads as zeros until it is written.",
+        build: |b, a| like(b, a, 0.0),
+    },
+    FnDef {
+        name: "full_like",
+        sig: "x, fill_value: number, dtype: dtype? = None",
+        doc: "One value everywhere, in the shape and dtype of x.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            Ok(fill(a.tensor(b, 1)?, Some(a.opt_dtype(2)?.unwrap_or(x.dtype())), &x.shape())?.into())
+        },
+    },
+    FnDef {
+        name: "fill",
+        sig: "x, value: number",
+        doc: "One value everywhere, in the shape and dtype of x; `x.fill_(value)` writes it.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            Ok(fill(a.tensor(b, 1)?, Some(x.dtype()), &x.shape())?.into())
+        },
+    },
+    FnDef {
+        name: "zero",
+        sig: "x",
+        doc: "Zeros in the shape and dtype of x; `x.zero_()` writes them.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            Ok(filled(b, Scalar::from_i64(x.dtype(), 0), &x.shape()))
+        },
+    },
+    FnDef {
+        name: "copy_from",
+        sig: "x, src",
+        doc: "The elements of src in the dtype of x; `x.copy_(src)` writes them.",
+        build: |b, a| {
+            let (x, src) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+            Ok(src.cast(x.dtype()).into())
+        },
+    },
+    FnDef {
+        name: "arange",
+        sig: "start: number, end: number? = None, step: number = 1, dtype: dtype? = None",
+        doc: "start, start + step, … before end; with one number, from 0 to it. i64 if all are integers, else f32.",
+        build: arange,
+    },
+    FnDef {
+        name: "linspace",
+        sig: "start: number, end: number, steps: int, dtype: dtype? = None",
+        doc: "That many values from start to end at equal distances, both included. f32 if no dtype is given.",
+        build: |b, a| Ok(linspace(b, a)?.cast(a.opt_dtype(3)?.unwrap_or(DType::F32)).into()),
+    },
+    FnDef {
+        name: "logspace",
+        sig: "start: number, end: number, steps: int, base: float = 10.0, dtype: dtype? = None",
+        doc: "base to the powers of `linspace`.",
+        build: |b, a| {
+            let powers = linspace(b, a)?;
+            let base = powers.number(a.float(3)?);
+            Ok(base.pow(powers).cast(a.opt_dtype(4)?.unwrap_or(DType::F32)).into())
+        },
+    },
+    FnDef {
+        name: "eye",
+        sig: "n: int, m: int? = None, dtype: dtype? = None",
+        doc: "n by m zeros with ones on the diagonal, f32 if no dtype is given.",
+        build: eye,
+    },
+];

@@ -1,0 +1,337 @@
+//! Several tensors, or copies of one, as one: `cat`, `stack`, `repeat`, `roll`, `flip`, `pad`. Results are new memory.
+
+use super::arith::common;
+use super::create::sizes;
+use crate::builder::{Builder, Ex};
+use crate::dtype::{DType, Scalar};
+use crate::error::{Result, err};
+use crate::ops::registry::{Arg, Args, FnDef};
+use crate::types::{Range, Shape, ShapeText, axis, checked_numel};
+
+/// The tensors one after the other along a dimension; all other extents are equal, the dtypes promote.
+///
+/// # Errors
+/// `shape` if they do not fit.
+pub fn cat<'b>(b: &'b Builder, parts: &[Ex<'b>], dim: i64) -> Result<Ex<'b>> {
+    if parts.is_empty() {
+        return Err(err::shape("`cat` expects a non-empty list of tensors"));
+    }
+    if let Some(i) = parts.iter().position(|p| p.rank() == 0) {
+        return Err(err::shape(format!("zero-dimensional tensor (at position {i}) cannot be concatenated")));
+    }
+    let dtype = common(parts);
+    // A 1-d tensor without elements fits everything, as in PyTorch.
+    let real: Vec<Ex<'b>> = parts.iter().copied().filter(|p| p.shape().as_slice() != [0]).collect();
+    let Some(first) = real.first() else { return Ok(parts[0].cast(dtype).copy()) };
+    let d = axis(dim, first.rank())?;
+    let mut shape = first.shape();
+    for p in &real[1..] {
+        let s = p.shape();
+        let fits = s.len() == shape.len() && (0..s.len()).all(|i| i == d || s[i] == shape[i]);
+        if !fits {
+            return Err(err::shape(format!(
+                "`cat`: sizes of tensors must match except in dimension {d}, got {} and {}",
+                ShapeText(&first.shape()),
+                ShapeText(&s)
+            )));
+        }
+        shape[d] += s[d];
+    }
+    checked_numel(&shape)?;
+    let mut out = b.full(Scalar::from_i64(dtype, 0), &shape);
+    let mut ranges: Vec<Range> = shape.iter().map(|n| Range::all(*n)).collect();
+    ranges[d].start = 0;
+    for p in &real {
+        ranges[d].len = p.shape()[d];
+        out = out.slice_update(&ranges, p.cast(dtype));
+        ranges[d].start += ranges[d].len;
+    }
+    Ok(out)
+}
+
+/// The tensors along a new dimension.
+///
+/// # Errors
+/// `shape` if their shapes differ.
+pub fn stack<'b>(b: &'b Builder, parts: &[Ex<'b>], dim: i64) -> Result<Ex<'b>> {
+    let Some(first) = parts.first() else {
+        return Err(err::shape("`stack` expects a non-empty list of tensors"));
+    };
+    if let Some(p) = parts.iter().find(|p| p.shape() != first.shape()) {
+        let (want, got) = (first.shape(), p.shape());
+        return Err(err::shape(format!(
+            "`stack` expects each tensor to be equal size, got {} and {}",
+            ShapeText(&want),
+            ShapeText(&got)
+        )));
+    }
+    let d = axis(dim, first.rank() + 1)?;
+    let rows: Vec<Ex<'b>> = parts.iter().map(|p| p.unsqueeze(d)).collect();
+    cat(b, &rows, d as i64)
+}
+
+/// Every dimension laid out that many times; leading ones are added.
+fn repeat<'b>(x: Ex<'b>, times: &[i64]) -> Result<Ex<'b>> {
+    let times = sizes(times)?;
+    let Some(lead) = times.len().checked_sub(x.rank()) else {
+        let (n, ty) = (times.len(), x.ty());
+        return Err(err::shape(format!("`repeat`: {n} repeats for {ty}: there must be one for each dimension")));
+    };
+    // [a, b] repeated (r, s) is [1, a, 1, b] expanded to [r, a, s, b], merged.
+    let from = x.shape();
+    let (mut thin, mut wide, mut out) = (Shape::new(), Shape::new(), Shape::new());
+    for (i, r) in times.iter().enumerate() {
+        let n = i.checked_sub(lead).map_or(1, |j| from[j]);
+        thin.extend([1, n]);
+        wide.extend([*r, n]);
+        out.push(r.checked_mul(n).ok_or_else(|| err::shape("`repeat`: the result is too large"))?);
+    }
+    checked_numel(&out)?;
+    Ok(x.reshape(&thin).expand(&wide).copy().reshape(&out))
+}
+
+/// The dimension with its elements in reverse order, in new memory.
+fn flipped<'b>(x: Ex<'b>, axes: &[usize]) -> Ex<'b> {
+    let range = |(i, n): (usize, &usize)| match axes.contains(&i) {
+        true => Range { start: n.saturating_sub(1), len: *n, step: -1 },
+        false => Range::all(*n),
+    };
+    x.slice(&x.shape().iter().enumerate().map(range).collect::<Vec<_>>()).copy()
+}
+
+fn roll<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let x = a.tensor(b, 0)?;
+    let shifts = a.ints(1)?;
+    let Some(dims) = a.opt_ints(2)?.filter(|d| !d.is_empty()) else {
+        if shifts.len() != 1 {
+            return Err(err::shape("`roll` without dims takes one shift"));
+        }
+        let flat = x.reshape(&[x.ty().numel()]);
+        return Ok(rolled(b, flat, shifts[0], 0)?.reshape(&x.shape()));
+    };
+    if dims.len() != shifts.len() {
+        return Err(err::shape(format!("`roll`: {} shifts for {} dims", shifts.len(), dims.len())));
+    }
+    let mut out = x;
+    for (s, d) in shifts.iter().zip(&dims) {
+        out = rolled(b, out, *s, axis(*d, x.rank())?)?;
+    }
+    Ok(out)
+}
+
+fn rolled<'b>(b: &'b Builder, x: Ex<'b>, shift: i64, d: usize) -> Result<Ex<'b>> {
+    let n = x.shape().get(d).copied().unwrap_or(0);
+    let k = if n == 0 { 0 } else { shift.rem_euclid(n as i64) as usize };
+    if k == 0 {
+        return Ok(x.copy());
+    }
+    cat(b, &[x.narrow(d, n - k, k), x.narrow(d, 0, n - k)], d as i64)
+}
+
+/// How `pad` fills what is outside.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Reflect,
+    Replicate,
+    Circular,
+}
+
+/// The index into `0..n` of each element of a padded dimension, as an `i64` vector.
+fn source<'b>(b: &'b Builder, mode: Mode, n: i64, before: i64, len: usize) -> Ex<'b> {
+    let i = b.iota(len) + b.number(Scalar::from_i64(DType::I64, -before));
+    let int = |v: i64| b.number(Scalar::from_i64(DType::I64, v));
+    match mode {
+        Mode::Replicate => i.maximum(int(0)).minimum(int(n - 1)),
+        Mode::Circular => i.remainder(int(n)),
+        Mode::Reflect => {
+            let last = int(n - 1);
+            last - (i.abs() - last).abs()
+        }
+    }
+}
+
+/// `x` with `before` and `after` elements added to each dimension, those outside being `value`. Negative ones cut.
+pub fn pad_constant<'b>(b: &'b Builder, x: Ex<'b>, pads: &[(i64, i64)], value: Scalar) -> Result<Ex<'b>> {
+    let from = x.shape();
+    let (mut shape, mut inner, mut outer) = (Vec::new(), Vec::new(), Vec::new());
+    for (n, (before, after)) in from.iter().zip(pads) {
+        let len = n.checked_add_signed(*before as isize).and_then(|v| v.checked_add_signed(*after as isize));
+        let Some(len) = len else {
+            return Err(err::shape(format!("`pad`: {before} and {after} leave nothing of a dimension of extent {n}")));
+        };
+        let keep = (*n as i64 + before.min(&0) + after.min(&0)).max(0) as usize;
+        inner.push(Range { start: (-before).max(0) as usize, len: keep, step: 1 });
+        outer.push(Range { start: (*before).max(0) as usize, len: keep, step: 1 });
+        shape.push(len);
+    }
+    checked_numel(&shape)?;
+    Ok(b.full(value, &shape).slice_update(&outer, x.slice(&inner)))
+}
+
+fn pad<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let x = a.tensor(b, 0)?;
+    let given = a.ints(1)?;
+    let rank = x.rank();
+    if given.len() % 2 == 1 || given.len() / 2 > rank {
+        let (n, ty) = (given.len(), x.ty());
+        return Err(err::shape(format!("`pad`: {n} numbers for {ty}: two for each padded dimension, the last one first")));
+    }
+    if given.iter().any(|p| p.unsigned_abs() > 1 << 47) {
+        return Err(err::shape("`pad`: the result is too large"));
+    }
+    let mut pads = vec![(0, 0); rank];
+    for (i, p) in given.chunks(2).enumerate() {
+        pads[rank - 1 - i] = (p[0], p[1]);
+    }
+    let mode = match a.str(2)? {
+        "constant" => {
+            let v = if a.is_none(3) { 0.0 } else { a.float(3)? };
+            return pad_constant(b, x, &pads, Scalar::from_f64(x.dtype(), v));
+        }
+        "reflect" => Mode::Reflect,
+        "replicate" => Mode::Replicate,
+        "circular" => Mode::Circular,
+        other => return Err(err::ty(format!("`pad`: unrecognised padding mode {other}"))),
+    };
+    let mut out = x.copy();
+    for (d, (before, after)) in pads.iter().enumerate().filter(|(_, p)| **p != (0, 0)) {
+        let n = x.shape()[d] as i64;
+        let limit = match mode {
+            Mode::Reflect => n - 1,
+            Mode::Circular => n,
+            Mode::Replicate => i64::MAX,
+        };
+        let len = n + before + after;
+        if *before > limit || *after > limit || len < 0 || n == 0 {
+            return Err(err::shape(format!(
+                "`pad`: padding ({before}, {after}) of dimension {d} does not fit its extent {n}"
+            )));
+        }
+        let index = source(b, mode, n, *before, len as usize);
+        out = super::pick::along(out, d, index);
+    }
+    Ok(out)
+}
+
+/// Tensors of at least `rank` dimensions: `atleast(x)`.
+fn at_least<'b>(x: Ex<'b>, rank: usize) -> Ex<'b> {
+    match (rank, x.rank()) {
+        (r, n) if n >= r => x,
+        (3, 2) => x.unsqueeze(2),
+        (3, 1) => x.unsqueeze(0).unsqueeze(2),
+        (r, _) => {
+            let mut shape = Shape::from_elem(1, r - x.rank());
+            shape.extend(x.shape());
+            x.reshape(&shape)
+        }
+    }
+}
+
+fn repeat_interleave<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let x = a.tensor(b, 0)?;
+    let Arg::Int(n) = a.raw(1) else {
+        return Err(err::unsupported("`repeat_interleave` with a tensor of counts: the size depends on the data"));
+    };
+    let times = sizes(&[*n])?[0];
+    let (x, d) = match a.opt_int(2)? {
+        Some(d) => (at_least(x, 1), axis(d, x.rank())?),
+        None => (x.reshape(&[x.ty().numel()]), 0),
+    };
+    let mut wide = x.shape();
+    wide.insert(d + 1, times);
+    let mut out = x.shape();
+    out[d] = out[d].checked_mul(times).ok_or_else(|| err::shape("`repeat_interleave`: the result is too large"))?;
+    checked_numel(&out)?;
+    Ok(x.unsqueeze(d + 1).expand(&wide).copy().reshape(&out))
+}
+
+/// The functions.
+pub static FNS: &[FnDef] = &[
+    FnDef {
+        name: "cat",
+        sig: "tensors: tensors, dim: int = 0",
+        doc: "Tensors one after the other along a dimension; other extents are equal, dtypes promote.",
+        build: |b, a| Ok(cat(b, &a.tensors(0)?, a.int(1)?)?.into()),
+    },
+    FnDef {
+        name: "stack",
+        sig: "tensors: tensors, dim: int = 0",
+        doc: "Tensors of one shape along a new dimension; dtypes promote.",
+        build: |b, a| Ok(stack(b, &a.tensors(0)?, a.int(1)?)?.into()),
+    },
+    FnDef {
+        name: "hstack",
+        sig: "tensors: tensors",
+        doc: "Tensors one after the other along dimension 1 (0 for vectors).",
+        build: |b, a| {
+            let parts: Vec<_> = a.tensors(0)?.into_iter().map(|p| at_least(p, 1)).collect();
+            Ok(cat(b, &parts, parts.first().is_some_and(|p| p.rank() > 1) as i64)?.into())
+        },
+    },
+    FnDef {
+        name: "vstack",
+        sig: "tensors: tensors",
+        doc: "Tensors one above the other: along dimension 0, vectors as rows.",
+        build: |b, a| {
+            let parts: Vec<_> = a.tensors(0)?.into_iter().map(|p| at_least(p, 2)).collect();
+            Ok(cat(b, &parts, 0)?.into())
+        },
+    },
+    FnDef {
+        name: "dstack",
+        sig: "tensors: tensors",
+        doc: "Tensors one behind the other: along dimension 2.",
+        build: |b, a| {
+            let parts: Vec<_> = a.tensors(0)?.into_iter().map(|p| at_least(p, 3)).collect();
+            Ok(cat(b, &parts, 2)?.into())
+        },
+    },
+    FnDef {
+        name: "repeat",
+        sig: "x, repeats: ints",
+        doc: "Every dimension laid out that many times; more numbers than dimensions add leading ones.",
+        build: |b, a| Ok(repeat(a.tensor(b, 0)?, &a.ints(1)?)?.into()),
+    },
+    FnDef {
+        name: "tile",
+        sig: "x, dims: ints",
+        doc: "As `repeat`; fewer numbers than dimensions leave the leading ones alone.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            let dims = a.ints(1)?;
+            let mut all = vec![1; x.rank().saturating_sub(dims.len())];
+            all.extend(dims);
+            Ok(repeat(x, &all)?.into())
+        },
+    },
+    FnDef {
+        name: "repeat_interleave",
+        sig: "x, repeats: any, dim: int? = None",
+        doc: "Every element that many times in a row, along a dimension or of the flattened tensor.",
+        build: |b, a| Ok(repeat_interleave(b, a)?.into()),
+    },
+    FnDef {
+        name: "flip",
+        sig: "x, dims: ints",
+        doc: "Dimensions in reverse order, copied.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            let dims = a.ints(1)?;
+            let axes = if dims.is_empty() { vec![] } else { a.axes(1, x.rank())? };
+            Ok(flipped(x, &axes).into())
+        },
+    },
+    FnDef {
+        name: "roll",
+        sig: "x, shifts: ints, dims: ints? = None",
+        doc: "Elements moved along dimensions, those that leave at the end coming in at the start.",
+        build: |b, a| Ok(roll(b, a)?.into()),
+    },
+    FnDef {
+        name: "pad",
+        sig: "x, pad: ints, mode: str = constant, value: float? = None",
+        doc: "Elements added before and after the last dimensions, the last one first. Modes: \"constant\" (with a value, 0 \
+              if none), \"reflect\", \"replicate\", \"circular\".",
+        build: |b, a| Ok(pad(b, a)?.into()),
+    },
+];

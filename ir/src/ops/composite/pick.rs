@@ -1,0 +1,286 @@
+//! Elements picked by a condition or an index tensor: `where`, `masked_fill`, `gather`, `scatter`, `embedding`, triangles.
+//!
+//! Indices are checked when the program runs; one out of range is an error of kind `data`.
+
+use super::row;
+use crate::builder::{Builder, Ex};
+use crate::dtype::{Category, DType, Scalar};
+use crate::error::{Result, err};
+use crate::ops::gather::ScatterMode;
+use crate::ops::registry::{Args, FnDef, Out};
+use crate::types::{ShapeText, axis, broadcast};
+
+/// An index tensor in `i64`.
+///
+/// # Errors
+/// `dtype` if it is not of integers.
+pub fn index_of<'b>(name: &str, i: Ex<'b>) -> Result<Ex<'b>> {
+    match i.dtype() {
+        DType::I64 | DType::I32 => Ok(i.cast(DType::I64)),
+        d => Err(err::dtype(format!("`{name}`: expected dtype i32 or i64 for the index, got {d}"))),
+    }
+}
+
+/// The elements of one dimension that a vector of indices names, in its order. The indices are in range.
+pub fn along<'b>(x: Ex<'b>, dim: usize, index: Ex<'b>) -> Ex<'b> {
+    let mut thin = vec![1; x.rank()];
+    thin[dim] = index.ty().numel();
+    let mut wide = x.shape();
+    wide[dim] = thin[dim];
+    x.gather(dim, index.reshape(&thin).expand(&wide))
+}
+
+/// The operand, an axis of it, and an index tensor with as many dimensions.
+fn operands<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>, usize, Ex<'b>)> {
+    let (x, i) = (a.tensor(b, 0)?, index_of(name, a.tensor(b, 2)?)?);
+    let d = axis(a.int(1)?, x.rank())?;
+    // Scalars count as vectors of one element.
+    let up = |e: Ex<'b>| if e.rank() == 0 { e.reshape(&[1]) } else { e };
+    let (x, i) = (up(x), up(i));
+    if x.rank() != i.rank() {
+        let (x, i) = (x.ty(), i.ty());
+        return Err(err::shape(format!("`{name}`: the index {i} must have as many dimensions as {x}")));
+    }
+    Ok((x, d, i))
+}
+
+/// `scatter` and `scatter_add`.
+fn scatter<'b>(b: &'b Builder, a: &Args<'b>, name: &str, mode: ScatterMode) -> Result<Ex<'b>> {
+    let shape = a.tensor(b, 0)?.shape();
+    let (x, d, i) = operands(b, a, name)?;
+    let src = a.tensor(b, 3)?;
+    if src.ty().weak {
+        return Ok(x.scatter(d, mode, i, src.cast(x.dtype()).expand(&i.shape())).reshape(&shape));
+    }
+    if src.dtype() != x.dtype() {
+        let (s, x) = (src.dtype(), x.dtype());
+        return Err(err::dtype(format!("`{name}`: expected self.dtype to be equal to src.dtype, got {x} and {s}")));
+    }
+    let src = if src.rank() == 0 { src.reshape(&[1]) } else { src };
+    let fits = src.rank() == i.rank() && src.shape().iter().zip(i.shape()).all(|(s, n)| *s >= n);
+    if !fits {
+        let (s, i) = (src.ty(), i.ty());
+        return Err(err::shape(format!("`{name}`: expected the index {i} to be no larger than src {s}")));
+    }
+    let mut part = src;
+    for (k, n) in i.shape().iter().enumerate() {
+        if src.shape()[k] != *n {
+            part = part.narrow(k, 0, *n);
+        }
+    }
+    Ok(x.scatter(d, mode, i, part).reshape(&shape))
+}
+
+/// `x` with rows named by a vector of indices replaced by, or added to, those of `source`.
+fn index_write<'b>(b: &'b Builder, a: &Args<'b>, name: &str, mode: ScatterMode) -> Result<Ex<'b>> {
+    let (x, i, src) = (a.tensor(b, 0)?, index_of(name, a.tensor(b, 2)?)?, a.tensor(b, 3)?);
+    let d = axis(a.int(1)?, x.rank())?;
+    if src.dtype() != x.dtype() {
+        let (s, x) = (src.dtype(), x.dtype());
+        return Err(err::dtype(format!("`{name}`: x is {x} and the source {s}")));
+    }
+    let mut want = x.shape();
+    if i.rank() > 1 || x.rank() == 0 {
+        return Err(err::shape(format!("`{name}`: the index must be a vector, got {}", i.ty())));
+    }
+    want[d] = i.ty().numel();
+    if src.shape() != want {
+        return Err(err::shape(format!("`{name}`: the source is {}, expected {}", src.ty(), ShapeText(&want))));
+    }
+    let mut thin = vec![1; x.rank()];
+    thin[d] = want[d];
+    Ok(x.scatter(d, mode, i.reshape(&thin).expand(&want), src))
+}
+
+/// `x` where `keep(column, row + k)` holds, else 0.
+fn triangle<'b>(b: &'b Builder, a: &Args<'b>, keep: fn(Ex<'b>, Ex<'b>) -> Ex<'b>) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    if x.rank() < 2 {
+        return Err(err::shape(format!("`tril` and `triu` need at least 2 dimensions, got {}", x.ty())));
+    }
+    let (rows, columns) = (x.shape()[x.rank() - 2], x.shape()[x.rank() - 1]);
+    let edge = b.iota(rows).unsqueeze(1) + b.number(Scalar::from_i64(DType::I64, a.int(1)?));
+    Ok(row("where", &[keep(b.iota(columns), edge), x, x.zeros()])?.into())
+}
+
+fn masked_fill<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (x, mask, value) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?);
+    if mask.dtype() != DType::Bool {
+        return Err(err::dtype(format!("`masked_fill` only supports boolean masks, got {}", mask.dtype())));
+    }
+    if value.rank() > 0 {
+        return Err(err::shape(format!("`masked_fill`: the value must be a number or a 0-d tensor, got {}", value.ty())));
+    }
+    row("where", &[mask, value.cast(x.dtype()), x])
+}
+
+/// `where`: also in the order of the method form, `x.where(condition, other)`.
+fn select<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (mut c, mut x, other) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?);
+    if c.dtype().category() != Category::Bool && x.dtype() == DType::Bool && !x.ty().weak {
+        std::mem::swap(&mut c, &mut x);
+    }
+    row("where", &[c, x, other])
+}
+
+fn one_hot<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let x = a.tensor(b, 0)?;
+    if x.dtype() != DType::I64 {
+        return Err(err::dtype(format!("`one_hot` is only applicable to an i64 index tensor, got {}", x.dtype())));
+    }
+    let n = a.int(1)?;
+    if n == -1 {
+        return Err(err::unsupported("`one_hot` without `num_classes`: the size depends on the data"));
+    }
+    let n = usize::try_from(n).map_err(|_| err::shape("`one_hot`: num_classes must not be negative"))?;
+    let size = b.number(Scalar::from_i64(DType::I64, n as i64));
+    let i = row("check_index", &[x, size])?;
+    Ok(i.unsqueeze(x.rank()).eq(b.iota(n)).cast(DType::I64))
+}
+
+fn take_along_dim<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (x, i) = (a.tensor(b, 0)?, index_of("take_along_dim", a.tensor(b, 1)?)?);
+    let Some(d) = a.opt_int(2)? else {
+        let flat = |e: Ex<'b>| e.reshape(&[e.ty().numel()]);
+        return Ok(flat(x).gather(0, flat(i)));
+    };
+    let d = axis(d, x.rank())?;
+    if x.rank() != i.rank() || x.rank() == 0 {
+        return Err(err::shape(format!("`take_along_dim`: {} and the index {} differ in rank", x.ty(), i.ty())));
+    }
+    let (mut xs, mut is) = (x.shape(), i.shape());
+    (xs[d], is[d]) = (1, 1);
+    let mut shape = broadcast(&xs, &is)
+        .ok_or_else(|| err::shape(format!("`take_along_dim`: {} and the index {} do not broadcast", x.ty(), i.ty())))?;
+    shape[d] = x.shape()[d];
+    let x = x.expand(&shape);
+    shape[d] = i.shape()[d];
+    Ok(x.gather(d, i.expand(&shape)))
+}
+
+/// The functions.
+pub static FNS: &[FnDef] = &[
+    FnDef {
+        name: "where",
+        sig: "condition, x, other",
+        doc: "x where the bool condition holds, else other; all three broadcast.",
+        build: |b, a| Ok(select(b, a)?.into()),
+    },
+    FnDef {
+        name: "masked_fill",
+        sig: "x, mask, value: number",
+        doc: "x with one value where the bool mask holds.",
+        build: |b, a| Ok(masked_fill(b, a)?.into()),
+    },
+    FnDef {
+        name: "tril",
+        sig: "x, diagonal: int = 0",
+        doc: "The lower triangle of matrices, 0 above the k-th diagonal.",
+        build: |b, a| triangle(b, a, Ex::le),
+    },
+    FnDef {
+        name: "triu",
+        sig: "x, diagonal: int = 0",
+        doc: "The upper triangle of matrices, 0 below the k-th diagonal.",
+        build: |b, a| triangle(b, a, Ex::ge),
+    },
+    FnDef {
+        name: "gather",
+        sig: "x, dim: int, index",
+        doc: "out[.., i, ..] = x[.., index[.., i, ..], ..]. An index out of range is an error; negative ones too.",
+        build: |b, a| {
+            let scalar = a.tensor(b, 2)?.rank() == 0;
+            let (x, d, i) = operands(b, a, "gather")?;
+            let out = x.gather(d, i);
+            Ok(if scalar { out.reshape(&[]) } else { out }.into())
+        },
+    },
+    FnDef {
+        name: "scatter",
+        sig: "x, dim: int, index, src: number",
+        doc: "x with src[.., i, ..] at [.., index[.., i, ..], ..]; of duplicates the last one stays.",
+        build: |b, a| Ok(scatter(b, a, "scatter", ScatterMode::Set)?.into()),
+    },
+    FnDef {
+        name: "scatter_add",
+        sig: "x, dim: int, index, src",
+        doc: "x with src[.., i, ..] added at [.., index[.., i, ..], ..], in the order of the index.",
+        build: |b, a| Ok(scatter(b, a, "scatter_add", ScatterMode::Add)?.into()),
+    },
+    FnDef {
+        name: "index_select",
+        sig: "x, dim: int, index",
+        doc: "The indices of a dimension that a vector names. One out of range is an error; negative ones too.",
+        build: |b, a| {
+            let (x, i) = (a.tensor(b, 0)?, index_of("index_select", a.tensor(b, 2)?)?);
+            let d = axis(a.int(1)?, x.rank())?;
+            if i.rank() > 1 {
+                return Err(err::index(format!("`index_select`: the index must be a vector, got {}", i.ty())));
+            }
+            if x.rank() == 0 {
+                return Ok(x.reshape(&[1]).gather(0, i.reshape(&[1])).reshape(&[]).into());
+            }
+            Ok(along(x, d, i).into())
+        },
+    },
+    FnDef {
+        name: "index_add",
+        sig: "x, dim: int, index, source",
+        doc: "x with the rows of source added at the indices that a vector names.",
+        build: |b, a| Ok(index_write(b, a, "index_add", ScatterMode::Add)?.into()),
+    },
+    FnDef {
+        name: "index_copy",
+        sig: "x, dim: int, index, source",
+        doc: "x with the rows of source at the indices that a vector names; of duplicates the last one stays.",
+        build: |b, a| Ok(index_write(b, a, "index_copy", ScatterMode::Set)?.into()),
+    },
+    FnDef {
+        name: "take",
+        sig: "x, index",
+        doc: "Elements of the flattened tensor; negative indices count from the end.",
+        build: |b, a| {
+            let (x, i) = (a.tensor(b, 0)?, index_of("take", a.tensor(b, 1)?)?);
+            let n = x.ty().numel();
+            let i = row("wrap_index", &[i, b.number(Scalar::from_i64(DType::I64, n as i64))])?;
+            let shape = i.shape();
+            Ok(x.reshape(&[n]).gather(0, i.reshape(&[shape.iter().product()])).reshape(&shape).into())
+        },
+    },
+    FnDef {
+        name: "take_along_dim",
+        sig: "x, indices, dim: int? = None",
+        doc: "As `gather`, with the other dimensions broadcast; without a dimension, of the flattened tensors.",
+        build: |b, a| Ok(take_along_dim(b, a)?.into()),
+    },
+    FnDef {
+        name: "embedding",
+        sig: "input, weight, padding_idx: int? = None",
+        doc: "Rows of weight [n, d] that an integer tensor names. No gradient goes to row padding_idx.",
+        build: |b, a| {
+            let (i, w) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+            let i = index_of("embedding", i)?;
+            if w.rank() != 2 {
+                return Err(err::shape(format!("`embedding`: the weight must be a matrix, got {}", w.ty())));
+            }
+            let n = i.ty().numel();
+            let w = match a.opt_int(2)? {
+                Some(p) => {
+                    let p = axis(p, w.shape()[0])? as i64;
+                    let rows = b.iota(w.shape()[0]).eq(b.number(Scalar::from_i64(DType::I64, p))).unsqueeze(1);
+                    row("where", &[rows, w.apply(crate::ops::Op::Detach, &[]), w])?
+                }
+                None => w,
+            };
+            let mut shape = i.shape();
+            shape.push(w.shape()[1]);
+            Ok(along(w, 0, i.reshape(&[n])).reshape(&shape).into())
+        },
+    },
+    FnDef {
+        name: "one_hot",
+        sig: "x, num_classes: int = -1",
+        doc: "A new last dimension with a 1 at the class of each element, i64. A class out of range is an error.",
+        build: |b, a| Ok(one_hot(b, a)?.into()),
+    },
+];

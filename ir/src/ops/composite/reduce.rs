@@ -1,0 +1,264 @@
+//! Reductions by PyTorch's names. Integers and bool sum in i64; half floats accumulate in f32.
+
+use super::unit;
+use crate::builder::{Builder, Ex};
+use crate::dtype::{Category, DType};
+use crate::error::{Result, err};
+use crate::ops::reduce::ReduceKind;
+use crate::ops::registry::{Arg, Args, FnDef, Out, require_float};
+use crate::ops::scan::ScanKind;
+use crate::types::axis;
+
+/// One axis as a list: none for scalars, which have no axis to reduce.
+pub fn one_axis(dim: i64, rank: usize) -> Result<Vec<usize>> {
+    let a = axis(dim, rank)?;
+    Ok(if rank == 0 { vec![] } else { vec![a] })
+}
+
+/// The dtype that sums and products are taken in.
+fn accumulate(x: Ex<'_>, dtype: Option<DType>) -> Ex<'_> {
+    x.cast(dtype.unwrap_or(if x.dtype().is_float() { x.dtype() } else { DType::I64 }))
+}
+
+/// The mean over axes, of floats.
+pub fn mean<'b>(x: Ex<'b>, axes: &[usize], keepdim: bool) -> Ex<'b> {
+    let n: usize = axes.iter().map(|a| x.shape()[*a]).product();
+    unit([x], |[x]| x.sum(axes, keepdim) / n as f64)
+}
+
+/// `amax`, `amin`.
+fn extreme<'b>(b: &'b Builder, a: &Args<'b>, kind: ReduceKind) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    Ok(x.reduce(kind, &a.axes(1, x.rank())?, a.bool(2)?).into())
+}
+
+/// `argmax`, `argmin`: along one axis, or over the flattened tensor.
+fn position<'b>(b: &'b Builder, a: &Args<'b>, name: &str, kind: ReduceKind) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    if x.dtype() == DType::Bool {
+        return Err(err::dtype(format!("`{name}` is not defined for bool")));
+    }
+    let axes = match a.opt_int(1)? {
+        Some(d) => one_axis(d, x.rank())?,
+        None => (0..x.rank()).collect(),
+    };
+    Ok(x.reduce(kind, &axes, a.bool(2)?).into())
+}
+
+/// `max`, `min`: of all elements, along an axis with positions, or of two tensors.
+fn largest<'b>(b: &'b Builder, a: &Args<'b>, value: ReduceKind, arg: ReduceKind, pair: &str) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    let dim = match a.raw(1) {
+        Arg::None => {
+            let axes: Vec<usize> = (0..x.rank()).collect();
+            return Ok(x.reduce(value, &axes, false).into());
+        }
+        Arg::Tensor(y) => return Ok(x.map(pair, &[*y]).into()),
+        _ => a.int(1)?,
+    };
+    let (at, picked) = pick_along(x, axis(dim, x.rank())?, arg, a.bool(2)?);
+    Ok(Out::Many(vec![picked, at]))
+}
+
+/// Positions of the extremes along an axis and the elements there: the gradient goes to the one picked.
+pub fn pick_along<'b>(x: Ex<'b>, axis: usize, arg: ReduceKind, keepdim: bool) -> (Ex<'b>, Ex<'b>) {
+    if x.rank() == 0 {
+        return (x.reduce(arg, &[], false), x.copy());
+    }
+    // Of truth values the positions are those of the largest as integers.
+    let numbers = if x.dtype() == DType::Bool { x.cast(DType::U8) } else { x };
+    let at = numbers.reduce(arg, &[axis], true);
+    let picked = x.gather(axis, at);
+    if keepdim {
+        return (at, picked);
+    }
+    let mut shape = at.shape();
+    shape.remove(axis);
+    (at.reshape(&shape), picked.reshape(&shape))
+}
+
+/// `all`, `any`: on truth values; uint8 stays uint8.
+fn truth<'b>(b: &'b Builder, a: &Args<'b>, kind: ReduceKind) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    let r = x.cast(DType::Bool).reduce(kind, &a.axes(1, x.rank())?, a.bool(2)?);
+    Ok(if x.dtype() == DType::U8 { r.cast(DType::U8) } else { r }.into())
+}
+
+/// `cumsum`, `cumprod`.
+fn running<'b>(b: &'b Builder, a: &Args<'b>, kind: ScanKind) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    let d = axis(a.int(1)?, x.rank())?;
+    let x = accumulate(x, a.opt_dtype(2)?);
+    Ok(if x.rank() == 0 { x.copy() } else { x.scan(kind, d) }.into())
+}
+
+/// NaN as 0.
+fn numbers(x: Ex<'_>) -> Ex<'_> {
+    if x.dtype().is_float() { x.isnan().select(x.zeros(), x) } else { x }
+}
+
+/// The functions.
+pub static FNS: &[FnDef] = &[
+    FnDef {
+        name: "sum",
+        sig: "x, dim: ints? = None, keepdim: bool = false, dtype: dtype? = None",
+        doc: "Sum over axes, all of them if none are given. Integers and bool give i64.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            Ok(accumulate(x, a.opt_dtype(3)?).sum(&a.axes(1, x.rank())?, a.bool(2)?).into())
+        },
+    },
+    FnDef {
+        name: "nansum",
+        sig: "x, dim: ints? = None, keepdim: bool = false, dtype: dtype? = None",
+        doc: "Sum over axes with NaN as 0.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            Ok(accumulate(numbers(x), a.opt_dtype(3)?).sum(&a.axes(1, x.rank())?, a.bool(2)?).into())
+        },
+    },
+    FnDef {
+        name: "mean",
+        sig: "x, dim: ints? = None, keepdim: bool = false, dtype: dtype? = None",
+        doc: "Mean over axes, all of them if none are given. Floats only, unless a float dtype is given.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            let x = a.opt_dtype(3)?.map_or(x, |d| x.cast(d));
+            require_float("mean", x)?;
+            Ok(mean(x, &a.axes(1, x.rank())?, a.bool(2)?).into())
+        },
+    },
+    FnDef {
+        name: "nanmean",
+        sig: "x, dim: ints? = None, keepdim: bool = false",
+        doc: "Mean over axes of what is not NaN. Floats only.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            require_float("nanmean", x)?;
+            let (axes, keep) = (a.axes(1, x.rank())?, a.bool(2)?);
+            Ok(unit([x], |[x]| {
+                let n = x.eq(x).cast(x.dtype()).sum(&axes, keep);
+                numbers(x).sum(&axes, keep) / n
+            })
+            .into())
+        },
+    },
+    FnDef {
+        name: "prod",
+        sig: "x, dim: int? = None, keepdim: bool = false, dtype: dtype? = None",
+        doc: "Product along an axis, or of all elements. Integers and bool give i64. The gradient is exact with zeros.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            let axes = match a.opt_int(1)? {
+                Some(d) => one_axis(d, x.rank())?,
+                None => (0..x.rank()).collect(),
+            };
+            Ok(accumulate(x, a.opt_dtype(3)?).reduce(ReduceKind::Prod, &axes, a.bool(2)?).into())
+        },
+    },
+    FnDef {
+        name: "amax",
+        sig: "x, dim: ints? = None, keepdim: bool = false",
+        doc: "Largest over axes, NaN if any is. Ties share the gradient. An error if there is nothing to reduce.",
+        build: |b, a| extreme(b, a, ReduceKind::Max),
+    },
+    FnDef {
+        name: "amin",
+        sig: "x, dim: ints? = None, keepdim: bool = false",
+        doc: "Smallest over axes, NaN if any is. Ties share the gradient. An error if there is nothing to reduce.",
+        build: |b, a| extreme(b, a, ReduceKind::Min),
+    },
+    FnDef {
+        name: "aminmax",
+        sig: "x, dim: int? = None, keepdim: bool = false",
+        doc: "Smallest and largest.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            let axes = match a.opt_int(1)? {
+                Some(d) => one_axis(d, x.rank())?,
+                None => (0..x.rank()).collect(),
+            };
+            let keep = a.bool(2)?;
+            let r = |kind| x.reduce(kind, &axes, keep);
+            Ok(Out::Many(vec![r(ReduceKind::Min), r(ReduceKind::Max)]))
+        },
+    },
+    FnDef {
+        name: "argmax",
+        sig: "x, dim: int? = None, keepdim: bool = false",
+        doc: "Position (i64) of the first largest or first NaN, along an axis or in row-major order. Not bool.",
+        build: |b, a| position(b, a, "argmax", ReduceKind::ArgMax),
+    },
+    FnDef {
+        name: "argmin",
+        sig: "x, dim: int? = None, keepdim: bool = false",
+        doc: "Position (i64) of the first smallest or first NaN, along an axis or in row-major order. Not bool.",
+        build: |b, a| position(b, a, "argmin", ReduceKind::ArgMin),
+    },
+    FnDef {
+        name: "max",
+        sig: "x, dim: any = None, keepdim: bool = false",
+        doc: "The largest element (ties share the gradient); along an axis, values and positions; of two tensors, `maximum`.",
+        build: |b, a| largest(b, a, ReduceKind::Max, ReduceKind::ArgMax, "maximum"),
+    },
+    FnDef {
+        name: "min",
+        sig: "x, dim: any = None, keepdim: bool = false",
+        doc: "The smallest element (ties share the gradient); along an axis, values and positions; of two tensors, `minimum`.",
+        build: |b, a| largest(b, a, ReduceKind::Min, ReduceKind::ArgMin, "minimum"),
+    },
+    FnDef {
+        name: "all",
+        sig: "x, dim: ints? = None, keepdim: bool = false",
+        doc: "Whether all elements are not 0. bool; uint8 for uint8.",
+        build: |b, a| truth(b, a, ReduceKind::Prod),
+    },
+    FnDef {
+        name: "any",
+        sig: "x, dim: ints? = None, keepdim: bool = false",
+        doc: "Whether any element is not 0. bool; uint8 for uint8.",
+        build: |b, a| truth(b, a, ReduceKind::Sum),
+    },
+    FnDef {
+        name: "count_nonzero",
+        sig: "x, dim: ints? = None",
+        doc: "How many elements are not 0, i64.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            Ok(x.cast(DType::Bool).cast(DType::I64).sum(&a.axes(1, x.rank())?, false).into())
+        },
+    },
+    FnDef {
+        name: "cumsum",
+        sig: "x, dim: int, dtype: dtype? = None",
+        doc: "Running sum along an axis. Integers and bool give i64.",
+        build: |b, a| running(b, a, ScanKind::Sum),
+    },
+    FnDef {
+        name: "cumprod",
+        sig: "x, dim: int, dtype: dtype? = None",
+        doc: "Running product along an axis. Integers and bool give i64. The gradient is exact with zeros.",
+        build: |b, a| running(b, a, ScanKind::Prod),
+    },
+    FnDef {
+        name: "diff",
+        sig: "x, n: int = 1, dim: int = -1",
+        doc: "Differences of neighbours along an axis, n times. On bool: exclusive or.",
+        build: |b, a| {
+            let mut x = a.tensor(b, 0)?;
+            let d = axis(a.int(2)?, x.rank())?;
+            if x.rank() == 0 || a.int(1)? < 0 {
+                return Err(err::shape("`diff` takes a tensor of at least one dimension and n >= 0"));
+            }
+            let op = if x.dtype().category() == Category::Bool { "logical_xor" } else { "sub" };
+            for _ in 0..a.int(1)? {
+                let n = x.shape()[d];
+                if n == 0 {
+                    break;
+                }
+                x = x.narrow(d, 1, n - 1).map(op, &[x.narrow(d, 0, n - 1)]);
+            }
+            Ok(x.into())
+        },
+    },
+];

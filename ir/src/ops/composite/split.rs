@@ -1,0 +1,118 @@
+//! One tensor as several: `split`, `chunk`, `unbind`. The parts are views.
+
+use super::shape::{selected, sliced};
+use crate::builder::{Builder, Ex};
+use crate::error::{Result, err};
+use crate::ops::registry::{Arg, Args, FnDef, Out};
+use crate::types::{Range, axis};
+
+/// Slices of those lengths along a dimension, one after the other.
+fn parts<'b>(x: Ex<'b>, dim: usize, lengths: impl IntoIterator<Item = usize>) -> Result<Out<'b>> {
+    let mut start = 0;
+    let mut out = Vec::new();
+    for len in lengths {
+        out.push(sliced(x, dim, Range { start, len, step: 1 })?);
+        start += len;
+    }
+    Ok(Out::Many(out))
+}
+
+/// The operand and the axis that argument `i` names.
+fn operand<'b>(b: &'b Builder, a: &Args<'b>, i: usize, name: &str) -> Result<(Ex<'b>, usize)> {
+    let x = a.tensor(b, 0)?;
+    if x.rank() == 0 {
+        return Err(err::shape(format!("`{name}` expects at least a 1-dimensional tensor")));
+    }
+    Ok((x, axis(a.int(i)?, x.rank())?))
+}
+
+/// Lengths of equal pieces of `n`, the last one shorter; one empty piece if `n` is 0.
+fn pieces(n: usize, size: usize) -> Vec<usize> {
+    if n == 0 || size == 0 {
+        return vec![n];
+    }
+    (0..n).step_by(size).map(|s| size.min(n - s)).collect()
+}
+
+fn split<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
+    let (x, d) = operand(b, a, 2, "split")?;
+    let n = x.shape()[d];
+    let sizes = a.ints(1)?;
+    if sizes.iter().any(|s| *s < 0) {
+        return Err(err::shape(format!("`split`: sizes must not be negative, got {sizes:?}")));
+    }
+    if let Arg::List(_) = a.raw(1) {
+        if sizes.iter().try_fold(0i64, |s, v| s.checked_add(*v)) != Some(n as i64) {
+            return Err(err::shape(format!(
+                "`split`: sizes {sizes:?} do not add up to {n}, the extent of dimension {d}"
+            )));
+        }
+        return parts(x, d, sizes.into_iter().map(|s| s as usize));
+    }
+    if sizes[0] == 0 && n != 0 {
+        return Err(err::shape("`split`: a size of 0 splits only a dimension of extent 0"));
+    }
+    parts(x, d, pieces(n, sizes[0] as usize))
+}
+
+fn tensor_split<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
+    let (x, d) = operand(b, a, 2, "tensor_split")?;
+    let n = x.shape()[d];
+    if let Arg::Int(k) = a.raw(1) {
+        let k = usize::try_from(*k).ok().filter(|k| *k > 0 && *k < 1 << 20);
+        let k = k.ok_or_else(|| err::shape("`tensor_split`: the number of sections must be larger than 0"))?;
+        return parts(x, d, (0..k).map(|i| n / k + (i < n % k) as usize));
+    }
+    let mut out = Vec::new();
+    let mut start = 0;
+    for i in a.ints(1)?.into_iter().map(Some).chain([None]) {
+        let end = match i {
+            Some(i) if i < 0 => (i + n as i64).max(0) as usize,
+            Some(i) => (i as usize).min(n),
+            None => n,
+        };
+        out.push(sliced(x, d, Range { start: start.min(n), len: end.saturating_sub(start), step: 1 })?);
+        start = end;
+    }
+    Ok(Out::Many(out))
+}
+
+/// The functions.
+pub static FNS: &[FnDef] = &[
+    FnDef {
+        name: "split",
+        sig: "x, split_size: any, dim: int = 0",
+        doc: "Pieces of one size along a dimension, the last one shorter, or of a list of sizes; views.",
+        build: split,
+    },
+    FnDef {
+        name: "chunk",
+        sig: "x, chunks: int, dim: int = 0",
+        doc: "At most that many pieces of equal size along a dimension, the last one shorter; views.",
+        build: |b, a| {
+            let (x, d) = operand(b, a, 2, "chunk")?;
+            let k = usize::try_from(a.int(1)?).ok().filter(|k| *k > 0);
+            let k = k.ok_or_else(|| err::shape("`chunk` expects `chunks` to be greater than 0"))?;
+            let n = x.shape()[d];
+            match n {
+                0 if k < 1 << 20 => parts(x, d, vec![0; k]),
+                _ => parts(x, d, pieces(n, n.div_ceil(k))),
+            }
+        },
+    },
+    FnDef {
+        name: "tensor_split",
+        sig: "x, indices_or_sections: any, dim: int = 0",
+        doc: "That many pieces along a dimension, the first ones longer, or pieces that end at given indices; views.",
+        build: tensor_split,
+    },
+    FnDef {
+        name: "unbind",
+        sig: "x, dim: int = 0",
+        doc: "Every index of a dimension, as views without it.",
+        build: |b, a| {
+            let (x, d) = operand(b, a, 1, "unbind")?;
+            Ok(Out::Many((0..x.shape()[d]).map(|i| selected(x, d, i as i64)).collect::<Result<_>>()?))
+        },
+    },
+];

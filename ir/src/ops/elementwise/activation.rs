@@ -1,0 +1,248 @@
+//! Activations: functions of one float, some with parameters (which are operands, so that a slope may change at run time).
+//!
+//! Each is one row, so a half float is rounded once, and its derivative is written out: it never multiplies an infinity
+//! of the branch that was not taken by 0.
+
+use super::{RowDef, Rule, Vjp};
+use crate::builder::Ex;
+use crate::scalar::{Block, V, math};
+
+/// A row for an activation of floats with an accuracy of a few units in the last place.
+const fn float(
+    name: &'static str,
+    doc: &'static str,
+    args: &'static [&'static str],
+    lower: fn(&mut Block, &[V]) -> V,
+    vjp: Vjp,
+) -> RowDef {
+    RowDef { name, doc, args, rule: Rule::FloatOnly, lower, vjp: Some(vjp), domain: (-4.0, 4.0), ulp: 8.0 }
+}
+
+/// Where `x > 0`: `a`, else `c`.
+fn above_zero(b: &mut Block, x: V, a: V, c: V) -> V {
+    let zero = b.float(b.ty(x), 0.0);
+    let above = b.lt(zero, x);
+    b.select(above, a, c)
+}
+
+/// `x` where it is not above 0, else 0: keeps the exponential of the other branch finite.
+fn below<'b>(x: Ex<'b>) -> Ex<'b> {
+    positive(x).select(x.zeros(), x)
+}
+
+fn positive<'b>(x: Ex<'b>) -> Ex<'b> {
+    x.gt(x.number(0.0))
+}
+
+/// `log(1 + e^z)` without overflow.
+fn log1pexp(b: &mut Block, z: V) -> V {
+    let zero = b.float(b.ty(z), 0.0);
+    math::logaddexp(b, z, zero)
+}
+
+fn softplus(b: &mut Block, x: V, beta: V, threshold: V) -> V {
+    let z = b.mul(x, beta);
+    let s = log1pexp(b, z);
+    let s = b.div(s, beta);
+    let linear = b.lt(threshold, z);
+    b.select(linear, x, s)
+}
+
+fn mish(b: &mut Block, x: V) -> V {
+    let s = log1pexp(b, x);
+    let t = math::tanh(b, s);
+    b.mul(x, t)
+}
+
+/// The slope `a` below 0 of the scaled exponential linear unit, and its scale.
+const SELU: (f64, f64) = (1.673_263_242_354_377_3, 1.050_700_987_355_480_5);
+
+/// `scale * (x if x > 0 else alpha (e^(x / width) - 1))`.
+fn elu(b: &mut Block, x: V, alpha: V, width: Option<V>) -> V {
+    let z = width.map_or(x, |w| b.div(x, w));
+    let e = math::expm1(b, z);
+    let e = b.mul(alpha, e);
+    above_zero(b, x, x, e)
+}
+
+/// `clamp(x + 3, 0, 6)`.
+fn ramp(b: &mut Block, x: V) -> V {
+    let ty = b.ty(x);
+    let (zero, three, six) = (b.float(ty, 0.0), b.float(ty, 3.0), b.float(ty, 6.0));
+    let r = b.add(x, three);
+    // In this operand order NaN stays NaN.
+    let r = b.max(zero, r);
+    b.min(six, r)
+}
+
+fn times_ramp(b: &mut Block, x: V) -> V {
+    let r = ramp(b, x);
+    let (p, six) = (b.mul(x, r), b.float(b.ty(x), 6.0));
+    b.div(p, six)
+}
+
+/// Cotangent of a function that is `x` above 0 and 0 below, so that NaN passes it on.
+fn gate<'b>(y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+    vec![Some(y.le(y.number(0.0)).select(dy.zeros(), dy))]
+}
+
+/// The rows.
+pub static ROWS: &[RowDef] = &[
+    RowDef {
+        name: "relu",
+        doc: "x above 0, else 0. The gradient at 0 is 0.",
+        args: &["x"],
+        rule: Rule::NoBool(""),
+        lower: |b, x| {
+            let zero = b.int(b.ty(x[0]), 0);
+            let below = b.le(x[0], zero);
+            b.select(below, zero, x[0])
+        },
+        vjp: Some(|_, y, dy| gate(y, dy)),
+        domain: (-4.0, 4.0),
+        ulp: 0.0,
+    },
+    float(
+        "leaky_relu",
+        "x above 0, else x * negative_slope, also the gradient at 0.",
+        &["x", "negative_slope"],
+        |b, x| {
+            let low = b.mul(x[0], x[1]);
+            above_zero(b, x[0], x[0], low)
+        },
+        |x, _, dy| {
+            let up = positive(x[0]);
+            vec![Some(up.select(dy, dy * x[1])), Some(up.select(dy.zeros(), dy * x[0]))]
+        },
+    ),
+    float(
+        "silu",
+        "x * sigmoid(x).",
+        &["x"],
+        |b, x| {
+            let s = math::sigmoid(b, x[0]);
+            b.mul(x[0], s)
+        },
+        |x, _, dy| {
+            let s = x[0].sigmoid();
+            vec![Some(dy * (s * (x[0] * (1.0 - s) + 1.0)))]
+        },
+    ),
+    float(
+        "mish",
+        "x * tanh(log(1 + e^x)).",
+        &["x"],
+        |b, x| mish(b, x[0]),
+        |x, _, dy| {
+            let t = x[0].map("logaddexp", &[x[0].number(0.0)]).tanh();
+            vec![Some(dy * (t + x[0] * x[0].sigmoid() * (1.0 - t * t)))]
+        },
+    ),
+    float(
+        "softplus",
+        "log(1 + e^(beta x)) / beta, and x itself where beta x is above the threshold.",
+        &["x", "beta", "threshold"],
+        |b, x| softplus(b, x[0], x[1], x[2]),
+        |x, _, dy| {
+            let z = x[0] * x[1];
+            vec![Some(z.gt(x[2]).select(dy, dy * z.sigmoid())), None, None]
+        },
+    ),
+    float(
+        "logsigmoid",
+        "log(sigmoid(x)) without overflow.",
+        &["x"],
+        |b, x| {
+            let m = b.neg(x[0]);
+            let s = log1pexp(b, m);
+            b.neg(s)
+        },
+        |x, _, dy| vec![Some(dy * (-x[0]).sigmoid())],
+    ),
+    float(
+        "elu",
+        "x above 0, else alpha (e^x - 1).",
+        &["x", "alpha"],
+        |b, x| elu(b, x[0], x[1], None),
+        |x, _, dy| {
+            let (up, z) = (positive(x[0]), below(x[0]));
+            vec![Some(up.select(dy, dy * x[1] * z.exp())), Some(dy * z.expm1())]
+        },
+    ),
+    float(
+        "celu",
+        "x above 0, else alpha (e^(x / alpha) - 1).",
+        &["x", "alpha"],
+        |b, x| elu(b, x[0], x[1], Some(x[1])),
+        |x, _, dy| {
+            let e = (below(x[0]) / x[1]).exp();
+            vec![Some(positive(x[0]).select(dy, dy * e)), None]
+        },
+    ),
+    float(
+        "selu",
+        "1.0507 (x above 0, else 1.6733 (e^x - 1)).",
+        &["x"],
+        |b, x| {
+            let ty = b.ty(x[0]);
+            let (alpha, scale) = (b.float(ty, SELU.0), b.float(ty, SELU.1));
+            let e = elu(b, x[0], alpha, None);
+            b.mul(scale, e)
+        },
+        |x, _, dy| {
+            let low = dy * (SELU.0 * SELU.1) * below(x[0]).exp();
+            vec![Some(positive(x[0]).select(dy * SELU.1, low))]
+        },
+    ),
+    float(
+        "hardsigmoid",
+        "clamp(x + 3, 0, 6) / 6. The gradient at both edges is 0.",
+        &["x"],
+        |b, x| {
+            let (r, six) = (ramp(b, x[0]), b.float(b.ty(x[0]), 6.0));
+            b.div(r, six)
+        },
+        |x, _, dy| {
+            let inside = x[0].abs().lt(x[0].number(3.0));
+            vec![Some(inside.select(dy / 6.0, dy.zeros()))]
+        },
+    ),
+    float(
+        "hardswish",
+        "x clamp(x + 3, 0, 6) / 6.",
+        &["x"],
+        |b, x| times_ramp(b, x[0]),
+        |x, _, dy| {
+            let (low, high) = (x[0].le(x[0].number(-3.0)), x[0].ge(x[0].number(3.0)));
+            let middle = dy * (x[0] / 3.0 + 0.5);
+            vec![Some(low.select(dy.zeros(), high.select(dy, middle)))]
+        },
+    ),
+    float(
+        "softsign",
+        "x / (1 + |x|).",
+        &["x"],
+        |b, x| {
+            let (m, one) = (b.abs(x[0]), b.float(b.ty(x[0]), 1.0));
+            let d = b.add(m, one);
+            b.div(x[0], d)
+        },
+        |x, _, dy| {
+            let d = x[0].abs() + 1.0;
+            vec![Some(dy / (d * d))]
+        },
+    ),
+    float(
+        "tanhshrink",
+        "x - tanh(x).",
+        &["x"],
+        |b, x| {
+            let t = math::tanh(b, x[0]);
+            b.sub(x[0], t)
+        },
+        |x, _, dy| {
+            let t = x[0].tanh();
+            vec![Some(dy * (t * t))]
+        },
+    ),
+];

@@ -1,0 +1,157 @@
+//! Powers and functions of two floats that come from them.
+
+use super::{RowDef, Rule};
+use crate::builder::Ex;
+use crate::scalar::{Block, V, math};
+
+/// `x^n` for integers by repeated squaring, wrapping. For negative `n` the true power cut off: 1 for 1, ±1 for -1, else 0
+/// (also for 0).
+fn int_pow(b: &mut Block, x: V, n: V) -> V {
+    let ty = b.ty(x);
+    let (zero, one, minus) = (b.int(ty, 0), b.int(ty, 1), b.int(ty, -1));
+    let mut power = one;
+    let mut square = x;
+    for i in 0..ty.bits() - (ty != crate::scalar::Reg::U8) as u32 {
+        if i > 0 {
+            square = b.mul(square, square);
+        }
+        let bit = b.int(ty, 1i64 << i);
+        let bit = b.and(n, bit);
+        let set = b.ne(bit, zero);
+        let times = b.mul(power, square);
+        power = b.select(set, times, power);
+    }
+    let low = b.and(n, one);
+    let (odd, is_one, is_minus) = (b.ne(low, zero), b.eq(x, one), b.eq(x, minus));
+    let sign = b.select(odd, minus, one);
+    let cut = b.select(is_minus, sign, zero);
+    let cut = b.select(is_one, one, cut);
+    let negative = b.lt(n, zero);
+    b.select(negative, cut, power)
+}
+
+/// d x^n: n x^(n-1), but 0 where n is 0; x^n log x, but 0 where x is 0 and n is not negative.
+fn pow_vjp<'b>(x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+    let (base, n) = (x[0], x[1]);
+    let zero = base.number(0.0);
+    let dx = n.eq(zero).select(dy.zeros(), dy * (n * base.pow(n - 1.0)));
+    let flat = base.eq(zero).logical_and(n.ge(zero));
+    let dn = dy * flat.select(dy.zeros(), y * base.log());
+    vec![Some(dx), Some(dn)]
+}
+
+/// The larger of |x|, |y| times sqrt(1 + (smaller / larger)^2): no overflow, no underflow.
+fn hypot(b: &mut Block, x: V, y: V) -> V {
+    let ty = b.ty(x);
+    let (x, y) = (b.abs(x), b.abs(y));
+    let (big, small) = (b.max(x, y), b.min(x, y));
+    let (zero, one, inf) = (b.float(ty, 0.0), b.float(ty, 1.0), b.float(ty, f64::INFINITY));
+    let r = b.div(small, big);
+    let s = b.fma(r, r, one);
+    let root = b.sqrt(s);
+    let h = b.mul(big, root);
+    let flat = b.eq(big, zero);
+    let h = b.select(flat, big, h);
+    let (nan_x, nan_y) = (b.ne(x, x), b.ne(y, y));
+    let h = b.select(nan_x, x, h);
+    let h = b.select(nan_y, y, h);
+    let (inf_x, inf_y) = (b.eq(x, inf), b.eq(y, inf));
+    let infinite = b.or(inf_x, inf_y);
+    b.select(infinite, inf, h)
+}
+
+/// x log y, but 0 where x is 0 and y is not NaN.
+fn xlogy(b: &mut Block, x: V, y: V, log: fn(&mut Block, V) -> V) -> V {
+    let zero = b.float(b.ty(x), 0.0);
+    let l = log(b, y);
+    let p = b.mul(x, l);
+    let flat = b.eq(x, zero);
+    let v = b.select(flat, zero, p);
+    let nan = b.ne(y, y);
+    b.select(nan, y, v)
+}
+
+/// The rows.
+pub static ROWS: &[RowDef] = &[
+    RowDef {
+        name: "pow",
+        doc: "x to the power y. Integers wrap; a negative integer power is cut off to an integer.",
+        args: &["x", "exponent"],
+        rule: Rule::NoBool(""),
+        lower: |b, x| if b.ty(x[0]).is_float() { math::pow(b, x[0], x[1]) } else { int_pow(b, x[0], x[1]) },
+        vjp: Some(pow_vjp),
+        domain: (0.5, 3.0),
+        ulp: 1.0,
+    },
+    RowDef {
+        name: "square",
+        doc: "x * x.",
+        args: &["x"],
+        rule: Rule::NoBool(""),
+        lower: |b, x| b.mul(x[0], x[0]),
+        vjp: Some(|x, _, dy| vec![Some(dy * (x[0] * 2.0))]),
+        domain: (-4.0, 4.0),
+        ulp: 0.0,
+    },
+    RowDef {
+        name: "cube",
+        doc: "x * x * x.",
+        args: &["x"],
+        rule: Rule::NoBool(""),
+        lower: |b, x| {
+            let s = b.mul(x[0], x[0]);
+            b.mul(s, x[0])
+        },
+        vjp: Some(|x, _, dy| vec![Some(dy * (x[0] * x[0] * 3.0))]),
+        domain: (-4.0, 4.0),
+        ulp: 2.0,
+    },
+    RowDef {
+        name: "hypot",
+        doc: "The square root of x^2 + y^2 without overflow.",
+        args: &["x", "other"],
+        rule: Rule::FloatOnly,
+        lower: |b, x| hypot(b, x[0], x[1]),
+        vjp: Some(|x, y, dy| vec![Some(dy * (x[0] / y)), Some(dy * (x[1] / y))]),
+        domain: (-4.0, 4.0),
+        ulp: 3.0,
+    },
+    RowDef {
+        name: "logaddexp",
+        doc: "log(e^x + e^y) without overflow.",
+        args: &["x", "other"],
+        rule: Rule::FloatOnly,
+        lower: |b, x| math::logaddexp(b, x[0], x[1]),
+        vjp: Some(|x, _, dy| vec![Some(dy * (x[0] - x[1]).sigmoid()), Some(dy * (x[1] - x[0]).sigmoid())]),
+        domain: (-4.0, 4.0),
+        ulp: 1.0,
+    },
+    RowDef {
+        name: "xlogy",
+        doc: "x log(y), but 0 where x is 0, unless y is NaN.",
+        args: &["x", "other"],
+        rule: Rule::Float,
+        lower: |b, x| xlogy(b, x[0], x[1], math::log),
+        vjp: Some(|x, _, dy| {
+            let zero = dy.number(0.0);
+            let flat = x[0].eq(zero).logical_and(x[1].le(zero));
+            vec![Some(flat.select(zero, dy * x[1].log())), Some(dy * x[0] / x[1])]
+        }),
+        domain: (0.5, 4.0),
+        ulp: 2.0,
+    },
+    RowDef {
+        name: "xlog1py",
+        doc: "x log(1 + y), but 0 where x is 0, unless y is NaN.",
+        args: &["x", "other"],
+        rule: Rule::Float,
+        lower: |b, x| xlogy(b, x[0], x[1], math::log1p),
+        vjp: Some(|x, _, dy| {
+            let zero = dy.number(0.0);
+            let flat = x[0].eq(zero).logical_and(x[1].le(dy.number(-1.0)));
+            vec![Some(flat.select(zero, dy * x[1].log1p())), Some(dy * x[0] / (x[1] + 1.0))]
+        }),
+        domain: (0.5, 4.0),
+        ulp: 2.0,
+    },
+];

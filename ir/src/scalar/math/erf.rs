@@ -1,0 +1,86 @@
+//! `erf`, `erfc` and `erfinv`.
+//!
+//! `erf x = x + x P(x^2)` up to about 1 and one minus a fitted tail above. `erfc t = e^(-t^2) P(u) / (1 + 2t)` for `t >= 1/2`,
+//! `u` a fraction of `t` that makes the rest nearly constant (the form of N. Juffa's `erfcx`), with `t^2`, the
+//! exponential and the quotient as pairs. `erfinv x = x P(w)` with `w = -log(1 - x^2)` or its root (M. Giles,
+//! *Approximating the erfinv function*, GPU Computing Gems, 2011). The polynomials are ours, in [`super::erf_tables`].
+
+use super::df::{Pair, fast_two_sum, two_prod};
+use super::erf_tables::*;
+use super::expr::Expr;
+use super::{exp, log};
+
+/// The polynomial with these coefficients as a pair, its last two steps done in pairs; `rest` completes the first
+/// coefficient. Each of these two coefficients is larger than what is added to it.
+fn poly_pair<'a>(u: Expr<'a>, f32: &[f64], f64: &[f64], rest: f64) -> Pair<'a> {
+    let constant = |i: usize| u.ctx.f(u.ctx.pick(f32[i], f64[i]));
+    let p = u.poly(&f32[2..], &f64[2..]);
+    let q = p.fma(u, constant(1));
+    let q_rest = p.fma(u, constant(1) - q);
+    let hi = q.fma(u, constant(0));
+    Pair { hi, lo: q_rest.fma(u, q.fma(u, constant(0) - hi) + rest) }
+}
+
+/// `erf x`, for magnitudes above 3.93 (5.93) one.
+pub(super) fn erf<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
+    let (c, a) = (x.ctx, x.abs());
+    let small = x.fma((x * x).poly(&ERF32, &ERF64), x);
+    let tail =
+        if c.is32() { c.f(1.0) - (a - 2.25).poly(&TAIL32, &[]) } else { c.f(1.0) - exp::exp([-a.poly(&[], &TAIL64)]) };
+    let tail = c.f(c.pick(3.93, 5.93)).le(a).select(1.0, tail);
+    a.lt(1.0).select(small, tail.flip(x.sign()))
+}
+
+/// `1 - erf x`, also where that is small.
+pub(super) fn erfc<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
+    let (c, a) = (x.ctx, x.abs());
+    let z = x * x;
+    let near = fast_two_sum(c.f(1.0), -x);
+    let near = near.hi + (-x).fma(z.poly(&ERF32, &ERF64), near.lo);
+
+    let t = a.at_most(c.pick(10.1, 27.3));
+    let square = two_prod(t, t);
+    let e = exp::parts(-square.hi);
+    let e_pair = Pair { hi: e.pair.hi, lo: (-square.lo).fma(e.pair.hi, e.pair.lo) };
+    let centre = c.pick(3.0, 4.0);
+    let u = (t - centre) / (t + centre);
+    let p = poly_pair(u, &ERFC32, &ERFC64, c.pick(ERFC_0.0, ERFC_0.1));
+    let q = p.ratio(fast_two_sum(t + t, c.f(1.0)));
+    let [far] = exp::scale([e_pair.times_pair(q).sum()], e.t);
+    let far = x.lt(0.0).select(c.f(2.0) - far, far);
+    a.lt(0.75).select(near, far)
+}
+
+/// The inverse of `erf`: infinite at 1, NaN beyond.
+pub(super) fn erfinv<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
+    let (c, a) = (x.ctx, x.abs());
+    let square = two_prod(x, x);
+    let d = fast_two_sum(c.f(1.0), -square.hi);
+    let l = log::of_pair(Pair { hi: d.hi, lo: d.lo - square.lo });
+    let w = fast_two_sum(-l.hi, -l.lo);
+    let s = log::sqrt(w);
+
+    let end = c.pick(5.0, 6.25);
+    let from_centre = fast_two_sum(c.f(end * -0.5), w.hi);
+    let inner = poly_pair(from_centre.hi, &CENTRE32, &CENTRE64, c.pick(CENTRE_0.0, CENTRE_0.1));
+    let outer = poly_pair(s.hi - c.pick(3.0, 3.25), &OUTER32, &OUTER64, c.pick(OUTER_0.0, OUTER_0.1));
+    // The slope of the inner one is about 1/4, that of the outer one about 1.
+    let is_inner = w.hi.lt(end);
+    let mut p = Pair {
+        hi: is_inner.select(inner.hi, outer.hi),
+        lo: is_inner.select((w.lo + from_centre.lo).fma(0.25, inner.lo), outer.lo + s.lo),
+    };
+    if !c.is32() {
+        let outest = poly_pair(s.hi - 5.0, &OUTEST64, &OUTEST64, OUTEST_0);
+        let is_outest = c.f(16.0).lt(w.hi);
+        p = Pair { hi: is_outest.select(outest.hi, p.hi), lo: is_outest.select(outest.lo + s.lo, p.lo) };
+    }
+    // Scaled where the product with the low part would underflow.
+    let tiny = a.lt(c.pick(f64::powi(2.0, -60), f64::powi(2.0, -500)));
+    let (up, down) = c.pick((f64::powi(2.0, 64), f64::powi(2.0, -64)), (f64::powi(2.0, 512), f64::powi(2.0, -512)));
+    let scaled = tiny.select(x * up, x);
+    let y = scaled.fma(p.hi, scaled * p.lo) * tiny.select(down, 1.0);
+    let edge = a.eq(1.0).select(c.inf().copysign(x), f64::NAN);
+    let y = a.lt(1.0).select(y, edge);
+    x.eq(0.0).select(x, y)
+}

@@ -1,0 +1,130 @@
+//! Random programs with views and writes, read off a list of choices, so that they shrink to short ones.
+
+use tensorc_ir::ops::elementwise::Row;
+use tensorc_ir::ops::reduce::{Reduce, ReduceKind};
+use tensorc_ir::ops::scan::{Scan, ScanKind};
+use tensorc_ir::ops::{Op, view};
+use tensorc_ir::types::{Range, Shape};
+use tensorc_ir::{Builder, Scalar, Value};
+
+/// Reads choices off a list; 0 when it is used up.
+pub struct Choices<'a>(pub std::slice::Iter<'a, u16>);
+
+impl Choices<'_> {
+    /// A number in `0..n`.
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0.next().map_or(0, |c| *c as usize % n.max(1))
+    }
+
+    /// One of these.
+    pub fn of<T: Clone>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())].clone()
+    }
+
+    /// Whether the list is used up.
+    pub fn done(&self) -> bool {
+        self.0.len() == 0
+    }
+}
+
+/// Some shape with as many elements.
+fn regrouped(c: &mut Choices<'_>, numel: usize) -> Shape {
+    let mut rest = numel;
+    let mut shape = Shape::new();
+    for _ in 0..c.below(3) {
+        let divisors: Vec<usize> = (1..=rest.max(1)).filter(|d| rest.is_multiple_of(*d)).collect();
+        let d = c.of(&divisors);
+        shape.push(d);
+        rest /= d;
+    }
+    shape.push(rest);
+    shape
+}
+
+fn range(c: &mut Choices<'_>, extent: usize) -> Range {
+    if extent == 0 || c.below(3) == 0 {
+        return Range::all(extent);
+    }
+    let start = c.below(extent);
+    let step = 1 + c.below(2);
+    let most = (extent - start).div_ceil(step);
+    Range { start, len: if c.below(8) == 0 { 0 } else { 1 + c.below(most) }, step: step as isize }
+}
+
+/// A view of a tensor of that shape, by an op that need not be possible.
+fn view_op(c: &mut Choices<'_>, shape: &[usize]) -> Op {
+    match c.below(8) {
+        0 | 1 => Op::Slice(view::Slice(shape.iter().map(|d| range(c, *d)).collect())),
+        2 => Op::Reshape(view::Reshape(regrouped(c, shape.iter().product()))),
+        3 => {
+            let mut order: Vec<usize> = (0..shape.len()).collect();
+            order.rotate_left(c.below(shape.len()));
+            if c.below(2) == 0 && shape.len() > 1 {
+                order.swap(0, 1);
+            }
+            Op::Permute(view::Permute(order.into()))
+        }
+        4 => {
+            let mut to = Shape::from(shape);
+            to.insert(c.below(shape.len() + 1), 1);
+            Op::Reshape(view::Reshape(to))
+        }
+        5 => {
+            let mut to: Shape = shape.iter().map(|d| if *d == 1 { 1 + c.below(3) } else { *d }).collect();
+            to.insert(0, 1 + c.below(2));
+            Op::Expand(view::Expand(to))
+        }
+        6 if shape.len() > 1 => {
+            let offset = c.below(3) as i64 - 1;
+            Op::Diagonal(view::Diagonal { offset, dim1: c.below(2), dim2: shape.len() - 1 })
+        }
+        // An identity view.
+        _ => Op::Reshape(view::Reshape(shape.into())),
+    }
+}
+
+/// Appends one random step on values of one float dtype; what the builder refuses is left out. `smooth` programs have
+/// no `detach` and no division.
+pub fn step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, smooth: bool) -> Option<()> {
+    let x = c.of(pool);
+    let ty = b.ty(x);
+    let shape = &ty.shape;
+    let same: Vec<Value> = pool.iter().copied().filter(|v| b.ty(*v).shape == *shape).collect();
+    let other = c.of(&same);
+    let row = |name: &str| Op::Map(Row::find(name).unwrap());
+    let axis = c.below(shape.len());
+    let write = |value: Value| b.emit_all(Op::Write, &[x, value]).map(|_| x);
+    let v = match c.below(13) {
+        0..=3 => b.emit(view_op(c, shape), &[x]),
+        4 => write(other),
+        5 => write(b.emit(row("neg"), &[other]).ok()?),
+        6 => {
+            let number = Scalar::from_f64(ty.dtype, c.below(5) as f64 - 2.0);
+            let full = b.full(number, shape).value().ok()?;
+            write(b.emit(row(c.of(&["add", "mul"])), &[x, full]).ok()?)
+        }
+        7 => b.emit(row(c.of(&["add", "sub", "mul", "maximum"])), &[x, other]),
+        8 if smooth => b.emit(row("neg"), &[x]),
+        8 => b.emit(row("div"), &[x, other]),
+        9 if !shape.is_empty() => {
+            let kind = c.of(&[ReduceKind::Sum, ReduceKind::Prod, ReduceKind::Max]);
+            b.emit(Op::Reduce(Reduce { kind, axes: [axis].into_iter().collect() }), &[x])
+        }
+        10 if !shape.is_empty() => {
+            let kind = c.of(&[ScanKind::Sum, ScanKind::Prod]);
+            b.emit(Op::Scan(Scan { kind, axis }), &[x])
+        }
+        11 => {
+            // A strided update of a value that nothing else sees.
+            let ranges: Vec<Range> = shape.iter().map(|d| range(c, *d)).collect();
+            let part = b.ex(x).slice(&ranges);
+            b.ex(other).slice_update(&ranges, part * part).value()
+        }
+        _ => b.emit(if smooth { Op::Copy } else { c.of(&[Op::Copy, Op::Detach]) }, &[x]),
+    };
+    let v = v.ok()?;
+    if !pool.contains(&v) && b.ty(v).numel() <= 64 {
+        pool.push(v);
+    }
+    Some(())
+}

@@ -1,0 +1,260 @@
+//! Tensors in files: `.safetensors`, `.npz` and `.npy`, read and written whole.
+//!
+//! Files are written to a temporary name beside the target and renamed, so a reader sees the old file or the new one.
+//! Rows are contiguous; dtypes are kept exactly. NumPy has no bf16: writing one to `.npz` is an error.
+
+use indexmap::IndexMap;
+use npyz::WriterBuilder;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use tensorc_ir::error::err;
+use tensorc_ir::{DType, Error, Result, Scalar};
+
+/// A tensor in host memory: little-endian elements, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostTensor {
+    /// Element type.
+    pub dtype: DType,
+    /// Extents.
+    pub shape: Vec<usize>,
+    /// The elements' bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl HostTensor {
+    /// A tensor from scalars of that dtype.
+    pub fn from_scalars(dtype: DType, shape: Vec<usize>, values: &[Scalar]) -> HostTensor {
+        let mut bytes = vec![0; values.len() * dtype.size()];
+        values.iter().zip(bytes.chunks_mut(dtype.size())).for_each(|(v, b)| v.write(b));
+        HostTensor { dtype, shape, bytes }
+    }
+
+    /// The elements.
+    pub fn scalars(&self) -> Vec<Scalar> {
+        self.bytes.chunks(self.dtype.size()).map(|b| Scalar::read(self.dtype, b)).collect()
+    }
+}
+
+/// Named tensors, in the order of the file.
+pub type Tensors = IndexMap<String, HostTensor>;
+
+fn io(path: &str, e: impl std::fmt::Display) -> Error {
+    err::io(format!("{path}: {e}"))
+}
+
+/// Which format a name means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Safetensors,
+    Npz,
+    Npy,
+}
+
+fn format_of(path: &str) -> Result<Format> {
+    match Path::new(path).extension().and_then(|e| e.to_str()) {
+        Some("safetensors") => Ok(Format::Safetensors),
+        Some("npz") => Ok(Format::Npz),
+        Some("npy") => Ok(Format::Npy),
+        _ if path == "-" => Ok(Format::Safetensors),
+        _ => Err(io(path, "expected a name that ends in .safetensors, .npz or .npy")),
+    }
+}
+
+/// Reads all tensors of a `.safetensors` or `.npz` file; `-` is safetensors from standard input. A `.npy` file has one
+/// tensor, of the empty name.
+///
+/// # Errors
+/// `io` if the file cannot be read or is damaged, `dtype` if it holds a type that is no dtype here.
+pub fn read(path: &str) -> Result<Tensors> {
+    let format = format_of(path)?;
+    let mut bytes = Vec::new();
+    if path == "-" {
+        std::io::stdin().read_to_end(&mut bytes).map_err(|e| io(path, e))?;
+    } else {
+        bytes = std::fs::read(path).map_err(|e| io(path, e))?;
+    }
+    match format {
+        Format::Safetensors => read_safetensors(path, &bytes),
+        Format::Npz => read_npz(path, bytes),
+        Format::Npy => Ok([(String::new(), read_npy(path, &bytes[..])?)].into_iter().collect()),
+    }
+}
+
+fn read_safetensors(path: &str, bytes: &[u8]) -> Result<Tensors> {
+    let file = SafeTensors::deserialize(bytes).map_err(|e| io(path, e))?;
+    let mut out: Vec<(String, HostTensor)> = Vec::new();
+    for (name, view) in file.tensors() {
+        let dtype = match view.dtype() {
+            Dtype::F64 => DType::F64,
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::BF16,
+            Dtype::I64 => DType::I64,
+            Dtype::I32 => DType::I32,
+            Dtype::I16 => DType::I16,
+            Dtype::I8 => DType::I8,
+            Dtype::U8 => DType::U8,
+            Dtype::BOOL => DType::Bool,
+            d => return Err(err::dtype(format!("{path}: tensor `{name}` is {d:?}, which is not supported"))),
+        };
+        out.push((name, HostTensor { dtype, shape: view.shape().to_vec(), bytes: view.data().to_vec() }));
+    }
+    out.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(out.into_iter().collect())
+}
+
+fn read_npz(path: &str, bytes: Vec<u8>) -> Result<Tensors> {
+    let mut archive = npyz::npz::NpzArchive::new(std::io::Cursor::new(bytes)).map_err(|e| io(path, e))?;
+    let names: Vec<String> = archive.array_names().map(str::to_string).collect();
+    let mut out = Tensors::new();
+    for name in names {
+        let Some(array) = archive.by_name(&name).map_err(|e| io(path, e))? else { continue };
+        let tensor = from_npy(&format!("{path}: {name}"), array)?;
+        out.insert(name, tensor);
+    }
+    Ok(out)
+}
+
+fn read_npy(path: &str, bytes: impl Read) -> Result<HostTensor> {
+    from_npy(path, npyz::NpyFile::new(bytes).map_err(|e| io(path, e))?)
+}
+
+fn from_npy<R: Read>(path: &str, file: npyz::NpyFile<R>) -> Result<HostTensor> {
+    let shape: Vec<usize> = file.shape().iter().map(|d| *d as usize).collect();
+    let column_major = file.order() == npyz::Order::Fortran && shape.len() > 1;
+    let descr = file.dtype().descr();
+    let kind = descr.trim_matches(['\'', '"']).trim_start_matches(['<', '|', '=', '>']).to_string();
+    macro_rules! elements {
+        ($dtype:expr, $ty:ty, $to:expr) => {{
+            let data: Vec<$ty> = file.into_vec().map_err(|e| io(path, e))?;
+            let to: fn($ty) -> Scalar = $to;
+            ($dtype, data.into_iter().map(to).collect::<Vec<Scalar>>())
+        }};
+    }
+    let (dtype, values) = match kind.as_str() {
+        "f8" => elements!(DType::F64, f64, |v| Scalar::from_f64(DType::F64, v)),
+        "f4" => elements!(DType::F32, f32, |v| Scalar::from_f64(DType::F32, v as f64)),
+        "f2" => elements!(DType::F16, half::f16, |v| Scalar::from_f64(DType::F16, v.to_f64())),
+        "i8" => elements!(DType::I64, i64, |v| Scalar::from_i64(DType::I64, v)),
+        "i4" => elements!(DType::I32, i32, |v| Scalar::from_i64(DType::I32, v as i64)),
+        "i2" => elements!(DType::I16, i16, |v| Scalar::from_i64(DType::I16, v as i64)),
+        "i1" => elements!(DType::I8, i8, |v| Scalar::from_i64(DType::I8, v as i64)),
+        "u1" => elements!(DType::U8, u8, |v| Scalar::from_i64(DType::U8, v as i64)),
+        "b1" => elements!(DType::Bool, bool, Scalar::from_bool),
+        k => return Err(err::dtype(format!("{path}: NumPy type `{k}` is not supported"))),
+    };
+    let values = if column_major { row_major(&shape, values) } else { values };
+    Ok(HostTensor::from_scalars(dtype, shape, &values))
+}
+
+/// Column-major elements in row-major order.
+fn row_major(shape: &[usize], values: Vec<Scalar>) -> Vec<Scalar> {
+    let mut out = Vec::with_capacity(values.len());
+    tensorc_ir::types::for_each_index(shape, |index| {
+        let at = index.iter().zip(shape).rev().fold(0, |at, (i, d)| at * d + i);
+        out.push(values[at]);
+    });
+    out
+}
+
+/// Writes tensors to a `.safetensors` or `.npz` file, whole or not at all; `-` is safetensors to standard output.
+///
+/// # Errors
+/// `io` if it cannot be written, `dtype` for bf16 in `.npz`.
+pub fn write(path: &str, tensors: &Tensors) -> Result<()> {
+    let bytes = match format_of(path)? {
+        Format::Safetensors => safetensors_bytes(path, tensors)?,
+        Format::Npz => npz_bytes(path, tensors)?,
+        Format::Npy => return Err(io(path, "results go to .safetensors or .npz, which can hold several tensors")),
+    };
+    if path == "-" {
+        let mut out = std::io::stdout().lock();
+        return out.write_all(&bytes).and_then(|()| out.flush()).map_err(|e| io(path, e));
+    }
+    write_atomically(path, &bytes)
+}
+
+/// Writes a file whole: to a temporary name beside it, then renamed.
+///
+/// # Errors
+/// `io`.
+pub fn write_atomically(path: &str, bytes: &[u8]) -> Result<()> {
+    let temporary = format!("{path}.{}.tmp", std::process::id());
+    let result = File::create(&temporary)
+        .and_then(|mut f| f.write_all(bytes).and_then(|()| f.sync_all()))
+        .and_then(|()| std::fs::rename(&temporary, path));
+    if result.is_err() {
+        // The temporary file is ours; if it cannot be removed either, the first error is the one to tell.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    result.map_err(|e| io(path, e))
+}
+
+fn safetensors_bytes(path: &str, tensors: &Tensors) -> Result<Vec<u8>> {
+    let view = |t: &HostTensor| {
+        let dtype = match t.dtype {
+            DType::F64 => Dtype::F64,
+            DType::F32 => Dtype::F32,
+            DType::F16 => Dtype::F16,
+            DType::BF16 => Dtype::BF16,
+            DType::I64 => Dtype::I64,
+            DType::I32 => Dtype::I32,
+            DType::I16 => Dtype::I16,
+            DType::I8 => Dtype::I8,
+            DType::U8 => Dtype::U8,
+            DType::Bool => Dtype::BOOL,
+        };
+        (dtype, t.shape.clone())
+    };
+    let views = tensors
+        .iter()
+        .map(|(name, t)| {
+            let (dtype, shape) = view(t);
+            TensorView::new(dtype, shape, &t.bytes).map(|v| (name.clone(), v)).map_err(|e| io(path, e))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    safetensors::serialize(views, None).map_err(|e| io(path, e))
+}
+
+fn npz_bytes(path: &str, tensors: &Tensors) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    {
+        let mut npz = npyz::npz::NpzWriter::new(std::io::Cursor::new(&mut bytes));
+        for (name, t) in tensors {
+            let shape: Vec<u64> = t.shape.iter().map(|d| *d as u64).collect();
+            let options = Default::default();
+            macro_rules! elements {
+                ($ty:ty, $from:expr) => {{
+                    let from: fn(Scalar) -> $ty = $from;
+                    let mut w = npz
+                        .array(name, options)
+                        .map_err(|e| io(path, e))?
+                        .default_dtype()
+                        .shape(&shape)
+                        .begin_nd()
+                        .map_err(|e| io(path, e))?;
+                    w.extend(t.scalars().into_iter().map(from)).map_err(|e| io(path, e))?;
+                    w.finish().map_err(|e| io(path, e))?;
+                }};
+            }
+            match t.dtype {
+                DType::F64 => elements!(f64, |s| s.to_f64()),
+                DType::F32 => elements!(f32, |s| s.to_f64() as f32),
+                DType::F16 => elements!(half::f16, |s| half::f16::from_f64(s.to_f64())),
+                DType::BF16 => {
+                    return Err(err::dtype(format!("{path}: NumPy has no bf16, which `{name}` is"))
+                        .help("write a .safetensors file"));
+                }
+                DType::I64 => elements!(i64, |s| s.to_i64()),
+                DType::I32 => elements!(i32, |s| s.to_i64() as i32),
+                DType::I16 => elements!(i16, |s| s.to_i64() as i16),
+                DType::I8 => elements!(i8, |s| s.to_i64() as i8),
+                DType::U8 => elements!(u8, |s| s.to_i64() as u8),
+                DType::Bool => elements!(bool, |s| s.to_bool()),
+            }
+        }
+    }
+    Ok(bytes)
+}
