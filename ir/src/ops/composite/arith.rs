@@ -272,19 +272,23 @@ pub static FNS: &[FnDef] = &[
         name: "deg2rad",
         sig: "x",
         doc: "Degrees as radians.",
-        build: |b, a| Ok(formula([a.tensor(b, 0)?.map("div", &[b.number(Scalar::from_f64(DType::F64, 1.0))])], |[x]| {
-            x * (std::f64::consts::PI / 180.0)
-        })
-        .into()),
+        build: |b, a| {
+            Ok(formula([a.tensor(b, 0)?.map("div", &[b.number(Scalar::from_f64(DType::F64, 1.0))])], |[x]| {
+                x * (std::f64::consts::PI / 180.0)
+            })
+            .into())
+        },
     },
     FnDef {
         name: "rad2deg",
         sig: "x",
         doc: "Radians as degrees.",
-        build: |b, a| Ok(formula([a.tensor(b, 0)?.map("div", &[b.number(Scalar::from_f64(DType::F64, 1.0))])], |[x]| {
-            x * (180.0 / std::f64::consts::PI)
-        })
-        .into()),
+        build: |b, a| {
+            Ok(formula([a.tensor(b, 0)?.map("div", &[b.number(Scalar::from_f64(DType::F64, 1.0))])], |[x]| {
+                x * (180.0 / std::f64::consts::PI)
+            })
+            .into())
+        },
     },
     FnDef {
         name: "logit",
@@ -295,9 +299,7 @@ pub static FNS: &[FnDef] = &[
             let x = x.cast(x.dtype().to_float());
             let eps = if a.is_none(1) { None } else { Some(a.float(1)?) };
             Ok(unit([x], |[x]| {
-                let x = eps.map_or(x, |e| {
-                    x.map("clamp_min", &[x.number(e)]).map("clamp_max", &[x.number(1.0 - e)])
-                });
+                let x = eps.map_or(x, |e| x.map("clamp_min", &[x.number(e)]).map("clamp_max", &[x.number(1.0 - e)]));
                 (x / (1.0 - x)).log()
             })
             .into())

@@ -69,7 +69,9 @@ fn arange<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     }
     let n = ((e - s) / d).ceil();
     if (e - s) * d < 0.0 {
-        return Err(err::shape(format!("`arange`: bounds {start} and {end} are inconsistent with the sign of step {step}")));
+        return Err(err::shape(format!(
+            "`arange`: bounds {start} and {end} are inconsistent with the sign of step {step}"
+        )));
     }
     if !(n >= 0.0 && n < (1u64 << 47) as f64) {
         return Err(err::shape(format!("`arange`: unsupported range {start} to {end}")));

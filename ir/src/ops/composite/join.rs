@@ -174,7 +174,9 @@ fn pad<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let rank = x.rank();
     if given.len() % 2 == 1 || given.len() / 2 > rank {
         let (n, ty) = (given.len(), x.ty());
-        return Err(err::shape(format!("`pad`: {n} numbers for {ty}: two for each padded dimension, the last one first")));
+        return Err(err::shape(format!(
+            "`pad`: {n} numbers for {ty}: two for each padded dimension, the last one first"
+        )));
     }
     if given.iter().any(|p| p.unsigned_abs() > 1 << 47) {
         return Err(err::shape("`pad`: the result is too large"));

@@ -109,7 +109,10 @@ fn masked_fill<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return Err(err::dtype(format!("`masked_fill` only supports boolean masks, got {}", mask.dtype())));
     }
     if value.rank() > 0 {
-        return Err(err::shape(format!("`masked_fill`: the value must be a number or a 0-d tensor, got {}", value.ty())));
+        return Err(err::shape(format!(
+            "`masked_fill`: the value must be a number or a 0-d tensor, got {}",
+            value.ty()
+        )));
     }
     row("where", &[mask, value.cast(x.dtype()), x])
 }

@@ -43,10 +43,7 @@ fn picked_number<'b>(x: &[Ex<'b>], dy: Ex<'b>, wins: fn(Ex<'b>, Ex<'b>) -> Ex<'b
     let zero = dy.zeros();
     let first = wins(x[0], x[1]).logical_or(x[1].isnan());
     let (half, one) = (dy * 0.5, dy);
-    vec![
-        Some(tie.select(half, first.select(one, zero))),
-        Some(tie.select(half, first.select(zero, one))),
-    ]
+    vec![Some(tie.select(half, first.select(one, zero))), Some(tie.select(half, first.select(zero, one)))]
 }
 
 /// `y` where `x` is NaN, else `m`.

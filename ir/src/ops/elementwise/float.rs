@@ -23,20 +23,8 @@ fn rsqrt(b: &mut Block, x: V) -> V {
 
 /// The rows.
 pub static ROWS: &[RowDef] = &[
-    unary(
-        "sqrt",
-        "Square root; NaN below 0.",
-        |b, x| b.sqrt(x[0]),
-        |_, y, dy| vec![Some(dy / (y * 2.0))],
-        (0.0, 10.0),
-    ),
-    unary(
-        "rsqrt",
-        "1 / sqrt(x).",
-        |b, x| rsqrt(b, x[0]),
-        |_, y, dy| vec![Some(dy * -0.5 * (y * y * y))],
-        (0.1, 10.0),
-    ),
+    unary("sqrt", "Square root; NaN below 0.", |b, x| b.sqrt(x[0]), |_, y, dy| vec![Some(dy / (y * 2.0))], (0.0, 10.0)),
+    unary("rsqrt", "1 / sqrt(x).", |b, x| rsqrt(b, x[0]), |_, y, dy| vec![Some(dy * -0.5 * (y * y * y))], (0.1, 10.0)),
     unary("exp", "e^x.", |b, x| math::exp(b, x[0]), |_, y, dy| vec![Some(dy * y)], (-4.0, 4.0)),
     unary("exp2", "2^x.", |b, x| math::exp2(b, x[0]), |_, y, dy| vec![Some(dy * y * LN_2)], (-4.0, 4.0)),
     unary("expm1", "e^x - 1.", |b, x| math::expm1(b, x[0]), |_, y, dy| vec![Some(dy * (y + 1.0))], (-4.0, 4.0)),
@@ -55,20 +43,8 @@ pub static ROWS: &[RowDef] = &[
         |x, _, dy| vec![Some(dy / (x[0] * LN_10))],
         (0.1, 10.0),
     ),
-    unary(
-        "log1p",
-        "log(1 + x).",
-        |b, x| math::log1p(b, x[0]),
-        |x, _, dy| vec![Some(dy / (x[0] + 1.0))],
-        (-0.9, 10.0),
-    ),
-    unary(
-        "sinh",
-        "Hyperbolic sine.",
-        |b, x| math::sinh(b, x[0]),
-        |x, _, dy| vec![Some(dy * x[0].cosh())],
-        (-4.0, 4.0),
-    ),
+    unary("log1p", "log(1 + x).", |b, x| math::log1p(b, x[0]), |x, _, dy| vec![Some(dy / (x[0] + 1.0))], (-0.9, 10.0)),
+    unary("sinh", "Hyperbolic sine.", |b, x| math::sinh(b, x[0]), |x, _, dy| vec![Some(dy * x[0].cosh())], (-4.0, 4.0)),
     unary(
         "cosh",
         "Hyperbolic cosine.",

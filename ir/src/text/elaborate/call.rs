@@ -4,14 +4,14 @@ use super::function::{Got, Reported, Tracer};
 use super::literal;
 use super::number::{self, Num};
 use super::value::Val;
+use crate::DType;
 use crate::builder::Ex;
 use crate::error::{Loc, err};
+use crate::ops::Op;
 use crate::ops::effect::Grad;
 use crate::ops::registry::{self, Arg, Out};
-use crate::ops::Op;
 use crate::text::ast::{BinaryOp, Expr, ExprKind, Name};
 use crate::types::axis;
-use crate::DType;
 
 /// Arguments as they are written, with their keywords.
 type Written<'m> = Vec<(Option<&'m Name>, &'m Expr)>;
@@ -20,18 +20,8 @@ type Written<'m> = Vec<(Option<&'m Name>, &'m Expr)>;
 type Given<'m, 'b> = Vec<(Option<&'m Name>, Val<'b>, Loc)>;
 
 const CONTROL: [&str; 3] = ["cond", "while_loop", "scan"];
-const RANDOM: [&str; 10] = [
-    "rand",
-    "randn",
-    "randint",
-    "randperm",
-    "rand_like",
-    "randn_like",
-    "bernoulli",
-    "dropout",
-    "normal",
-    "fold_in",
-];
+const RANDOM: [&str; 10] =
+    ["rand", "randn", "randint", "randperm", "rand_like", "randn_like", "bernoulli", "dropout", "normal", "fold_in"];
 
 impl<'m, 'b> Tracer<'m, 'b> {
     /// `name(args)`.
@@ -43,7 +33,8 @@ impl<'m, 'b> Tracer<'m, 'b> {
                 return self.fail(name.loc, e);
             }
             if RANDOM.contains(&text.trim_end_matches('_')) {
-                return self.fail(name.loc, err::unsupported(format!("random functions (`{text}`) are not supported yet")));
+                return self
+                    .fail(name.loc, err::unsupported(format!("random functions (`{text}`) are not supported yet")));
             }
         }
         if text == "grad" && self.module.function(text).is_err() {
@@ -225,10 +216,14 @@ impl<'m, 'b> Tracer<'m, 'b> {
                     return self.fail(at, err::ty(format!("`dtype` is a dtype, found {}", v.describe())));
                 }
                 (Some(k), _, _) => {
-                    return self.fail(at, err::name(format!("`tensor` has no argument `{k}`")).help("tensor(data, dtype=None)"));
+                    return self.fail(
+                        at,
+                        err::name(format!("`tensor` has no argument `{k}`")).help("tensor(data, dtype=None)"),
+                    );
                 }
                 (None, _, _) => {
-                    return self.fail(at, err::ty("`tensor` takes one list of numbers").help("tensor([1, 2], dtype=f32)"));
+                    return self
+                        .fail(at, err::ty("`tensor` takes one list of numbers").help("tensor([1, 2], dtype=f32)"));
                 }
             }
         }
@@ -253,15 +248,15 @@ impl<'m, 'b> Tracer<'m, 'b> {
         Ok(Some(match (name, given.as_slice()) {
             ("size", [(None, Val::Tensor(x), _)]) => Val::List(x.shape().iter().map(|d| int(*d)).collect()),
             ("size", [(None, Val::Tensor(x), _), (_, Val::Num(Num::Int(d)), at)]) => {
-                let d = axis(*d, x.rank()).and_then(|d| {
-                    x.shape().get(d).copied().ok_or_else(|| err::index("a 0-d tensor has no dimension"))
-                });
+                let d = axis(*d, x.rank())
+                    .and_then(|d| x.shape().get(d).copied().ok_or_else(|| err::index("a 0-d tensor has no dimension")));
                 int(self.at(*at, d)?)
             }
             ("dim" | "ndimension", [(None, Val::Tensor(x), _)]) => int(x.rank()),
             ("numel", [(None, Val::Tensor(x), _)]) => int(x.ty().numel()),
             ("size" | "dim" | "ndimension" | "numel", _) => {
-                let e = err::ty(format!("`{name}` is asked of one tensor")).help("x.size(), x.size(0), x.dim(), x.numel()");
+                let e =
+                    err::ty(format!("`{name}` is asked of one tensor")).help("x.size(), x.size(0), x.dim(), x.numel()");
                 return self.fail(loc, e);
             }
             ("floor_divide", [(None, Val::Num(Num::Int(a)), _), (None, Val::Num(Num::Int(b)), _)]) => {

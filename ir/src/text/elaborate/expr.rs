@@ -151,9 +151,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
         let n = l.len() as i64;
         match items {
             [IndexItem::Int(i)] if (-n..n).contains(i) => Ok(l[i.rem_euclid(n) as usize].clone()),
-            [IndexItem::Int(i)] => {
-                self.fail(loc, err::index(format!("index {i} is out of range for a list of {n}")))
-            }
+            [IndexItem::Int(i)] => self.fail(loc, err::index(format!("index {i} is out of range for a list of {n}"))),
             [IndexItem::Slice { start, stop, step }] if step.unwrap_or(1) > 0 => {
                 let clip = |v: i64| if v < 0 { v.saturating_add(n).max(0) } else { v.min(n) } as usize;
                 let (from, to) = (clip(start.unwrap_or(0)), clip(stop.unwrap_or(n)));

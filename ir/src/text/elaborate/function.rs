@@ -48,12 +48,7 @@ pub(super) struct Tracer<'m, 'b> {
 }
 
 /// The graph of `f`, or all errors.
-pub(super) fn trace(
-    module: &Module,
-    f: FnId,
-    sizes: &Sizes,
-    layouts: Option<&[Layout]>,
-) -> Result<Graph, Vec<Error>> {
+pub(super) fn trace(module: &Module, f: FnId, sizes: &Sizes, layouts: Option<&[Layout]>) -> Result<Graph, Vec<Error>> {
     let b = Builder::new(module.decl(f).name.text.clone());
     let mut t = Tracer { module, b: &b, frames: Vec::new(), errors: Vec::new(), failures: 0, depth: 0 };
     let outputs = t.outermost(f, sizes, layouts);
@@ -231,7 +226,11 @@ impl<'m, 'b> Tracer<'m, 'b> {
                 let got = e.ty();
                 let message = format!("expected {text}, found {}", graph_type_text(&got));
                 let e = if got.shape == want.shape { err::dtype(message) } else { err::shape(message) };
-                let e = if e.kind() == Kind::Dtype { e.help(format!("to convert, write `.to({})`", want.dtype)) } else { e };
+                let e = if e.kind() == Kind::Dtype {
+                    e.help(format!("to convert, write `.to({})`", want.dtype))
+                } else {
+                    e
+                };
                 self.fail(loc, e.note(ty.loc, what))
             }
             v => {

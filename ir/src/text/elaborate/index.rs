@@ -41,7 +41,7 @@ pub fn index<'b>(b: &'b Builder, x: Ex<'b>, items: &[IndexItem<'b>]) -> Result<E
     let shape = x.shape();
     let mut ranges: Vec<Range> = Vec::new();
     let mut out = Shape::new();
-    let mut all = |ranges: &mut Vec<Range>, out: &mut Shape| {
+    let all = |ranges: &mut Vec<Range>, out: &mut Shape| {
         let d = shape[ranges.len()];
         ranges.push(Range::all(d));
         out.push(d);

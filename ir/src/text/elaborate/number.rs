@@ -188,9 +188,9 @@ fn floats(op: BinaryOp, a: Num, b: Num) -> Result<Num> {
         BinaryOp::Le => Ok(Num::Bool(x <= y)),
         BinaryOp::Gt => Ok(Num::Bool(x > y)),
         BinaryOp::Ge => Ok(Num::Bool(x >= y)),
-        BinaryOp::Shl | BinaryOp::Shr | BinaryOp::And | BinaryOp::Xor | BinaryOp::Or | BinaryOp::MatMul => Err(err::ty(
-            format!("`{}` is not defined for {} and {}", op.symbol(), a.describe(), b.describe()),
-        )),
+        BinaryOp::Shl | BinaryOp::Shr | BinaryOp::And | BinaryOp::Xor | BinaryOp::Or | BinaryOp::MatMul => {
+            Err(err::ty(format!("`{}` is not defined for {} and {}", op.symbol(), a.describe(), b.describe())))
+        }
     }
 }
 

@@ -134,9 +134,10 @@ fn expression(n: i64, sizes: &Sizes) -> Option<String> {
         }
         return Some(factors.join("*"));
     }
-    sizes.iter().find(|(_, v)| (n - v).abs() <= 12).map(|(name, v)| {
-        if n > v { format!("{name} + {}", n - v) } else { format!("{name} - {}", v - n) }
-    })
+    sizes
+        .iter()
+        .find(|(_, v)| (n - v).abs() <= 12)
+        .map(|(name, v)| if n > v { format!("{name} + {}", n - v) } else { format!("{name} - {}", v - n) })
 }
 
 #[cfg(test)]
