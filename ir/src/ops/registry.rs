@@ -218,8 +218,8 @@ pub fn write<'b>(b: &'b Builder, name: &str, x: Ex<'b>, value: Ex<'b>) -> Result
 pub fn unknown(name: &str) -> crate::Error {
     let base = name.trim_end_matches('_');
     let e = err::name(format!("there is no function `{name}`"));
-    match list().into_iter().map(|(n, _, _)| (distance(n, base), n)).min() {
-        Some((d, n)) if d <= 2 && d < base.len() => e.help(format!("did you mean `{n}`?")),
+    match list().into_iter().map(|(n, _, _)| (distance(n, base), n.len().abs_diff(base.len()), n)).min() {
+        Some((d, _, n)) if d <= 2 && d < base.len() => e.help(format!("did you mean `{n}`?")),
         _ => e,
     }
 }

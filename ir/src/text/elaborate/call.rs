@@ -57,28 +57,50 @@ impl<'m, 'b> Tracer<'m, 'b> {
         if let Some(v) = self.question(text, &given, loc)? {
             return Ok(v);
         }
+        if self.may_divide(text, &given) {
+            return self.unknown();
+        }
         let args = given.into_iter().map(|(n, v, _)| (n.map(|n| n.text.as_str()), v.arg())).collect();
         self.call_table(text, args, loc)
+    }
+
+    /// Whether this is a `view` whose -1 can only be worked out when the sizes are known: `x.view(B, H, -1)` of
+    /// `f32[B, D]`. What is left of the elements when the known extents are divided out is then a multiple of a size.
+    fn may_divide(&self, name: &str, given: &Given<'m, 'b>) -> bool {
+        let Some(((None, Val::Tensor(x), _), rest)) = given.split_first() else { return false };
+        if !self.generic || !matches!(name, "view" | "reshape") {
+            return false;
+        }
+        let dims = match rest {
+            [(_, Val::List(l) | Val::Tuple(l), _)] => l.iter().collect(),
+            all => all.iter().map(|(_, v, _)| v).collect::<Vec<_>>(),
+        };
+        let int = |v: &&Val| if let Val::Num(Num::Int(v)) = v { Some(*v) } else { None };
+        let Some(dims) = dims.iter().map(int).collect::<Option<Vec<i64>>>() else { return false };
+        let known = dims.iter().filter(|d| **d > 0).try_fold(1i64, |n, d| n.checked_mul(*d)).unwrap_or(1);
+        let (have, known) = (x.ty().numel(), known as usize);
+        dims.contains(&-1) && have % known != 0 && self.is_symbolic(have / gcd(have, known))
     }
 
     /// Calls a function of the table.
     pub(super) fn call_table(&mut self, name: &str, args: Vec<(Option<&str>, Arg<'b>)>, loc: Loc) -> Got<Val<'b>> {
         self.b.set_loc(loc);
-        let tensor = |t: &mut Self, e: Ex<'b>| {
+        let v = self.try_table(name, args);
+        self.at(loc, v)
+    }
+
+    /// Calls a function of the table at the builder's place.
+    pub(super) fn try_table(&mut self, name: &str, args: Vec<(Option<&str>, Arg<'b>)>) -> crate::Result<Val<'b>> {
+        let tensor = |e: Ex<'b>| {
+            let v = e.value()?;
+            let ty = self.b.ty(v);
             // A function that gives a number back unchanged: make a tensor of it.
-            let v = e.value().and_then(|v| match t.b.ty(v) {
-                ty if ty.weak => t.b.cast(v, DType::default_of(ty.dtype.category())),
-                _ => Ok(v),
-            });
-            Ok(Val::Tensor(t.b.ex(t.at(loc, v)?)))
+            let v = if ty.weak { self.b.cast(v, DType::default_of(ty.dtype.category()))? } else { v };
+            Ok(Val::Tensor(self.b.ex(v)))
         };
-        match registry::call(self.b, name, args) {
-            Ok(Out::One(e)) => tensor(self, e),
-            Ok(Out::Many(all)) => {
-                let all = all.into_iter().map(|e| tensor(self, e)).collect::<Got<_>>()?;
-                Ok(Val::Tuple(all))
-            }
-            Err(e) => self.fail(loc, e),
+        match registry::call(self.b, name, args)? {
+            Out::One(e) => tensor(e),
+            Out::Many(all) => all.into_iter().map(tensor).collect::<crate::Result<_>>().map(Val::Tuple),
         }
     }
 
@@ -273,4 +295,8 @@ impl<'m, 'b> Tracer<'m, 'b> {
             _ => return Ok(None),
         }))
     }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }

@@ -97,7 +97,13 @@ impl<'m, 'b> Tracer<'m, 'b> {
                 self.at(loc, n).map(Val::Num)
             }
             (l @ (Val::Tensor(_) | Val::Num(_)), r @ (Val::Tensor(_) | Val::Num(_))) => {
-                self.call_table(number::function(op), vec![(None, l.arg()), (None, r.arg())], loc)
+                let label = format!("{} {} {}", l.short(), op.symbol(), r.short());
+                self.b.set_loc(loc);
+                match self.try_table(number::function(op), vec![(None, l.arg()), (None, r.arg())]) {
+                    Ok(v) => Ok(v),
+                    Err(e) if e.diagnostic().label.is_empty() => self.fail(loc, e.label(label)),
+                    Err(e) => self.fail(loc, e),
+                }
             }
             (Val::List(mut a), Val::List(b)) if op == BinaryOp::Add => {
                 a.extend(b);

@@ -45,12 +45,20 @@ pub(super) struct Tracer<'m, 'b> {
     /// Errors here, and calls of functions that have some.
     failures: usize,
     depth: u32,
+    /// Whether the sizes only stand for others.
+    pub(super) generic: bool,
 }
 
-/// The graph of `f`, or all errors.
-pub(super) fn trace(module: &Module, f: FnId, sizes: &Sizes, layouts: Option<&[Layout]>) -> Result<Graph, Vec<Error>> {
+/// The graph of `f`, or all errors. `generic`: the sizes stand for any others.
+pub(super) fn trace(
+    module: &Module,
+    f: FnId,
+    sizes: &Sizes,
+    layouts: Option<&[Layout]>,
+    generic: bool,
+) -> Result<Graph, Vec<Error>> {
     let b = Builder::new(module.decl(f).name.text.clone());
-    let mut t = Tracer { module, b: &b, frames: Vec::new(), errors: Vec::new(), failures: 0, depth: 0 };
+    let mut t = Tracer { module, b: &b, frames: Vec::new(), errors: Vec::new(), failures: 0, depth: 0, generic };
     let outputs = t.outermost(f, sizes, layouts);
     let errors = t.errors;
     // If only a function that it calls is wrong, there is no error here.
@@ -89,6 +97,17 @@ impl<'m, 'b> Tracer<'m, 'b> {
             Ok(v) => Ok(v),
             Err(e) => self.fail(loc, e),
         }
+    }
+
+    /// Gives up on a value without an error, which stands elsewhere or may not be one.
+    pub(super) fn unknown<T>(&mut self) -> Got<T> {
+        self.failures += 1;
+        Err(Reported)
+    }
+
+    /// Whether the sizes stand for others and `n` is a multiple of one of them.
+    pub(super) fn is_symbolic(&self, n: usize) -> bool {
+        self.generic && self.frames[0].sizes.iter().any(|(_, v)| v > 1 && n > 0 && n as i64 % v == 0)
     }
 
     /// Goes one level down, unless that is too deep.
@@ -237,9 +256,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
                 let e = err::ty(format!("expected {text}, found {}", v.describe())).note(ty.loc, what);
                 let e = match v {
                     Val::Num(n) => {
-                        let n = n.describe();
-                        let n = n.rsplit(' ').next().unwrap_or("0").trim_matches('`').to_string();
-                        e.help(format!("`full([…], {n}, dtype={})` is a tensor of one number", want.dtype))
+                        e.help(format!("`full([…], {}, dtype={})` is a tensor of one number", n.text(), want.dtype))
                     }
                     Val::List(_) => e.help("a tensor is written `tensor([…])`"),
                     _ => e,
@@ -261,8 +278,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
     pub(super) fn inline(&mut self, f: FnId, args: Vec<(Val<'b>, Loc)>, call: Loc) -> Got<Val<'b>> {
         if !self.module.errors(f).is_empty() {
             // They are reported where they are.
-            self.failures += 1;
-            return Err(Reported);
+            return self.unknown();
         }
         let decl = self.module.decl(f);
         if self.b.with_graph(|g| g.len()) > MAX_NODES {

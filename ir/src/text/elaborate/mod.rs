@@ -158,7 +158,7 @@ impl Module {
                 return Err(in_order(all.collect()));
             }
         }
-        function::trace(self, f, sizes, layouts).map_err(|errors| {
+        function::trace(self, f, sizes, layouts, false).map_err(|errors| {
             let with = |e: Error| match sizes.is_empty() || e.diagnostic().loc == Loc::Unknown {
                 true => e,
                 false => e.note(Loc::Unknown, format!("in a call with {}", sizes.describe())),
@@ -184,11 +184,11 @@ impl Module {
     fn errors(&self, f: FnId) -> &[Error] {
         self.checked[f.0].get_or_init(|| {
             let [first, second] = standin::stand_ins(&self.program, self.decl(f));
-            let Err(errors) = function::trace(self, f, &first, None) else { return Vec::new() };
+            let Err(errors) = function::trace(self, f, &first, None, true) else { return Vec::new() };
             if first.is_empty() {
                 return in_order(errors);
             }
-            let Err(again) = function::trace(self, f, &second, None) else { return Vec::new() };
+            let Err(again) = function::trace(self, f, &second, None, true) else { return Vec::new() };
             // The larger numbers may make a tensor that is too large, which hides what else is wrong.
             let hidden = again.iter().any(|e| e.diagnostic().message.contains("is too large"));
             let both = |e: &Error| hidden || again.iter().any(|a| a.diagnostic().loc == e.diagnostic().loc);
@@ -200,7 +200,7 @@ impl Module {
     /// Gradients of a function that do not exist; they are found by the passes.
     fn grad_errors(&self, f: FnId) -> Option<Error> {
         let [sizes, _] = standin::stand_ins(&self.program, self.decl(f));
-        let g = function::trace(self, f, &sizes, None).ok()?;
+        let g = function::trace(self, f, &sizes, None, true).ok()?;
         if !g.nodes().any(|n| matches!(g.op(n), Op::Grad(_))) {
             return None;
         }

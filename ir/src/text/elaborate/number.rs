@@ -53,9 +53,18 @@ impl Num {
     /// How messages name it.
     pub(super) fn describe(self) -> String {
         match self {
-            Num::Int(v) => format!("the integer {v}"),
-            Num::Float(v) => format!("the float {v}"),
-            Num::Bool(v) => format!("`{v}`"),
+            Num::Int(_) => format!("the integer {}", self.text()),
+            Num::Float(_) => format!("the float {}", self.text()),
+            Num::Bool(_) => format!("`{}`", self.text()),
+        }
+    }
+
+    /// How it is written.
+    pub(super) fn text(self) -> String {
+        match self {
+            Num::Int(v) => v.to_string(),
+            Num::Float(v) => format!("{v:?}"),
+            Num::Bool(v) => v.to_string(),
         }
     }
 

@@ -82,11 +82,16 @@ fn collect(f: &ast::Fn, out: &mut HashSet<i64>) {
 /// The error with sizes in place of the numbers that stood for them.
 pub(super) fn rename(e: Error, sizes: &Sizes) -> Error {
     let d = e.diagnostic();
-    let mut out = Error::new(d.kind, numbers(&d.message, sizes)).at(d.loc).label(numbers(&d.label, sizes));
+    let message = numbers(&d.message, sizes);
+    let stretches = d.message.contains("do not broadcast") && message != d.message;
+    let mut out = Error::new(d.kind, message).at(d.loc).label(numbers(&d.label, sizes));
     for (loc, note) in &d.notes {
         out = out.note(*loc, numbers(note, sizes));
     }
     match &d.help {
+        _ if stretches => {
+            out.help("a size broadcasts only with 1 or with the same size; to stretch it, write `expand`")
+        }
         Some(h) => out.help(numbers(h, sizes)),
         None => out,
     }

@@ -40,6 +40,15 @@ impl<'b> Val<'b> {
         }
     }
 
+    /// The type of a tensor, or the number: for labels.
+    pub(super) fn short(&self) -> String {
+        match self {
+            Val::Tensor(e) => type_text(&e.ty()),
+            Val::Num(n) => n.text(),
+            v => v.describe(),
+        }
+    }
+
     /// The value as an argument of a function of the table.
     pub(super) fn arg(self) -> Arg<'b> {
         match self {
