@@ -55,12 +55,18 @@ fn mish(b: &mut Block, x: V) -> V {
     b.mul(x, t)
 }
 
+/// With `s = x / sqrt 2` and `q = erfc |s|`: `s q / sqrt 2` below 0, else `(2 s - s q) / sqrt 2`, so that neither tail
+/// cancels. As PyTorch's does on a CPU, `2 s` overflows first and infinity gives NaN.
 fn gelu(b: &mut Block, x: V) -> V {
     let ty = b.ty(x);
-    let (scale, half) = (b.float(ty, -FRAC_1_SQRT_2), b.float(ty, 0.5));
-    let z = b.mul(x, scale);
-    let (c, h) = (math::erfc(b, z), b.mul(x, half));
-    b.mul(h, c)
+    let scale = b.float(ty, FRAC_1_SQRT_2);
+    let s = b.mul(x, scale);
+    let m = b.abs(s);
+    let q = math::erfc(b, m);
+    let (low, twice) = (b.mul(s, q), b.add(s, s));
+    let high = b.sub(twice, low);
+    let y = above_zero(b, x, high, low);
+    b.mul(y, scale)
 }
 
 const CUBIC: f64 = 0.044_715;
