@@ -8,6 +8,7 @@ use crate::DType;
 use crate::builder::Ex;
 use crate::error::{Loc, err};
 use crate::ops::Op;
+use crate::ops::composite::primitive;
 use crate::ops::effect::Grad;
 use crate::ops::registry::{self, Arg, Out};
 use crate::text::ast::{BinaryOp, Expr, ExprKind, Name};
@@ -98,7 +99,11 @@ impl<'m, 'b> Tracer<'m, 'b> {
             let v = if ty.weak { self.b.cast(v, DType::default_of(ty.dtype.category()))? } else { v };
             Ok(Val::Tensor(self.b.ex(v)))
         };
-        match registry::call(self.b, name, args)? {
+        let out = match self.printed && self.frames.len() == 1 {
+            true => primitive::call(self.b, name, args)?,
+            false => registry::call(self.b, name, args)?,
+        };
+        match out {
             Out::One(e) => tensor(e),
             Out::Many(all) => all.into_iter().map(tensor).collect::<crate::Result<_>>().map(Val::Tuple),
         }

@@ -7,10 +7,10 @@ use super::{FnId, Module};
 use crate::builder::{Builder, Ex};
 use crate::dtype::Scalar;
 use crate::error::{Error, Kind, Loc, Result, err};
-use crate::graph::{Graph, Value};
+use crate::graph::{Graph, Phase, Value};
 use crate::ops::Op;
-use crate::text::ast;
 use crate::text::print::type_text as graph_type_text;
+use crate::text::{ast, bytes, restore};
 use crate::types::{Layout, Type};
 use std::collections::HashMap;
 
@@ -47,6 +47,8 @@ pub(super) struct Tracer<'m, 'b> {
     depth: u32,
     /// Whether the sizes only stand for others.
     pub(super) generic: bool,
+    /// Whether the function is a printed graph, in which every call is one node.
+    pub(super) printed: bool,
 }
 
 /// The graph of `f`, or all errors. `generic`: the sizes stand for any others.
@@ -57,8 +59,14 @@ pub(super) fn trace(
     layouts: Option<&[Layout]>,
     generic: bool,
 ) -> Result<Graph, Vec<Error>> {
-    let b = Builder::new(module.decl(f).name.text.clone());
-    let mut t = Tracer { module, b: &b, frames: Vec::new(), errors: Vec::new(), failures: 0, depth: 0, generic };
+    let decl = module.decl(f);
+    let header = restore::header(module.source().text(), bytes(decl.loc).start as usize);
+    let mut g = Graph::new(decl.name.text.clone());
+    g.phase = header.unwrap_or(Phase::Traced);
+    let b = Builder::over(g);
+    let printed = header.is_some();
+    let mut t =
+        Tracer { module, b: &b, frames: Vec::new(), errors: Vec::new(), failures: 0, depth: 0, generic, printed };
     let outputs = t.outermost(f, sizes, layouts);
     let errors = t.errors;
     // If only a function that it calls is wrong, there is no error here.
@@ -67,7 +75,7 @@ pub(super) fn trace(
         g.outputs = outputs;
         g.tuple = tuple;
     });
-    b.finish().map_err(|e| vec![e])
+    b.finish().and_then(|g| restore::restore(&g)).map_err(|e| vec![e])
 }
 
 impl<'m, 'b> Tracer<'m, 'b> {
