@@ -1,1 +1,45 @@
-//! placeholder
+//! tensorc: a compiler from tensor expressions to native kernels.
+//!
+//! Write tensor programs as in PyTorch; run them op by op, or trace a closure once and run it as fused machine code:
+//!
+//! ```
+//! use tensorc::{Tensor, jit, value_and_grad};
+//!
+//! # fn main() -> tensorc::Result<()> {
+//! let f = jit(|(x, w): (Tensor, Tensor)| x.matmul(&w)?.add(1.0)?.relu());
+//! let x = tensorc::tensor([[1.0f32, 2.0], [3.0, 4.0]])?;
+//! let w = tensorc::tensor([[1.0f32], [-1.0]])?;
+//! assert_eq!(f.call((x.clone(), w.clone()))?.to_vec::<f32>()?, [0.0, 0.0]);
+//!
+//! // Derivatives of any order; inside `jit` they are part of the one fused program.
+//! let (value, slope) = value_and_grad(|x: Tensor| x.mul(&x)?.sum())(x)?;
+//! assert_eq!(value.item::<f32>()?, 30.0);
+//! assert_eq!(slope.to_vec::<f32>()?, [2.0, 4.0, 6.0, 8.0]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Every method returns a [`Result`] whose error carries the op, the shapes and the caller's line. `clone` makes another
+//! handle on the same memory, as assignment does in Python; [`Tensor::copy`] copies.
+
+pub mod display;
+mod grad;
+mod jit;
+mod tensor;
+mod trace;
+mod tree;
+
+pub use grad::{grad, value_and_grad};
+pub use jit::{Jit, jit};
+pub use tensor::create::{
+    Nested, arange, arange_step, empty, eye, full, linspace, manual_seed, ones, rand, randn, tensor, zeros,
+};
+pub use tensor::{Argument, Element, Operand, Size, Tensor, call, index::Index, index::IndexItem, index::Indices};
+pub use tensor::{add, div, mul, rem, sub};
+pub use tensorc_ir::{DType, Error, Kind, Loc, Result};
+pub use tree::Tree;
+
+/// The dtypes by their short names: `tensorc::dtype::F32`.
+pub mod dtype {
+    pub use tensorc_ir::DType::*;
+}

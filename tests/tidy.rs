@@ -96,7 +96,8 @@ fn table(heading: &str) -> BTreeMap<String, String> {
 fn crates_import_only_what_is_to_their_left() {
     let layers = table("Layers");
     assert_eq!(layers.len(), 4, "{layers:?}");
-    let folder = |c: &str| if c == "tensorc" { "src".to_string() } else { format!("{}/src", c.trim_start_matches("tensorc-")) };
+    let folder =
+        |c: &str| if c == "tensorc" { "src".to_string() } else { format!("{}/src", c.trim_start_matches("tensorc-")) };
     let mut bad = Vec::new();
     for (krate, allowed) in &layers {
         let dir = root().join(folder(krate));
@@ -177,14 +178,25 @@ fn dependencies_are_few_and_freely_licensed() {
     assert!(all.len() <= 130, "{} crates with the command: {all:?}", all.len());
     assert!(library.len() <= 90, "{} crates without the command: {library:?}", library.len());
     let free = [
-        "MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "Unicode-3.0", "0BSD", "Unlicense", "CC0-1.0",
-        "BSL-1.0", "Apache-2.0 WITH LLVM-exception",
+        "MIT",
+        "Apache-2.0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "ISC",
+        "Zlib",
+        "Unicode-3.0",
+        "0BSD",
+        "Unlicense",
+        "CC0-1.0",
+        "BSL-1.0",
+        "Apache-2.0 WITH LLVM-exception",
     ];
     for (name, licence) in &all {
         // One of the alternatives must be free as a whole.
         let fine = licence.replace('/', " OR ").split(" OR ").any(|alternative| {
             let alternative = alternative.trim_matches(['(', ')', ' ']);
-            free.contains(&alternative) || alternative.split(" AND ").all(|l| free.contains(&l.trim_matches(['(', ')', ' '])))
+            free.contains(&alternative)
+                || alternative.split(" AND ").all(|l| free.contains(&l.trim_matches(['(', ')', ' '])))
         });
         assert!(fine, "{name} has the licence {licence}");
     }

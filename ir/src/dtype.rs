@@ -179,13 +179,15 @@ pub struct Scalar {
 }
 
 impl Scalar {
-    /// The float `v` rounded to `dtype`, which is a float dtype; an integer dtype gets `v` by the rule of casts.
+    /// The float `v` rounded to `dtype`, which is a float dtype; an integer dtype gets `v` by the rule of casts. To the
+    /// half floats it goes by way of `f32`, as registers do. (`half`'s own `from_f64` looks at 20 bits of the fraction
+    /// only, and so takes an `f32` just beside a midpoint for the midpoint.)
     pub fn from_f64(dtype: DType, v: f64) -> Scalar {
         match dtype {
             F64 => Scalar { dtype, bits: v.to_bits() },
             F32 => Scalar { dtype, bits: (v as f32 as f64).to_bits() },
-            F16 => Scalar { dtype, bits: half::f16::from_f64(v).to_f64().to_bits() },
-            BF16 => Scalar { dtype, bits: half::bf16::from_f64(v).to_f64().to_bits() },
+            F16 => Scalar { dtype, bits: half::f16::from_f32(v as f32).to_f64().to_bits() },
+            BF16 => Scalar { dtype, bits: half::bf16::from_f32(v as f32).to_f64().to_bits() },
             Bool => Scalar { dtype, bits: (v != 0.0) as u64 },
             _ => Scalar::from_i64(dtype, float_to_i64(v)),
         }

@@ -158,3 +158,119 @@ fn views(g: &Graph) -> Result<()> {
 fn parameter_type(g: &Graph, i: usize) -> Option<&Type> {
     g.nodes().find(|n| matches!(g.op(*n), Op::Input(k) if *k as usize == i)).map(|n| g.ty(n.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Loc;
+    use crate::graph::OutputView;
+    use crate::ops::effect::Grad;
+    use crate::ops::elementwise::Row;
+    use crate::{Builder, DType};
+
+    /// `neg(x)` of a written parameter `x`, in that phase.
+    fn graph(phase: Phase) -> Graph {
+        let mut g = Graph::new("f");
+        g.phase = phase;
+        let b = Builder::over(g);
+        let x = b.input("x", Type::new(DType::F32, [2, 3]), true, None);
+        let y = b.ex(x).map("neg", &[]).value().unwrap();
+        b.with_graph(|g| {
+            g.outputs = vec![y];
+            g.output_views = vec![None];
+            g.mutated = if phase == Phase::Traced { vec![] } else { vec![(0, y)] };
+        });
+        b.finish().unwrap()
+    }
+
+    fn x() -> Value {
+        Value { node: NodeId(0), result: 0 }
+    }
+
+    fn y() -> Value {
+        Value { node: NodeId(1), result: 0 }
+    }
+
+    #[track_caller]
+    fn refused(g: &Graph, why: &str) {
+        let e = verify(g).unwrap_err().to_string();
+        assert!(e.contains(why), "{e}");
+    }
+
+    #[test]
+    fn a_sound_graph_passes() {
+        for phase in Phase::ALL {
+            verify(&graph(phase)).unwrap();
+        }
+    }
+
+    #[test]
+    fn types_are_what_the_op_gives() {
+        let mut g = graph(Phase::Pure);
+        let exp = Op::Map(Row::find("exp").unwrap());
+        g.push(exp.clone(), &[y()], [Type::new(DType::F64, [2, 3])], Loc::Unknown);
+        refused(&g, "in: let v2: f64[2, 3] = exp(v1);");
+        let mut g = graph(Phase::Pure);
+        g.push(exp, &[], [Type::new(DType::F32, [2, 3])], Loc::Unknown);
+        refused(&g, "0 operands, expected 1");
+    }
+
+    #[test]
+    fn what_a_pass_removed_stays_away() {
+        let write = |phase| {
+            let mut g = graph(phase);
+            g.push(Op::Write, &[x(), y()], [], Loc::Unknown);
+            g
+        };
+        verify(&write(Phase::Traced)).unwrap();
+        refused(&write(Phase::Pure), "a write in a pure graph\n  in: write_(x, v1);");
+        let grad = |phase| {
+            let mut g = graph(phase);
+            let op = Op::Grad(Grad { seeded: true, allow_unused: false });
+            g.push(op, &[y(), y(), x()], [Type::new(DType::F32, [2, 3])], Loc::Unknown);
+            g
+        };
+        verify(&grad(Phase::Pure)).unwrap();
+        refused(&grad(Phase::Differentiated), "in: let v2: f32[2, 3] = grad(v1, x, seed=v1);");
+    }
+
+    #[test]
+    fn results_and_final_values_exist_and_fit() {
+        let mut g = graph(Phase::Pure);
+        g.outputs = vec![Value { node: NodeId(7), result: 0 }];
+        refused(&g, "there is no value 7.0");
+        let mut g = graph(Phase::Pure);
+        g.params[0].mutable = false;
+        refused(&g, "parameter `x` ends as");
+        let mut g = graph(Phase::Pure);
+        g.mutated.push((0, y()));
+        refused(&g, "parameter `x` ends as");
+        let mut g = graph(Phase::Traced);
+        g.mutated.push((0, y()));
+        refused(&g, "a traced graph has no final values");
+    }
+
+    #[test]
+    fn results_that_share_a_parameters_memory_are_recorded() {
+        let mut g = graph(Phase::Pure);
+        g.outputs = vec![x()];
+        refused(&g, "result 0 is new memory, but shares a parameter's");
+        g.output_views = vec![Some(OutputView { param: 0, views: vec![] })];
+        verify(&g).unwrap();
+        g.output_views = vec![Some(OutputView { param: 0, views: vec![Op::Permute(permuted())] })];
+        refused(&g, "result 0 is f32[2, 3], the view gives f32[3, 2]");
+    }
+
+    fn permuted() -> crate::ops::view::Permute {
+        crate::ops::view::Permute([1, 0].into_iter().collect())
+    }
+
+    #[test]
+    fn every_parameter_has_one_node() {
+        let mut g = graph(Phase::Pure);
+        g.params.push(crate::graph::Param { name: "lost".into(), mutable: false });
+        refused(&g, "parameter `lost` has no node");
+        g.push(Op::Input(0), &[], [Type::new(DType::F32, [])], Loc::Unknown);
+        refused(&g, "parameter 0 is not declared, or stands twice");
+    }
+}

@@ -123,7 +123,52 @@ def erfinv_fits():
         fit(f"erfinv tail f{bits}", g, mpf(a) - m, mpf(b) - m, degree, bits, pair=True)
 
 
+def lgamma_fits():
+    """lgamma(1 + y) / y and lgamma(2 + y) / y; Stirling's remainder times x as a polynomial in 1/x^2, x >= 3."""
+    lg = mp.loggamma
+    half_log_two_pi = log(2 * mp.pi) / 2
+
+    def remainder(v):
+        x = 1 / sqrt(v)
+        return (lg(x) - ((x - mpf(1) / 2) * log(x) - x + half_log_two_pi)) * x
+
+    for bits, d1, d2, d3 in ((32, 10, 10, 3), (64, 21, 22, 10)):
+        fit(f"lgamma 1 f{bits}", lambda y: lg(1 + y) / y, "-0.2", "0.5", d1, bits, pair=True)
+        fit(f"lgamma 2 f{bits}", lambda y: lg(2 + y) / y, "-0.5", "1.001", d2, bits, pair=True)
+        fit(f"lgamma Stirling f{bits}", remainder, mpf(10) ** -8, mpf(1) / 9, d3, bits,
+            weight=lambda v: sqrt(v) / lg(1 / sqrt(v)))
+    v = half_log_two_pi - mpf(1) / 2
+    for bits, rnd in ((32, f32), (64, f64)):
+        print(f"(log(2 pi) - 1) / 2 f{bits}: {float(rnd(v))!r} + {float(rnd(v - rnd(v)))!r}")
+
+
+def sinc_fit(bits, degree):
+    """sin(pi r) / (pi r) in z = r^2, |r| <= 1/2."""
+    g = lambda z: mp.sin(mp.pi * sqrt(z)) / (mp.pi * sqrt(z))
+    fit(f"sinc f{bits}", g, mpf(10) ** -8, 0.25, degree, bits, weight=lambda z: mpf(1))
+
+
+def digamma_fits():
+    """digamma(x0 + y) / y on [1, 2], x0 the zero; (log x - 1/2x - digamma x) x^2 in 1/x^2, x >= 2; the cotangent."""
+    x0 = mp.findroot(mp.digamma, mpf("1.46"))
+
+    def remainder(v):
+        x = 1 / sqrt(v)
+        return (log(x) - 1 / (2 * x) - mp.digamma(x)) / v
+
+    cot = lambda z: mp.pi * sqrt(z) * mp.cot(mp.pi * sqrt(z))
+    for bits, rnd, d1, d2, d3 in ((32, f32, 11, 4, 8), (64, f64, 22, 16, 15)):
+        print(f"x0 f{bits}: {float(rnd(x0))!r} + {float(rnd(x0 - rnd(x0)))!r}")
+        g = lambda y: mp.digamma(x0 + y) / y
+        fit(f"digamma zero f{bits}", g, 1 - x0, 2 - x0, d1, bits, pair=True)
+        fit(f"digamma tail f{bits}", remainder, mpf(10) ** -8, mpf(1) / 4, d2, bits,
+            weight=lambda v: v / mp.digamma(1 / sqrt(v)))
+        fit(f"cot f{bits}", cot, mpf(10) ** -8, 0.25, d3, bits, weight=lambda z: mpf(1), fixed=[1])
+
+
 FITS = {
+    "lgamma": lambda: (lgamma_fits(), sinc_fit(32, 5), sinc_fit(64, 8)),
+    "digamma": digamma_fits,
     "erf": lambda: (erf_small(32, 6), erf_small(64, 12), erf_tails()),
     "erfc": lambda: (erfc_tail(32, 9, "10.1", 4), erfc_tail(32, 10, "10.1", 3), erfc_tail(64, 22, "27.3", 4)),
     "erfinv": erfinv_fits,

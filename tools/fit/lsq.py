@@ -48,9 +48,9 @@ def solve(basis, rhs, weight):
 def fit(name, g, a, b, degree, bits, weight=None, nodes=None, fixed=(), pair=False, lawson=0):
     """p(t) = sum c_i t^i near g(t) on [a, b], minimising |weight * (p - g)|; weight is 1/|g| if not given.
 
-    `fixed` gives the first coefficients; with `pair` the first one is kept as a sum of two. Prints the coefficients (lowest power first) and log2 of the largest
-    weighted error after rounding; returns the coefficients. `lawson` reweighting steps bring the error closer to
-    the minimax one.
+    `fixed` gives the first coefficients; with `pair` the first one is kept as a sum of two. Prints the coefficients
+    (lowest power first) and log2 of the largest weighted error after rounding; returns the coefficients. `lawson`
+    reweighting steps bring the error closer to the minimax one.
     """
     a, b = mpf(a), mpf(b)
     n = nodes or 6 * (degree + 1) + 20

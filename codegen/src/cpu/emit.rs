@@ -16,8 +16,9 @@ use cranelift_codegen::ir::{
     Value, types,
 };
 use cranelift_codegen::isa::TargetIsa;
+use std::collections::HashMap;
 use tensorc_ir::error::err;
-use tensorc_ir::scalar::{Fault, Inst, V};
+use tensorc_ir::scalar::{Fault, V};
 use tensorc_ir::{DType, Result};
 
 /// The helper that [`emit`]ted code calls for the remainder of two `f32`: `extern "C" fn(f32, f32) -> f32`, C's `fmodf`.
@@ -45,8 +46,8 @@ pub(super) struct Emitter<'a> {
     pub(super) pos: Pos,
     pub(super) scopes: Vec<Scope>,
     pub(super) regs: Vec<Val>,
-    /// Registers whose `F32` value has been rounded to that half float.
-    pub(super) exact: Vec<Option<DType>>,
+    /// The bits that a value of a half float was made from.
+    pub(super) half_bits: HashMap<Value, (DType, Value)>,
     pub(super) accs: Vec<Option<Acc>>,
     /// The vector loop being written on lanes.
     pub(super) vector: Option<Vector>,
@@ -93,7 +94,7 @@ pub fn emit(nest: &LoopNest, isa: &dyn TargetIsa, name: &str) -> Result<Function
         pos: Pos::Here,
         scopes: Vec::new(),
         regs: vec![Val::None; nest.regs.len()],
-        exact: exact(nest),
+        half_bits: HashMap::new(),
         accs: Vec::new(),
         vector: None,
         tail: None,
@@ -122,23 +123,6 @@ fn int_lanes(isa: &dyn TargetIsa) -> IntLanes {
         "aarch64" => IntLanes::Saturating,
         _ => IntLanes::None,
     }
-}
-
-/// Which registers hold values of a half float, by the statement that defines them.
-fn exact(nest: &LoopNest) -> Vec<Option<DType>> {
-    fn walk(nest: &LoopNest, stmts: &[Stmt], out: &mut [Option<DType>]) {
-        for s in stmts {
-            match s {
-                Stmt::Inst(v, Inst::Round(dtype, _)) => out[v.0 as usize] = Some(*dtype),
-                Stmt::Load { dst, buf, .. } => out[dst.0 as usize] = Some(nest.bufs[buf.0 as usize].dtype),
-                Stmt::For(l) => walk(nest, &l.body, out),
-                _ => {}
-            }
-        }
-    }
-    let mut out = vec![None; nest.regs.len()];
-    walk(nest, &nest.body, &mut out);
-    out
 }
 
 impl Emitter<'_> {

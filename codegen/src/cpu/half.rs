@@ -14,40 +14,36 @@ const INF: u64 = 0x7f80_0000;
 impl Emitter<'_> {
     /// The binary32 value (or four of them) rounded to the values of `dtype`; unchanged unless `dtype` is a half float.
     pub(super) fn round_half(&mut self, dtype: DType, x: Value) -> Value {
-        match dtype {
-            DType::BF16 => {
-                let bits = self.rounded_bf16(x);
-                let upper = self.constant_like(bits, 0xffff_0000);
-                let bits = self.cur().ins().band(bits, upper);
-                self.float_bits(bits)
-            }
-            DType::F16 => {
-                let bits = self.to_f16(x);
-                self.from_f16(bits)
-            }
-            _ => x,
+        if !dtype.is_half() {
+            return x;
         }
+        let bits = self.to_half(dtype, x);
+        self.from_half(dtype, bits)
     }
 
-    /// The 16 bits of the binary32 value `x` as `dtype` in 32-bit integers. `exact` says that `x` has such a value.
-    pub(super) fn to_half(&mut self, dtype: DType, x: Value, exact: bool) -> Value {
-        match (dtype, exact) {
-            (DType::BF16, exact) => {
-                let bits = if exact { self.int_bits(x) } else { self.rounded_bf16(x) };
-                self.shift_right(bits, 16)
-            }
-            (_, true) => self.to_f16_exact(x),
-            (_, false) => self.to_f16(x),
+    /// The 16 bits of the binary32 value `x` rounded to `dtype`, in 32-bit integers.
+    pub(super) fn to_half(&mut self, dtype: DType, x: Value) -> Value {
+        if let Some((_, bits)) = self.half_bits.get(&x).filter(|(d, _)| *d == dtype) {
+            return *bits;
         }
-    }
-
-    /// The binary32 value of 16 bits of `dtype`, zero-extended to 32 bits.
-    pub(super) fn from_half(&mut self, dtype: DType, bits: Value) -> Value {
         if dtype == DType::F16 {
-            return self.from_f16(bits);
+            return self.to_f16(x);
         }
-        let bits = self.shift_left(bits, 16);
-        self.float_bits(bits)
+        let bits = self.rounded_bf16(x);
+        self.shift_right(bits, 16)
+    }
+
+    /// The binary32 value of 16 bits of `dtype`, zero-extended to 32 bits. That it came from them is remembered, for a
+    /// store of it; the value is available nowhere that the bits are not.
+    pub(super) fn from_half(&mut self, dtype: DType, bits: Value) -> Value {
+        let value = if dtype == DType::F16 {
+            self.from_f16(bits)
+        } else {
+            let upper = self.shift_left(bits, 16);
+            self.float_bits(upper)
+        };
+        self.half_bits.insert(value, (dtype, bits));
+        value
     }
 
     /// Bits whose upper half is `x` rounded to `bf16`: half a unit of the last place less one, plus the last bit kept,
@@ -104,31 +100,13 @@ impl Emitter<'_> {
         let least = self.constant_like(magnitude, 0x3880_0000);
         let is_denormal = self.cur().ins().icmp(IntCC::SignedLessThan, magnitude, least);
         let finite = self.pick(is_denormal, denormal, normal);
-        // From 2^16 on: infinity or NaN. (What lies between 65520 and 2^16 has been rounded to infinity above.)
-        let inf = self.constant_like(magnitude, INF);
-        let is_nan = self.cur().ins().icmp(IntCC::SignedGreaterThan, magnitude, inf);
-        let (nan, inf) = (self.constant_like(magnitude, 0x7e00), self.constant_like(magnitude, 0x7c00));
-        let special = self.pick(is_nan, nan, inf);
-        let top = self.constant_like(magnitude, 0x477f_ffff);
-        let is_special = self.cur().ins().icmp(IntCC::SignedGreaterThan, magnitude, top);
-        let bits = self.pick(is_special, special, finite);
-        self.cur().ins().bor(bits, sign)
-    }
-
-    /// As [`Self::to_f16`] for a value that needs no rounding: multiplying by 2^-112 moves the exponent, and makes
-    /// binary32 denormals of the values that are denormal in binary16.
-    fn to_f16_exact(&mut self, x: Value) -> Value {
-        let (magnitude, sign) = self.magnitude_and_sign(x);
-        let value = self.float_bits(magnitude);
-        let scale = self.constant_like(value, 0x0780_0000);
-        let scaled = self.cur().ins().fmul(value, scale);
-        let scaled = self.int_bits(scaled);
-        let scaled = self.shift_right(scaled, 13);
-        let top = self.constant_like(magnitude, INF - 1);
-        let is_special = self.cur().ins().icmp(IntCC::SignedGreaterThan, magnitude, top);
-        let special = self.shift_right(magnitude, 13);
-        let special = self.and(special, 0x7fff);
-        let bits = self.pick(is_special, special, scaled);
+        // What is 2^16 or more has become more than the bits of infinity. (What lies between 65520 and 2^16 has been
+        // rounded to infinity.)
+        let inf = self.constant_like(finite, 0x7c00);
+        let finite = self.cur().ins().smin(finite, inf);
+        let is_nan = self.cur().ins().fcmp(FloatCC::Unordered, x, x);
+        let nan = self.constant_like(finite, 0x7e00);
+        let bits = self.pick(is_nan, nan, finite);
         self.cur().ins().bor(bits, sign)
     }
 

@@ -1,4 +1,5 @@
-//! Loops as blocks: counted loops, and vector loops as a main loop on lanes and a scalar tail.
+//! Loops as blocks: counted loops, and vector loops as a main loop of several groups, one of single groups, and a scalar
+//! tail.
 //!
 //! A loop tests in its header and has a preheader that runs only if there is an iteration:
 //!
@@ -19,8 +20,9 @@ use super::vector::{LANES, parts_of};
 use crate::loopnest::{AccId, Coef, Combine, Extent, Loop, LoopKind, Stmt, Var};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
+use tensorc_ir::DType;
 use tensorc_ir::Result;
-use tensorc_ir::scalar::Inst;
+use tensorc_ir::scalar::{Bin, Inst, Reg};
 
 /// A vector loop being written on lanes.
 pub(super) struct Vector {
@@ -115,8 +117,9 @@ impl Emitter<'_> {
         }
         let anchor = self.jump(header, &entering);
         self.switch_to(header);
-        let more = self.cur().ins().icmp(IntCC::SignedLessThan, inner[0], range.limit);
-        self.branch(more, (inside, &[]), (exit, &inner));
+        // The way that ends up right behind the branch in the machine code is the second.
+        let done = self.cur().ins().icmp(IntCC::SignedGreaterThanOrEqual, inner[0], range.limit);
+        self.branch(done, (exit, &inner), (inside, &[]));
         self.switch_to(inside);
         self.set_carried(carried, &inner[1..]);
         self.scopes.push(Scope { var: Some(var), counter: inner[0], anchor });
@@ -147,51 +150,82 @@ impl Emitter<'_> {
         let width = (groups * LANES) as i64;
         let mut next = start;
         if known.is_none_or(|n| n >= width) {
-            let main_limit = match known {
-                Some(n) => self.constant(types::I64, (n - width + 1) as u64),
-                None => self.cur().ins().iadd_imm_s(limit, 1 - width),
-            };
-            let range = Range { start, limit: main_limit, step: width, runs: known.is_some() };
-            next = self.counted(l.var, range, carried, |e| {
-                e.vector = Some(Vector { var: l.var, scope: e.scope(), groups });
-                let result = e.body(&l.body);
-                e.vector = None;
-                result
-            })?;
+            next = self.lanes_loop(l, start, limit, known, groups, carried)?;
         }
         if known.is_none_or(|n| n % width != 0) {
-            self.tail_loop(l, next, limit, known.is_some(), carried)?;
+            self.rest(l, next, limit, known.map(|n| n % width), groups, carried)?;
         }
         self.from_slots(carried);
         Ok(())
     }
 
-    /// What the main loop leaves over, one iteration at a time. Accumulators with lanes are in memory here, because the
-    /// lane is not known; if they are in registers before it and there is nothing left over, they stay there.
-    fn tail_loop(&mut self, l: &Loop, start: Value, limit: Value, runs: bool, carried: &[AccId]) -> Result<()> {
-        let saved = self.tail.replace(self.scope() + 1);
+    /// The iterations of a vector loop from `start` that make whole steps of `groups` groups; gives the next one.
+    fn lanes_loop(
+        &mut self,
+        l: &Loop,
+        start: Value,
+        limit: Value,
+        known: Option<i64>,
+        groups: usize,
+        carried: &[AccId],
+    ) -> Result<Value> {
+        let step = (groups * LANES) as i64;
+        let limit = self.cur().ins().iadd_imm_s(limit, 1 - step);
+        let range = Range { start, limit, step, runs: known.is_some() };
+        self.counted(l.var, range, carried, |e| {
+            e.vector = Some(Vector { var: l.var, scope: e.scope(), groups });
+            let result = e.body(&l.body);
+            e.vector = None;
+            result
+        })
+    }
+
+    /// What the main loop leaves over: single groups if it runs several, then one iteration at a time. Accumulators with
+    /// lanes are in memory here, because the lane is not known; if they are in registers before it and nothing is left
+    /// over, they stay there. `known` is the number of iterations left, if that is known.
+    fn rest(
+        &mut self,
+        l: &Loop,
+        start: Value,
+        limit: Value,
+        known: Option<i64>,
+        groups: usize,
+        carried: &[AccId],
+    ) -> Result<()> {
         let in_registers = carried.iter().any(|a| self.acc_place(*a) == AccPlace::Registers);
-        if in_registers {
-            let (some, done) = (self.new_block(), self.new_block());
+        let mut done = None;
+        if in_registers && known.is_none() {
+            let (some, end) = (self.new_block(), self.new_block());
             let mut values = Vec::new();
             self.carried_values(carried, &mut values);
-            let after = self.params_like(done, &values);
+            done = Some((end, self.params_like(end, &values)));
             let any = self.cur().ins().icmp(IntCC::SignedLessThan, start, limit);
-            self.branch(any, (some, &[]), (done, &values));
+            self.branch(any, (some, &[]), (end, &values));
             self.switch_to(some);
-            self.to_slots(carried);
-            let range = Range { start, limit, step: 1, runs: true };
-            self.counted(l.var, range, &[], |e| e.body(&l.body))?;
-            self.from_slots(carried);
-            values.clear();
-            self.carried_values(carried, &mut values);
-            self.jump(done, &values);
-            self.switch_to(done);
-            self.set_carried(carried, &after);
-        } else {
-            self.counted(l.var, Range { start, limit, step: 1, runs }, &[], |e| e.body(&l.body))?;
         }
-        self.tail = saved;
+        self.to_slots(carried);
+        let mut next = start;
+        // A loop that runs once does not spend its time here, and code is compile time.
+        let singles = groups > 1 && self.scope() > 0;
+        if singles && known.is_none_or(|n| n >= LANES as i64) {
+            next = self.lanes_loop(l, start, limit, known, 1, &[])?;
+        }
+        if !singles || known.is_none_or(|n| n % LANES as i64 != 0) {
+            let saved = self.tail.replace(self.scope() + 1);
+            let range = Range { start: next, limit, step: 1, runs: known.is_some() };
+            self.counted(l.var, range, &[], |e| e.body(&l.body))?;
+            self.tail = saved;
+        }
+        if in_registers {
+            self.from_slots(carried);
+        }
+        if let Some((end, after)) = done {
+            let mut values = Vec::new();
+            self.carried_values(carried, &mut values);
+            self.jump(end, &values);
+            self.switch_to(end);
+            self.set_carried(carried, &after);
+        }
         Ok(())
     }
 
@@ -214,8 +248,14 @@ impl Emitter<'_> {
             return (if in_registers { 4 } else { by_length.min(2) }, in_registers);
         }
         if count.loops {
-            // The accumulators of the inner loops, for all groups, should fit the sixteen registers.
-            return (if count.insts > 24 { 1 } else { (8 / count.acc_parts.max(2)).clamp(1, 4) }, true);
+            // The accumulators of the inner loops, for all groups, should fit the sixteen registers. The inner loop often
+            // walks down a column, and then every group more is more of a cache line's neighbourhood used at once.
+            let most = match count.insts {
+                0..=6 => 8,
+                7..=24 => 4,
+                _ => 1,
+            };
+            return ((8 / count.acc_parts.max(1)).clamp(1, most), true);
         }
         (if count.wide { by_length.min(2) } else { by_length }, true)
     }
@@ -237,12 +277,12 @@ impl Count {
         for s in stmts {
             match s {
                 Stmt::Inst(_, Inst::Const(..)) => {}
-                Stmt::Inst(v, _) => {
-                    self.insts += 1;
+                Stmt::Inst(v, inst) => {
+                    self.insts += cost(e, *inst);
                     self.wide |= e.reg(*v).bits() == 64;
                 }
-                Stmt::Load { dst, .. } => {
-                    self.insts += 1;
+                Stmt::Load { dst, buf, .. } => {
+                    self.insts += if e.nest.bufs[buf.0 as usize].dtype == DType::F16 { 10 } else { 1 };
                     self.wide |= e.reg(*dst).bits() == 64;
                 }
                 Stmt::For(l) => {
@@ -256,5 +296,17 @@ impl Count {
                 Stmt::Index(..) | Stmt::Store { .. } | Stmt::Update { .. } | Stmt::Read { .. } => self.insts += 1,
             }
         }
+    }
+}
+
+/// About how many machine instructions an instruction becomes on four lanes.
+fn cost(e: &Emitter<'_>, inst: Inst) -> usize {
+    match inst {
+        Inst::Bin(Bin::Div | Bin::Rem, a, _) if !e.reg(a).is_float() => 40,
+        Inst::Bin(Bin::Rem, ..) => 40,
+        Inst::Convert(to, a) if e.reg(a).is_float() && to == Reg::I64 => 20,
+        Inst::Round(DType::F16, _) => 20,
+        Inst::Round(..) => 6,
+        _ => 1,
     }
 }

@@ -288,7 +288,7 @@ impl Emitter<'_> {
         }
         let parts = if self.contiguous(at) {
             let (base, offset, _) = self.address(buf, at);
-            let (base, offset) = self.fold_offset(base, offset + (g * LANES * decl.dtype.size()) as i64);
+            let (base, offset) = self.fold_offset(base, offset.wrapping_add((g * LANES * decl.dtype.size()) as i64));
             self.load_group(decl.dtype, base, offset)
         } else {
             let lanes =
@@ -357,7 +357,6 @@ impl Emitter<'_> {
     /// Writes group `g` of `value`.
     pub(super) fn store(&mut self, buf: Buf, at: &Access, value: V, g: usize) {
         let dtype = self.nest.bufs[buf.0 as usize].dtype;
-        let exact = self.exact[value.0 as usize] == Some(dtype);
         if !self.access_varies(at) && !self.varies(value) {
             if g > 0 {
                 return;
@@ -365,22 +364,22 @@ impl Emitter<'_> {
             let (base, offset, _) = self.address(buf, at);
             let (base, offset) = self.fold_offset(base, offset);
             let x = self.scalar(value);
-            return self.store_scalar(dtype, x, exact, base, offset);
+            return self.store_scalar(dtype, x, base, offset);
         }
         if self.contiguous(at) {
             let (base, offset, _) = self.address(buf, at);
-            let (base, offset) = self.fold_offset(base, offset + (g * LANES * dtype.size()) as i64);
+            let (base, offset) = self.fold_offset(base, offset.wrapping_add((g * LANES * dtype.size()) as i64));
             let parts = self.group(value, g);
-            return self.store_group(dtype, &parts, exact, base, offset);
+            return self.store_group(dtype, &parts, base, offset);
         }
         for (lane, (base, offset)) in self.lane_addresses(buf, at, g).into_iter().enumerate() {
             let x = self.lane(value, g, lane);
-            self.store_scalar(dtype, x, exact, base, offset);
+            self.store_scalar(dtype, x, base, offset);
         }
     }
 
-    fn store_scalar(&mut self, dtype: DType, x: Value, exact: bool, p: Value, offset: i32) {
-        let x = if dtype.is_half() { self.to_half(dtype, x, exact) } else { x };
+    fn store_scalar(&mut self, dtype: DType, x: Value, p: Value, offset: i32) {
+        let x = if dtype.is_half() { self.to_half(dtype, x) } else { x };
         let mut c = self.cur();
         match dtype {
             DType::F64 | DType::F32 | DType::I64 | DType::I32 | DType::Bool => c.ins().store(PLAIN, x, p, offset),
@@ -389,7 +388,7 @@ impl Emitter<'_> {
         };
     }
 
-    fn store_group(&mut self, dtype: DType, parts: &Parts, exact: bool, p: Value, offset: i32) {
+    fn store_group(&mut self, dtype: DType, parts: &Parts, p: Value, offset: i32) {
         let x = if dtype == DType::Bool { self.mask(parts, 1)[0] } else { parts[0] };
         match dtype {
             DType::F32 | DType::I32 => {
@@ -401,7 +400,7 @@ impl Emitter<'_> {
                 self.cur().ins().store(PLAIN, parts[1], p, offset);
             }
             DType::F16 | DType::BF16 => {
-                let bits = self.to_half(dtype, x, exact);
+                let bits = self.to_half(dtype, x);
                 let narrow = self.cur().ins().unarrow(bits, bits);
                 self.store_low(types::F64X2, narrow, p, offset);
             }

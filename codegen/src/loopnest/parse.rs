@@ -10,21 +10,22 @@
 //!        | "acc" acc ":" type "=" combine ["," "lanes" int]
 //!        | acc "+=" reg ["at" reg]
 //! extent = coef | "block" "(" var "," coef "," coef ")"
-//! value  = "load" buf "[" index "]" | "index" index | "read" acc | "const" number | "round" dtype reg
+//! value  = "load" buf "[" index "]" | "index" index | "read" acc
+//!        | "const" type number | ("convert" | "bitcast") type reg | "round" dtype reg
 //!        | "check" fault reg | op reg {"," reg}
 //! index  = ["-"] item {("+" | "-") item}                            a register once at most, and not in `index`
 //! item   = var ["*" coef] | coef | reg
 //! coef   = int | param
 //! ```
 //!
-//! `var` is `i7`, `reg` is `%7`, `acc` is `a7`, `param` is `p7`. A number is decimal, `true`, `false`, or the bits of
-//! the constant's type as `0x…`. `#` starts a comment.
+//! `var` is `i7`, `reg` is `%7`, `acc` is `a7`, `param` is `p7`. A number is decimal, `inf`, `true`, `false`, or the
+//! bits of the constant's type as `0x…`. The instructions after `=` are those of the scalar IR's own text. `#` starts a comment.
 
-use super::print::{BIN, CMP, COMBINE, FAULT, UN};
+use super::print::COMBINE;
 use super::verify::MAX_DEPTH;
 use super::{AccId, Access, Affine, Buf, BufDecl, Coef, Extent, Loop, LoopKind, LoopNest, Stmt, Var};
 use tensorc_ir::error::{Loc, err};
-use tensorc_ir::scalar::{Inst, Reg, V};
+use tensorc_ir::scalar::{Bin, Cmp, Fault, Inst, Reg, Un, V};
 use tensorc_ir::{DType, Result};
 
 /// Parses one loop nest. It is not verified.
@@ -40,6 +41,24 @@ pub fn parse(text: &str) -> Result<LoopNest> {
 
 /// Registers are numbered up to this; it keeps a short text from asking for a table of any size.
 const MAX_REG: u32 = 1 << 20;
+
+const UN: [Un; 8] = [Un::Neg, Un::Abs, Un::Sqrt, Un::Floor, Un::Ceil, Un::Trunc, Un::Nearest, Un::Not];
+const BIN: [Bin; 13] = [
+    Bin::Add,
+    Bin::Sub,
+    Bin::Mul,
+    Bin::Div,
+    Bin::Rem,
+    Bin::Min,
+    Bin::Max,
+    Bin::And,
+    Bin::Or,
+    Bin::Xor,
+    Bin::Shl,
+    Bin::Shr,
+    Bin::UShr,
+];
+const CMP: [Cmp; 4] = [Cmp::Eq, Cmp::Ne, Cmp::Lt, Cmp::Le];
 
 struct Parser<'a> {
     text: &'a str,
@@ -123,12 +142,6 @@ impl<'a> Parser<'a> {
 
     fn var(&mut self) -> Result<Var> {
         Ok(Var(self.id("i", "a loop variable")?))
-    }
-
-    fn named<T: Copy>(&mut self, table: &[(&str, T)], what: &str) -> Result<T> {
-        let found = table.iter().find(|(n, _)| *n == self.peek()).ok_or_else(|| self.expected(what))?.1;
-        self.advance();
-        Ok(found)
     }
 
     fn dtype(&mut self) -> Result<DType> {
@@ -229,7 +242,9 @@ impl<'a> Parser<'a> {
             self.expect(":")?;
             let reg = self.ty()?;
             self.expect("=")?;
-            let combine = self.named(COMBINE, "a way to combine")?;
+            let combine = COMBINE.iter().find(|(n, _)| *n == self.peek());
+            let combine = combine.ok_or_else(|| self.expected("a way to combine"))?.1;
+            self.advance();
             let mut lanes = 1;
             if self.eat(",") {
                 self.expect("lanes")?;
@@ -247,7 +262,7 @@ impl<'a> Parser<'a> {
         if self.numbered("%").is_none() {
             return Err(self.expected("a statement"));
         }
-        let (v, ty) = self.defined()?;
+        let v = self.defined()?;
         self.expect("=")?;
         if self.eat("load") {
             let (buf, at) = self.access()?;
@@ -263,11 +278,11 @@ impl<'a> Parser<'a> {
         if self.eat("read") {
             return Ok(Stmt::Read { dst: v, acc: AccId(self.id("a", "an accumulator")?) });
         }
-        Ok(Stmt::Inst(v, self.inst(ty)?))
+        Ok(Stmt::Inst(v, self.inst()?))
     }
 
     /// A register with its type.
-    fn defined(&mut self) -> Result<(V, Reg)> {
+    fn defined(&mut self) -> Result<V> {
         let wide = self.expected(&format!("a register below {MAX_REG}"));
         let v = self.reg()?;
         if v.0 >= MAX_REG {
@@ -280,7 +295,7 @@ impl<'a> Parser<'a> {
             self.regs.resize(i + 1, None);
         }
         self.regs[i] = Some(ty);
-        Ok((v, ty))
+        Ok(v)
     }
 
     fn for_loop(&mut self) -> Result<Stmt> {
@@ -337,34 +352,45 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn inst(&mut self, ty: Reg) -> Result<Inst> {
+    fn inst(&mut self) -> Result<Inst> {
         let start = self.token;
         let op = self.peek();
         self.advance();
-        if let Some((_, op)) = UN.iter().find(|(n, _)| *n == op) {
+        if let Some(op) = UN.iter().find(|o| o.name() == op) {
             return Ok(Inst::Un(*op, self.reg()?));
         }
-        if let Some((_, op)) = BIN.iter().find(|(n, _)| *n == op) {
+        if let Some(op) = BIN.iter().find(|o| o.name() == op) {
             let [a, b] = self.regs()?;
             return Ok(Inst::Bin(*op, a, b));
         }
-        if let Some((_, op)) = CMP.iter().find(|(n, _)| *n == op) {
+        if let Some(op) = CMP.iter().find(|o| o.name() == op) {
             let [a, b] = self.regs()?;
             return Ok(Inst::Cmp(*op, a, b));
         }
         match op {
-            "param" => Ok(Inst::Param(ty)),
-            "const" => Ok(Inst::Const(ty, self.constant(ty)?)),
+            "param" => Ok(Inst::Param(self.ty()?)),
+            "const" => {
+                let ty = self.ty()?;
+                Ok(Inst::Const(ty, self.constant(ty)?))
+            }
             "fma" => self.regs().map(|[a, b, c]| Inst::Fma(a, b, c)),
             "select" => self.regs().map(|[a, b, c]| Inst::Select(a, b, c)),
-            "convert" => Ok(Inst::Convert(ty, self.reg()?)),
-            "bitcast" => Ok(Inst::Bitcast(ty, self.reg()?)),
+            "convert" => {
+                let ty = self.ty()?;
+                Ok(Inst::Convert(ty, self.reg()?))
+            }
+            "bitcast" => {
+                let ty = self.ty()?;
+                Ok(Inst::Bitcast(ty, self.reg()?))
+            }
             "round" => {
                 let dtype = self.dtype()?;
                 Ok(Inst::Round(dtype, self.reg()?))
             }
             "check" => {
-                let fault = self.named(FAULT, "a fault")?;
+                let fault = Fault::ALL.into_iter().find(|f| f.name() == self.peek());
+                let fault = fault.ok_or_else(|| self.expected("a fault"))?;
+                self.advance();
                 Ok(Inst::Check(fault, self.reg()?))
             }
             _ => {

@@ -2,7 +2,7 @@
 
 use super::{Access, Affine, Coef, Combine, Extent, Loop, LoopKind, LoopNest, Stmt};
 use std::fmt;
-use tensorc_ir::scalar::{Bin, Cmp, Fault, Inst, Reg, Un, V};
+use tensorc_ir::scalar::V;
 
 impl fmt::Display for LoopNest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,7 +58,7 @@ pub fn line(nest: &LoopNest, stmt: &Stmt) -> String {
         None => format!("{v:?}: ?"),
     };
     match stmt {
-        Stmt::Inst(v, i) => format!("{} = {}", typed(v), inst(*i)),
+        Stmt::Inst(v, i) => format!("{} = {i}", typed(v)),
         Stmt::Index(v, a) => format!("{} = index {}", typed(v), affine(a, None)),
         Stmt::Load { dst, buf, at } => format!("{} = load {buf}[{}]", typed(dst), access(at)),
         Stmt::Store { buf, at, value } => format!("store {buf}[{}] = {value:?}", access(at)),
@@ -107,73 +107,7 @@ fn affine(a: &Affine, dynamic: Option<V>) -> String {
     }
 }
 
-fn inst(i: Inst) -> String {
-    match i {
-        Inst::Param(_) => "param".to_owned(),
-        Inst::Const(ty, bits) => format!("const {}", constant(ty, bits)),
-        Inst::Un(op, a) => format!("{} {a:?}", name(UN, op)),
-        Inst::Bin(op, a, b) => format!("{} {a:?}, {b:?}", name(BIN, op)),
-        Inst::Cmp(op, a, b) => format!("{} {a:?}, {b:?}", name(CMP, op)),
-        Inst::Fma(a, b, c) => format!("fma {a:?}, {b:?}, {c:?}"),
-        Inst::Select(c, a, b) => format!("select {c:?}, {a:?}, {b:?}"),
-        Inst::Convert(_, a) => format!("convert {a:?}"),
-        Inst::Bitcast(_, a) => format!("bitcast {a:?}"),
-        Inst::Round(dtype, a) => format!("round {dtype} {a:?}"),
-        Inst::Check(fault, c) => format!("check {} {c:?}", name(FAULT, fault)),
-    }
-}
-
-/// Decimal where that gives the bits back, else hexadecimal.
-fn constant(ty: Reg, bits: u64) -> String {
-    let hex = || format!("{bits:#x}");
-    match ty {
-        Reg::F64 if f64::from_bits(bits).is_finite() => format!("{:?}", f64::from_bits(bits)),
-        Reg::F32 if bits >> 32 == 0 && f32::from_bits(bits as u32).is_finite() => {
-            format!("{:?}", f32::from_bits(bits as u32))
-        }
-        Reg::F64 | Reg::F32 => hex(),
-        Reg::Bool if bits <= 1 => (bits == 1).to_string(),
-        Reg::Bool => hex(),
-        Reg::I64 | Reg::I32 | Reg::I16 | Reg::I8 | Reg::U8 => (bits as i64).to_string(),
-    }
-}
-
-pub(super) const UN: &[(&str, Un)] = &[
-    ("neg", Un::Neg),
-    ("abs", Un::Abs),
-    ("sqrt", Un::Sqrt),
-    ("floor", Un::Floor),
-    ("ceil", Un::Ceil),
-    ("trunc", Un::Trunc),
-    ("nearest", Un::Nearest),
-    ("not", Un::Not),
-];
-
-pub(super) const BIN: &[(&str, Bin)] = &[
-    ("add", Bin::Add),
-    ("sub", Bin::Sub),
-    ("mul", Bin::Mul),
-    ("div", Bin::Div),
-    ("rem", Bin::Rem),
-    ("min", Bin::Min),
-    ("max", Bin::Max),
-    ("and", Bin::And),
-    ("or", Bin::Or),
-    ("xor", Bin::Xor),
-    ("shl", Bin::Shl),
-    ("shr", Bin::Shr),
-    ("ushr", Bin::UShr),
-];
-
-pub(super) const CMP: &[(&str, Cmp)] = &[("eq", Cmp::Eq), ("ne", Cmp::Ne), ("lt", Cmp::Lt), ("le", Cmp::Le)];
-
-pub(super) const FAULT: &[(&str, Fault)] = &[
-    ("div_by_zero", Fault::DivByZero),
-    ("index", Fault::Index),
-    ("target", Fault::Target),
-    ("negative_power", Fault::NegativePower),
-];
-
+/// The names of the ways to combine.
 pub(super) const COMBINE: &[(&str, Combine)] = &[
     ("sum", Combine::Sum),
     ("prod", Combine::Prod),
@@ -184,10 +118,5 @@ pub(super) const COMBINE: &[(&str, Combine)] = &[
 ];
 
 fn combine_name(c: Combine) -> &'static str {
-    name(COMBINE, c)
-}
-
-/// The name of `x` in its table (each lists all values of its type; a test says so).
-fn name<T: Copy + PartialEq>(table: &[(&'static str, T)], x: T) -> &'static str {
-    table.iter().find(|(_, y)| *y == x).map_or("?", |(n, _)| n)
+    COMBINE.iter().find(|(_, d)| *d == c).map_or("?", |(n, _)| n)
 }

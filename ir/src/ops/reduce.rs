@@ -188,6 +188,12 @@ impl Structural for Reduce {
             k += 1;
         });
         let dtype = if self.kind.is_arg() { DType::I64 } else { x.dtype };
+        if dtype.is_half() {
+            // Accumulated in f32, rounded once.
+            for v in &mut out {
+                *v = eval::round_half(dtype, f32::from_bits(*v as u32)).to_bits() as u64;
+            }
+        }
         Ok(Array::new(dtype, &kept, out))
     }
 
@@ -329,5 +335,25 @@ impl Step {
             }
         }
         best as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Scalar;
+
+    #[test]
+    fn a_sum_of_half_floats_is_rounded_once() {
+        // 2048 + 1 + 1: each step alone would round back to 2048.
+        let values = [2048.0, 1.0, 1.0].map(|v| Scalar::from_f64(DType::F16, v));
+        let x = Array::from_scalars(DType::F16, &[3], values);
+        let sum = Reduce { kind: ReduceKind::Sum, axes: [0].into_iter().collect() };
+        assert_eq!(sum.eval(&[x]).unwrap().scalars(), [Scalar::from_f64(DType::F16, 2050.0)]);
+        let values = [2048.0, 0.5, 0.25].map(|v| Scalar::from_f64(DType::F16, v));
+        let x = Array::from_scalars(DType::F16, &[3], values);
+        // 2048.75 is no f16.
+        let bits = Array::from_scalars(DType::F16, &[], [Scalar::from_f64(DType::F16, 2048.0)]).bits();
+        assert_eq!(sum.eval(&[x]).unwrap().bits(), bits);
     }
 }

@@ -91,7 +91,7 @@ impl Structural for Scan {
         let suffix_sum = |e: Ex<'b>| flip(flip(e).scan(ScanKind::Sum, self.axis));
         vec![Some(match self.kind {
             ScanKind::Sum => suffix_sum(dy),
-            ScanKind::Prod => cumprod_vjp(x[0], y, dy, self.axis, suffix_sum(dy * y)),
+            ScanKind::Prod => cumprod_vjp(x[0], dy, self.axis, suffix_sum(dy * y)),
         })]
     }
 
@@ -100,24 +100,50 @@ impl Structural for Scan {
     }
 }
 
-/// dx_j = sum over i >= j of dy_i times the product of x_0..=x_i without x_j. Where no element is 0 that is the suffix
-/// sum of dy * y, divided by x_j; with zeros the products are taken out one by one (n of them), as PyTorch does.
-fn cumprod_vjp<'b>(x: Ex<'b>, y: Ex<'b>, dy: Ex<'b>, axis: usize, sums: Ex<'b>) -> Ex<'b> {
-    let b = x.builder();
-    let n = x.shape()[axis];
-    let mut column = vec![1; x.rank()];
-    column[axis] = n;
-    let position = b.iota(n).reshape(&column);
-    let mut slow = x.zeros();
-    for j in 0..n {
-        // The running product with x_j taken as 1, from j on.
-        let here = position.eq(b.number(crate::Scalar::from_i64(crate::DType::I64, j as i64)));
-        let without = here.select(x.number(1.0), x).scan(ScanKind::Prod, axis);
-        let from = position.ge(b.number(crate::Scalar::from_i64(crate::DType::I64, j as i64)));
-        let d = from.select(dy * without, x.number(0.0)).sum(&[axis], false).unsqueeze(axis);
-        slow = here.select(d.expand(&x.shape()), slow);
+/// dx_j = sum over i >= j of dy_i times the product of x_0..=x_i without x_j.
+///
+/// Before the first 0 of a row that is the suffix sum of dy * y, divided by x_j (y is 0 from the first 0 on). At the
+/// first 0 it is the sum of dy_i times the running product with that element taken as 1. After it every product holds
+/// the 0. As in PyTorch; linear in the length.
+fn cumprod_vjp<'b>(x: Ex<'b>, dy: Ex<'b>, axis: usize, sums: Ex<'b>) -> Ex<'b> {
+    let count = |v: i64| x.builder().number(crate::Scalar::from_i64(crate::DType::I64, v));
+    let is_zero = x.eq(x.number(0.0));
+    let zeros = is_zero.cast(crate::DType::I64).scan(ScanKind::Sum, axis);
+    let before = zeros.eq(count(0));
+    let first = is_zero.logical_and(zeros.eq(count(1)));
+    let without = first.select(x.number(1.0), x).scan(ScanKind::Prod, axis);
+    let at_first = before.select(x.zeros(), dy * without).sum(&[axis], true).expand(&x.shape());
+    let safe = is_zero.select(x.number(1.0), x);
+    before.select(sums / safe, first.select(at_first, x.zeros()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::builder::Builder;
+    use crate::dtype::{DType, Scalar};
+    use crate::interp::{Array, run};
+    use crate::ops::Structural;
+    use crate::ops::scan::{Scan, ScanKind};
+    use crate::types::Type;
+
+    /// The gradient of the sum of `cumprod(x)`, by the rule.
+    fn gradient(x: &[f64]) -> Vec<f64> {
+        let b = Builder::new("f");
+        let v = b.ex(b.input("x", Type::new(DType::F64, [x.len()]), false, None));
+        let scan = Scan { kind: ScanKind::Prod, axis: 0 };
+        let ones = b.full(Scalar::from_f64(DType::F64, 1.0), &[x.len()]);
+        let dx = scan.vjp(&[v], v.scan(ScanKind::Prod, 0), ones)[0].expect("a gradient").value().expect("no error");
+        b.with_graph(|g| g.outputs = vec![dx]);
+        let input = Array::from_scalars(DType::F64, &[x.len()], x.iter().map(|v| Scalar::from_f64(DType::F64, *v)));
+        let out = run(&b.finish().expect("a graph"), &[input]).expect("runs");
+        out[0].scalars().into_iter().map(Scalar::to_f64).collect()
     }
-    let _ = y;
-    let zero = x.eq(x.number(0.0)).cast(crate::DType::I64).sum(&[axis], false).unsqueeze(axis);
-    zero.eq(b.number(crate::Scalar::from_i64(crate::DType::I64, 0))).select(sums / x, slow)
+
+    #[test]
+    fn the_gradient_of_cumprod_is_exact_with_zeros() {
+        // x0 + x0 x1 + x0 x1 x2 + …
+        assert_eq!(gradient(&[2.0, 3.0, 4.0]), [16.0, 10.0, 6.0]);
+        assert_eq!(gradient(&[2.0, 0.0, 4.0]), [1.0, 10.0, 0.0]);
+        assert_eq!(gradient(&[0.0, 3.0, 0.0, 5.0]), [4.0, 0.0, 0.0, 0.0]);
+    }
 }

@@ -122,7 +122,7 @@ pub fn run_named(g: &Graph, names: &[&str]) -> Result<Graph> {
 }
 
 /// A pass's new graph beside the old one, with the new value of every old one.
-struct Rebuild<'g> {
+pub(crate) struct Rebuild<'g> {
     old: &'g Graph,
     b: Builder,
     inputs: Vec<Value>,
@@ -131,7 +131,7 @@ struct Rebuild<'g> {
 
 impl<'g> Rebuild<'g> {
     /// Starts a graph in that phase with the old one's parameters as its first nodes.
-    fn new(old: &'g Graph, phase: Phase) -> Result<Rebuild<'g>> {
+    pub(crate) fn new(old: &'g Graph, phase: Phase) -> Result<Rebuild<'g>> {
         let b = Builder::over(old.like(phase));
         let mut map = vec![SmallVec::new(); old.len()];
         let mut inputs = Vec::new();
@@ -145,7 +145,7 @@ impl<'g> Rebuild<'g> {
     }
 
     /// The new value of an old one.
-    fn value(&self, v: Value) -> Result<Value> {
+    pub(crate) fn value(&self, v: Value) -> Result<Value> {
         let values = &self.map[v.node.0 as usize];
         values
             .get(v.result as usize)
@@ -164,7 +164,7 @@ impl<'g> Rebuild<'g> {
     }
 
     /// The same node over the new operands. Parameters are there already.
-    fn copy(&mut self, n: NodeId) -> Result<()> {
+    pub(crate) fn copy(&mut self, n: NodeId) -> Result<()> {
         let op = self.old.op(n);
         if matches!(op, Op::Input(_)) {
             return Ok(());
@@ -177,18 +177,21 @@ impl<'g> Rebuild<'g> {
 
     /// The finished graph, with the old one's results and final values.
     fn finish(self) -> Result<Graph> {
-        let views = &self.old.output_views;
-        let value = |k: usize, v: Value| match views.get(k) {
-            // Rebuilt over the parameter, so the old value may be gone.
-            Some(Some(_)) => Ok(None),
-            _ => self.value(v).map(Some),
-        };
-        let outputs = self.old.outputs.iter().enumerate().map(|(k, v)| value(k, *v)).collect::<Result<Vec<_>>>()?;
-        let mut mutated =
-            self.old.mutated.iter().map(|(i, v)| Ok((*i, self.value(*v)?))).collect::<Result<Vec<_>>>()?;
+        let old = self.old;
+        let mut mutated = old.mutated.iter().map(|(i, v)| Ok((*i, self.value(*v)?))).collect::<Result<Vec<_>>>()?;
         // A parameter that ends as it began was not written.
         mutated.retain(|(i, v)| self.inputs.get(*i) != Some(v));
-        let views = views.clone();
+        self.finish_with(mutated, old.output_views.clone())
+    }
+
+    /// The finished graph, with the old one's results, some of them views of parameters.
+    pub(crate) fn finish_with(self, mutated: Vec<(usize, Value)>, views: Vec<Option<OutputView>>) -> Result<Graph> {
+        let value = |(k, v): (usize, &Value)| match views.get(k) {
+            // Rebuilt over the parameter, so the old value may be gone.
+            Some(Some(_)) => Ok(None),
+            _ => self.value(*v).map(Some),
+        };
+        let outputs = self.old.outputs.iter().enumerate().map(value).collect::<Result<Vec<_>>>()?;
         finish(self.b, &self.inputs, &outputs, mutated, views)
     }
 }

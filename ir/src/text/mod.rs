@@ -14,6 +14,7 @@ mod format;
 mod lexer;
 mod parse;
 pub mod print;
+pub mod restore;
 mod source;
 
 use crate::error::Loc;

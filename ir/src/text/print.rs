@@ -193,6 +193,12 @@ impl Names {
                 }
                 text + if grad.allow_unused { ", allow_unused=true)" } else { ")" }
             }
+            // PyTorch's argument order has the dimension first.
+            Op::Gather(gather) => format!("gather({}, dim={}, index={})", operands[0], gather.axis, operands[1]),
+            Op::Scatter(s) => {
+                let [x, index, src] = [0, 1, 2].map(|i| &operands[i]);
+                format!("{}({x}, dim={}, index={index}, src={src})", s.mode.name(), s.axis)
+            }
             op => call(op, operands),
         }
     }

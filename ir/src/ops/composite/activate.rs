@@ -54,6 +54,21 @@ pub static FNS: &[FnDef] = &[
         build: |b, a| activation(b, a, "softplus", 3),
     },
     FnDef {
+        name: "gelu",
+        sig: "x, approximate: str = none",
+        doc: "x times the normal distribution function; approximate=\"tanh\" takes the formula with tanh. Floats only.",
+        build: |b, a| {
+            let name = match a.str(1)? {
+                "none" => "gelu",
+                "tanh" => "gelu_tanh",
+                other => {
+                    return Err(err::ty(format!("`gelu`: approximate must be \"none\" or \"tanh\", got {other:?}")));
+                }
+            };
+            Ok(row(name, &[a.tensor(b, 0)?])?.into())
+        },
+    },
+    FnDef {
         name: "relu6",
         sig: "x",
         doc: "x held between 0 and 6. Not bool. The gradient at both is 0.",

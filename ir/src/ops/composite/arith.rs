@@ -1,6 +1,6 @@
 //! Arithmetic with options: scaled sums, division with a rounding mode, powers with constant exponents, bounds, blends.
 
-use super::{row, unit, widen};
+use super::{row, same_dtype, unit, widen};
 use crate::builder::{Builder, Ex};
 use crate::dtype::{Category, DType, Scalar};
 use crate::error::{Result, err};
@@ -85,17 +85,6 @@ fn div<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
         },
     };
     Ok(row(name, &[x, y])?.into())
-}
-
-/// Operands of a blend must have one dtype.
-fn same_dtype(name: &str, x: &[Ex<'_>]) -> Result<()> {
-    match x[1..].iter().find(|e| !e.ty().weak && e.dtype() != x[0].dtype()) {
-        Some(e) => {
-            let (want, got) = (x[0].dtype(), e.dtype());
-            Err(err::dtype(format!("`{name}`: expected dtype {want}, got {got}")))
-        }
-        None => Ok(()),
-    }
 }
 
 /// `x + w (end - x)`, taken from the nearer end, so that weights 0 and 1 give the ends exactly.
@@ -206,13 +195,7 @@ pub static FNS: &[FnDef] = &[
         sig: "x, min: any = None, max: any = None",
         doc: "x held between bounds, which are numbers or tensors. No gradient at or beyond a number; a tie with a tensor \
               shares it.",
-        build: |b, a| clamp(b, a, "clamp").map(Out::One),
-    },
-    FnDef {
-        name: "clip",
-        sig: "x, min: any = None, max: any = None",
-        doc: "Another name of `clamp`.",
-        build: |b, a| clamp(b, a, "clip").map(Out::One),
+        build: |b, a| clamp(b, a).map(Out::One),
     },
     FnDef {
         name: "lerp",
@@ -306,6 +289,18 @@ pub static FNS: &[FnDef] = &[
         },
     },
     FnDef {
+        name: "nextafter",
+        sig: "x, other",
+        doc: "The next float after x on the side of other. f32 and f64 only.",
+        build: |b, a| {
+            let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+            match common(&[x, y]) {
+                d if d.is_half() => Err(err::dtype(format!("`nextafter` is not defined for {d}"))),
+                _ => Ok(row("nextafter", &[x, y])?.into()),
+            }
+        },
+    },
+    FnDef {
         name: "positive",
         sig: "x",
         doc: "x itself. Not for bool.",
@@ -319,17 +314,17 @@ pub static FNS: &[FnDef] = &[
     },
 ];
 
-fn clamp<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<Ex<'b>> {
+fn clamp<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let x = a.tensor(b, 0)?;
     if a.is_none(1) && a.is_none(2) {
-        return Err(err::ty(format!("`{name}`: at least one of `min` and `max` must not be None")));
+        return Err(err::ty("`clamp`: at least one of `min` and `max` must not be None"));
     }
     let (low, high) = (a.opt_tensor(b, 1)?, a.opt_tensor(b, 2)?);
     // Bounds take part in promotion together, before any of them is applied.
     let all: Vec<_> = [Some(x), low, high].into_iter().flatten().map(|e| e.ty()).collect();
     let dtype = crate::ops::elementwise::promote(&all.iter().collect::<Vec<_>>());
     if dtype.category() == Category::Bool {
-        return Err(err::dtype(format!("`{name}` is not defined for bool")));
+        return Err(err::dtype("`clamp` is not defined for bool"));
     }
     let step = |x: Ex<'b>, bound: Option<Ex<'b>>, number: &'static str, tensor: &'static str| match bound {
         Some(e) => row(if e.ty().weak { number } else { tensor }, &[x, e]),

@@ -5,12 +5,23 @@
 
 pub mod activate;
 pub mod arith;
+pub mod attention;
+pub mod conv;
 pub mod create;
+pub mod einsum;
+pub mod index;
 pub mod join;
+pub mod layers;
+pub mod loss;
+pub mod matmul;
 pub mod pick;
+pub mod pool;
+pub mod primitive;
+pub mod random;
 pub mod reduce;
 pub mod shape;
 pub mod softmax;
+pub mod sort;
 pub mod split;
 pub mod stats;
 
@@ -24,17 +35,56 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
     let families = [
         activate::FNS,
         arith::FNS,
+        attention::FNS,
+        conv::FNS,
         create::FNS,
+        einsum::FNS,
         join::FNS,
+        layers::FNS,
+        loss::FNS,
+        matmul::FNS,
         pick::FNS,
+        pool::FNS,
+        primitive::FNS,
+        random::FNS,
         reduce::FNS,
         shape::FNS,
         softmax::FNS,
+        sort::FNS,
         split::FNS,
         stats::FNS,
     ];
     families.into_iter().flatten()
 }
+
+/// Other names that PyTorch has for a function.
+pub static ALIASES: &[(&str, &str)] = &[
+    ("absolute", "abs"),
+    ("arccos", "acos"),
+    ("arccosh", "acosh"),
+    ("arcsin", "asin"),
+    ("arcsinh", "asinh"),
+    ("arctan", "atan"),
+    ("arctan2", "atan2"),
+    ("arctanh", "atanh"),
+    ("clip", "clamp"),
+    ("concat", "cat"),
+    ("concatenate", "cat"),
+    ("divide", "div"),
+    ("fix", "trunc"),
+    ("greater", "gt"),
+    ("greater_equal", "ge"),
+    ("less", "lt"),
+    ("less_equal", "le"),
+    ("moveaxis", "movedim"),
+    ("multiply", "mul"),
+    ("negative", "neg"),
+    ("not_equal", "ne"),
+    ("subtract", "sub"),
+    ("swapaxes", "transpose"),
+    ("swapdims", "transpose"),
+    ("true_divide", "div"),
+];
 
 /// Computes one unit of rounding: if the first operand is of half floats, `f` gets the operands in `f32` and its result
 /// is rounded to the first operand's dtype. Its gradient is rounded once likewise, since the cast's is a cast.
@@ -60,4 +110,18 @@ pub fn row<'b>(name: &'static str, x: &[Ex<'b>]) -> Result<Ex<'b>> {
     let r = Row::find(name).ok_or_else(|| err::name(format!("no elementwise function `{name}`")))?;
     let b = x[0].builder();
     Ok(b.ex(b.map(r, &values)?))
+}
+
+/// Refuses operands of several dtypes, for functions that do not promote.
+///
+/// # Errors
+/// `dtype`.
+pub fn same_dtype(name: &str, x: &[Ex<'_>]) -> Result<()> {
+    match x[1..].iter().find(|e| !e.ty().weak && e.dtype() != x[0].dtype()) {
+        Some(e) => {
+            let (want, got) = (x[0].dtype(), e.dtype());
+            Err(err::dtype(format!("`{name}`: expected the operands to have one dtype, got {want} and {got}")))
+        }
+        None => Ok(()),
+    }
 }

@@ -6,6 +6,7 @@
 use super::{RowDef, Rule, Vjp};
 use crate::builder::Ex;
 use crate::scalar::{Block, V, math};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 /// A row for an activation of floats with an accuracy of a few units in the last place.
 const fn float(
@@ -52,6 +53,37 @@ fn mish(b: &mut Block, x: V) -> V {
     let s = log1pexp(b, x);
     let t = math::tanh(b, s);
     b.mul(x, t)
+}
+
+/// With `s = x / sqrt 2` and `q = erfc |s|`: `s q / sqrt 2` below 0, else `(2 s - s q) / sqrt 2`, so that neither tail
+/// cancels. As PyTorch's does on a CPU, `2 s` overflows first and infinity gives NaN.
+fn gelu(b: &mut Block, x: V) -> V {
+    let ty = b.ty(x);
+    let scale = b.float(ty, FRAC_1_SQRT_2);
+    let s = b.mul(x, scale);
+    let m = b.abs(s);
+    let q = math::erfc(b, m);
+    let (low, twice) = (b.mul(s, q), b.add(s, s));
+    let high = b.sub(twice, low);
+    let y = above_zero(b, x, high, low);
+    b.mul(y, scale)
+}
+
+const CUBIC: f64 = 0.044_715;
+const SQRT_2_PI: f64 = FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
+
+fn gelu_tanh(b: &mut Block, x: V) -> V {
+    let ty = b.ty(x);
+    let (cubic, scale) = (b.float(ty, CUBIC), b.float(ty, SQRT_2_PI));
+    let (half, one) = (b.float(ty, 0.5), b.float(ty, 1.0));
+    let square = b.mul(x, x);
+    let cube = b.mul(square, x);
+    let term = b.mul(cube, cubic);
+    let inner = b.add(x, term);
+    let z = b.mul(inner, scale);
+    let t = math::tanh(b, z);
+    let (t, h) = (b.add(t, one), b.mul(x, half));
+    b.mul(h, t)
 }
 
 /// The slope `a` below 0 of the scaled exponential linear unit, and its scale.
@@ -126,6 +158,29 @@ pub static ROWS: &[RowDef] = &[
         |x, _, dy| {
             let s = x[0].sigmoid();
             vec![Some(dy * (s * (x[0] * (1.0 - s) + 1.0)))]
+        },
+    ),
+    float(
+        "gelu",
+        "x times the normal distribution function: x (1 + erf(x / sqrt 2)) / 2.",
+        &["x"],
+        |b, x| gelu(b, x[0]),
+        |x, _, dy| {
+            let cdf = (x[0] * -FRAC_1_SQRT_2).map("erfc", &[]) * 0.5;
+            let pdf = (x[0] * x[0] * -0.5).exp() * (FRAC_2_SQRT_PI * FRAC_1_SQRT_2 * 0.5);
+            vec![Some(dy * (cdf + x[0] * pdf))]
+        },
+    ),
+    float(
+        "gelu_tanh",
+        "The approximation x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 of gelu.",
+        &["x"],
+        |b, x| gelu_tanh(b, x[0]),
+        |x, _, dy| {
+            let x = x[0];
+            let t = ((x + x * x * x * CUBIC) * SQRT_2_PI).tanh();
+            let slope = (x * x * (3.0 * CUBIC) + 1.0) * SQRT_2_PI;
+            vec![Some(dy * ((t + 1.0) * 0.5 + x * 0.5 * (1.0 - t * t) * slope))]
         },
     ),
     float(
@@ -245,4 +300,27 @@ pub static ROWS: &[RowDef] = &[
             vec![Some(dy * (t * t))]
         },
     ),
+    RowDef {
+        name: "bce",
+        doc: "Binary cross entropy of a probability x and a target, with logarithms of at least -100.",
+        args: &["x", "target"],
+        rule: Rule::FloatOnly,
+        lower: |b, x| {
+            let (one, bound) = (b.float(b.ty(x[0]), 1.0), b.float(b.ty(x[0]), -100.0));
+            let (minus, l) = (b.neg(x[0]), math::log(b, x[0]));
+            let r = math::log1p(b, minus);
+            // In this operand order NaN stays NaN.
+            let (l, r) = (b.max(bound, l), b.max(bound, r));
+            let rest = b.sub(x[1], one);
+            let (p, q) = (b.mul(rest, r), b.mul(x[1], l));
+            b.sub(p, q)
+        },
+        vjp: Some(|x, _, dy| {
+            let (p, t) = (x[0], x[1]);
+            let spread = ((1.0 - p) * p).map("clamp_min", &[p.number(1e-12)]);
+            vec![Some(dy * (p - t) / spread), Some(dy * ((-p).log1p() - p.log()))]
+        }),
+        domain: (0.1, 0.9),
+        ulp: 16.0,
+    },
 ];

@@ -2,7 +2,7 @@
 
 use super::{RowDef, Rule};
 use crate::builder::Ex;
-use crate::scalar::{Block, Reg, V};
+use crate::scalar::{Block, Reg, V, math};
 
 const BOOL_SUB: &str = "use `logical_xor` or `^`";
 const BOOL_NEG: &str = "use `logical_not`";
@@ -204,7 +204,7 @@ pub static ROWS: &[RowDef] = &[
         doc: "The magnitude of x with the sign of y, also of a zero or NaN.",
         args: &["x", "other"],
         rule: Rule::Float,
-        lower: |b, x| copysign(b, x[0], x[1]),
+        lower: |b, x| math::copysign(b, x[0], x[1]),
         vjp: Some(|x, y, dy| {
             let ratio = x[0].eq(x[0].number(0.0)).select(x[0].number(0.0), y / x[0]);
             vec![Some(dy * ratio), Some(dy.zeros())]
@@ -212,14 +212,14 @@ pub static ROWS: &[RowDef] = &[
         domain: (-4.0, 4.0),
         ulp: 0.0,
     },
+    RowDef {
+        name: "nextafter",
+        doc: "The next float after x on the side of y, in the dtype's own steps (not for half floats).",
+        args: &["x", "other"],
+        rule: Rule::FloatOnly,
+        lower: |b, x| math::nextafter(b, x[0], x[1]),
+        vjp: None,
+        domain: (-4.0, 4.0),
+        ulp: 0.0,
+    },
 ];
-
-/// The magnitude of `x` with the sign bit of `y`.
-pub fn copysign(b: &mut Block, x: V, y: V) -> V {
-    let int = if b.ty(x) == Reg::F64 { Reg::I64 } else { Reg::I32 };
-    let top = b.int(int, if int == Reg::I64 { i64::MIN } else { i32::MIN as i64 });
-    let (m, s) = (b.abs(x), b.bitcast(int, y));
-    let (m, s) = (b.bitcast(int, m), b.and(s, top));
-    let bits = b.or(m, s);
-    b.bitcast(b.ty(x), bits)
-}

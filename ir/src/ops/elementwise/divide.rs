@@ -3,8 +3,7 @@
 
 use super::{RowDef, Rule};
 use crate::builder::Ex;
-use crate::ops::elementwise::arith::copysign;
-use crate::scalar::{Block, Fault, V};
+use crate::scalar::{Block, Fault, V, math};
 
 /// The divisor with 0 replaced by 1, after recording the fault.
 fn checked_divisor(b: &mut Block, y: V) -> V {
@@ -24,12 +23,18 @@ fn rounded_up(b: &mut Block, r: V, y: V) -> V {
 }
 
 fn fmod(b: &mut Block, x: V, y: V) -> V {
-    let y = if b.ty(x).is_float() { y } else { checked_divisor(b, y) };
+    if b.ty(x).is_float() {
+        return math::fmod(b, x, y);
+    }
+    let y = checked_divisor(b, y);
     b.rem(x, y)
 }
 
 fn remainder(b: &mut Block, x: V, y: V) -> V {
-    let y = if b.ty(x).is_float() { y } else { checked_divisor(b, y) };
+    if b.ty(x).is_float() {
+        return math::remainder(b, x, y);
+    }
+    let y = checked_divisor(b, y);
     let r = b.rem(x, y);
     let up = rounded_up(b, r, y);
     let moved = b.add(r, y);
@@ -45,35 +50,17 @@ fn trunc_divide(b: &mut Block, x: V, y: V) -> V {
     b.div(x, y)
 }
 
-/// For floats Python's `//`: the quotient of what is left without the remainder, rounded to the nearest integer, which
-/// is exact where `floor(x / y)` is off by one.
 fn floor_divide(b: &mut Block, x: V, y: V) -> V {
     let ty = b.ty(x);
-    if !ty.is_float() {
-        let y = checked_divisor(b, y);
-        let (q, r) = (b.div(x, y), b.rem(x, y));
-        let up = rounded_up(b, r, y);
-        let one = b.int(ty, 1);
-        let lower = b.sub(q, one);
-        return b.select(up, lower, q);
+    if ty.is_float() {
+        return math::floor_divide(b, x, y);
     }
-    let (zero, one, half) = (b.float(ty, 0.0), b.float(ty, 1.0), b.float(ty, 0.5));
-    let r = b.rem(x, y);
-    let whole = b.sub(x, r);
-    let q = b.div(whole, y);
+    let y = checked_divisor(b, y);
+    let (q, r) = (b.div(x, y), b.rem(x, y));
     let up = rounded_up(b, r, y);
+    let one = b.int(ty, 1);
     let lower = b.sub(q, one);
-    let q = b.select(up, lower, q);
-    let f = b.floor(q);
-    let rest = b.sub(q, f);
-    let (next, over) = (b.add(f, one), b.lt(half, rest));
-    let f = b.select(over, next, f);
-    let exact = b.div(x, y);
-    let signed = copysign(b, zero, exact);
-    let is_zero = b.eq(q, zero);
-    let f = b.select(is_zero, signed, f);
-    let by_zero = b.eq(y, zero);
-    b.select(by_zero, exact, f)
+    b.select(up, lower, q)
 }
 
 fn flat<'b>(x: &[Ex<'b>], dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {

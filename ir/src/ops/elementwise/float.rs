@@ -3,7 +3,7 @@
 
 use super::{RowDef, Rule, Vjp};
 use crate::scalar::{Block, V, math};
-use std::f64::consts::{LN_2, LN_10};
+use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LN_10};
 
 /// A row for a unary function with an accuracy of one unit in the last place.
 const fn unary(
@@ -16,15 +16,16 @@ const fn unary(
     RowDef { name, doc, args: &["x"], rule: Rule::Float, lower, vjp: Some(vjp), domain, ulp: 1.0 }
 }
 
-fn rsqrt(b: &mut Block, x: V) -> V {
-    let (one, root) = (b.float(b.ty(x), 1.0), b.sqrt(x));
-    b.div(one, root)
-}
-
 /// The rows.
 pub static ROWS: &[RowDef] = &[
     unary("sqrt", "Square root; NaN below 0.", |b, x| b.sqrt(x[0]), |_, y, dy| vec![Some(dy / (y * 2.0))], (0.0, 10.0)),
-    unary("rsqrt", "1 / sqrt(x).", |b, x| rsqrt(b, x[0]), |_, y, dy| vec![Some(dy * -0.5 * (y * y * y))], (0.1, 10.0)),
+    unary(
+        "rsqrt",
+        "1 / sqrt(x).",
+        |b, x| math::rsqrt(b, x[0]),
+        |_, y, dy| vec![Some(dy * -0.5 * (y * y * y))],
+        (0.1, 10.0),
+    ),
     unary("exp", "e^x.", |b, x| math::exp(b, x[0]), |_, y, dy| vec![Some(dy * y)], (-4.0, 4.0)),
     unary("exp2", "2^x.", |b, x| math::exp2(b, x[0]), |_, y, dy| vec![Some(dy * y * LN_2)], (-4.0, 4.0)),
     unary("expm1", "e^x - 1.", |b, x| math::expm1(b, x[0]), |_, y, dy| vec![Some(dy * (y + 1.0))], (-4.0, 4.0)),
@@ -86,5 +87,50 @@ pub static ROWS: &[RowDef] = &[
         |b, x| math::sigmoid(b, x[0]),
         |_, y, dy| vec![Some(dy * (y * (1.0 - y)))],
         (-4.0, 4.0),
+    ),
+    unary("sin", "Sine.", |b, x| math::sin(b, x[0]), |x, _, dy| vec![Some(dy * x[0].cos())], (-4.0, 4.0)),
+    unary("cos", "Cosine.", |b, x| math::cos(b, x[0]), |x, _, dy| vec![Some(-(dy * x[0].sin()))], (-4.0, 4.0)),
+    unary("tan", "Tangent.", |b, x| math::tan(b, x[0]), |_, y, dy| vec![Some(dy * (y * y + 1.0))], (-1.4, 1.4)),
+    unary(
+        "asin",
+        "Inverse sine; NaN outside -1..1.",
+        |b, x| math::asin(b, x[0]),
+        |x, _, dy| vec![Some(dy * (1.0 - x[0] * x[0]).rsqrt())],
+        (-0.9, 0.9),
+    ),
+    unary(
+        "acos",
+        "Inverse cosine; NaN outside -1..1.",
+        |b, x| math::acos(b, x[0]),
+        |x, _, dy| vec![Some(-(dy * (1.0 - x[0] * x[0]).rsqrt()))],
+        (-0.9, 0.9),
+    ),
+    unary(
+        "atan",
+        "Inverse tangent.",
+        |b, x| math::atan(b, x[0]),
+        |x, _, dy| vec![Some(dy / (x[0] * x[0] + 1.0))],
+        (-4.0, 4.0),
+    ),
+    unary(
+        "erf",
+        "The error function.",
+        |b, x| math::erf(b, x[0]),
+        |x, _, dy| vec![Some(dy * FRAC_2_SQRT_PI * (-(x[0] * x[0])).exp())],
+        (-3.0, 3.0),
+    ),
+    unary(
+        "erfc",
+        "1 - erf(x), without the cancellation.",
+        |b, x| math::erfc(b, x[0]),
+        |x, _, dy| vec![Some(dy * -FRAC_2_SQRT_PI * (-(x[0] * x[0])).exp())],
+        (-3.0, 3.0),
+    ),
+    unary(
+        "erfinv",
+        "The inverse of erf; infinite at -1 and 1, NaN beyond.",
+        |b, x| math::erfinv(b, x[0]),
+        |_, y, dy| vec![Some(dy / FRAC_2_SQRT_PI * (y * y).exp())],
+        (-0.9, 0.9),
     ),
 ];

@@ -40,26 +40,6 @@ fn pow_vjp<'b>(x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
     vec![Some(dx), Some(dn)]
 }
 
-/// The larger of |x|, |y| times sqrt(1 + (smaller / larger)^2): no overflow, no underflow.
-fn hypot(b: &mut Block, x: V, y: V) -> V {
-    let ty = b.ty(x);
-    let (x, y) = (b.abs(x), b.abs(y));
-    let (big, small) = (b.max(x, y), b.min(x, y));
-    let (zero, one, inf) = (b.float(ty, 0.0), b.float(ty, 1.0), b.float(ty, f64::INFINITY));
-    let r = b.div(small, big);
-    let s = b.fma(r, r, one);
-    let root = b.sqrt(s);
-    let h = b.mul(big, root);
-    let flat = b.eq(big, zero);
-    let h = b.select(flat, big, h);
-    let (nan_x, nan_y) = (b.ne(x, x), b.ne(y, y));
-    let h = b.select(nan_x, x, h);
-    let h = b.select(nan_y, y, h);
-    let (inf_x, inf_y) = (b.eq(x, inf), b.eq(y, inf));
-    let infinite = b.or(inf_x, inf_y);
-    b.select(infinite, inf, h)
-}
-
 /// x log y, but 0 where x is 0 and y is not NaN.
 fn xlogy(b: &mut Block, x: V, y: V, log: fn(&mut Block, V) -> V) -> V {
     let zero = b.float(b.ty(x), 0.0);
@@ -111,10 +91,25 @@ pub static ROWS: &[RowDef] = &[
         doc: "The square root of x^2 + y^2 without overflow.",
         args: &["x", "other"],
         rule: Rule::FloatOnly,
-        lower: |b, x| hypot(b, x[0], x[1]),
+        lower: |b, x| math::hypot(b, x[0], x[1]),
         vjp: Some(|x, y, dy| vec![Some(dy * (x[0] / y)), Some(dy * (x[1] / y))]),
         domain: (-4.0, 4.0),
-        ulp: 3.0,
+        ulp: 1.0,
+    },
+    RowDef {
+        name: "atan2",
+        doc: "The angle of the point (y, x). The gradient at (0, 0) is 0.",
+        args: &["x", "other"],
+        rule: Rule::Float,
+        lower: |b, x| math::atan2(b, x[0], x[1]),
+        vjp: Some(|x, _, dy| {
+            let n = x[0] * x[0] + x[1] * x[1];
+            let zero = n.number(0.0);
+            let d = n.eq(zero).select(zero, dy / n);
+            vec![Some(d * x[1]), Some(-(d * x[0]))]
+        }),
+        domain: (0.5, 4.0),
+        ulp: 1.0,
     },
     RowDef {
         name: "logaddexp",

@@ -2,11 +2,11 @@
 //!
 //! `atan` of a quotient `n / d <= 1` is taken as `atan n/d`, or `pi/4 + atan (n - d)/(n + d)` where `n/d` is above
 //! `tan(pi/8)`, so that the argument `q` of the polynomial is at most `tan(pi/8)`: `atan q = q + q z P(z)`, `z = q^2`.
-//! Octants are put together with one sum `m pi/4 +- atan q`, `m` a small integer, in which the quotient's remainder, the
-//! low part of `m pi/4` and the rounding error are carried.
+//! Octants are put together with one sum `m pi/4 +- atan q`, `m` a small integer, in which the quotient's remainder,
+//! the low part of `m pi/4` and the rounding error are carried.
 //!
-//! `asin x = x + x z P(z)` with `z = x^2` for `|x| <= 1/2`, else `pi/2 - 2 asin sqrt((1 - |x|)/2)` (fdlibm's `e_asin.c`).
-//! Both polynomials come from `tools/fit/fits.py atan asin`.
+//! `asin x = x + x z P(z)` with `z = x^2` for `|x| <= 1/2`, else `pi/2 - 2 asin sqrt((1 - |x|)/2)` (fdlibm's
+//! `e_asin.c`). Both polynomials come from `tools/fit/fits.py atan asin`.
 
 use super::df::{Pair, fast_two_sum};
 use super::expr::Expr;

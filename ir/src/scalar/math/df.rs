@@ -33,6 +33,17 @@ pub(super) fn two_prod<'a>(a: Expr<'a>, b: impl Operand<'a>) -> Pair<'a> {
     Pair { hi, lo: a.fma(b, -hi) }
 }
 
+/// The polynomial with these coefficients as a pair, its last two steps done in pairs; `rest` completes the first
+/// coefficient. Each of these two coefficients is at least as large as what is added to it.
+pub(super) fn poly_pair<'a>(u: Expr<'a>, f32: &[f64], f64: &[f64], rest: f64) -> Pair<'a> {
+    let constant = |i: usize| u.ctx.f(u.ctx.pick(f32[i], f64[i]));
+    let p = two_prod(u.poly(&f32[2..], &f64[2..]), u);
+    let q = fast_two_sum(constant(1), p.hi);
+    let t = two_prod(q.hi, u);
+    let s = fast_two_sum(constant(0), t.hi);
+    Pair { hi: s.hi, lo: (q.lo + p.lo).fma(u, t.lo) + (s.lo + rest) }
+}
+
 impl<'a> Pair<'a> {
     /// Rounded to one float.
     pub(super) fn sum(self) -> Expr<'a> {

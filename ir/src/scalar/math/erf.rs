@@ -1,25 +1,14 @@
 //! `erf`, `erfc` and `erfinv`.
 //!
-//! `erf x = x + x P(x^2)` up to about 1 and one minus a fitted tail above. `erfc t = e^(-t^2) P(u) / (1 + 2t)` for `t >= 1/2`,
-//! `u` a fraction of `t` that makes the rest nearly constant (the form of N. Juffa's `erfcx`), with `t^2`, the
+//! `erf x = x + x P(x^2)` up to about 1 and one minus a fitted tail above. `erfc t = e^(-t^2) P(u) / (1 + 2t)` for `t
+//! >= 1/2`, `u` a fraction of `t` that makes the rest nearly constant (the form of N. Juffa's `erfcx`), with `t^2`, the
 //! exponential and the quotient as pairs. `erfinv x = x P(w)` with `w = -log(1 - x^2)` or its root (M. Giles,
 //! *Approximating the erfinv function*, GPU Computing Gems, 2011). The polynomials are ours, in [`super::erf_tables`].
 
-use super::df::{Pair, fast_two_sum, two_prod};
+use super::df::{Pair, fast_two_sum, poly_pair, two_prod};
 use super::erf_tables::*;
 use super::expr::Expr;
 use super::{exp, log};
-
-/// The polynomial with these coefficients as a pair, its last two steps done in pairs; `rest` completes the first
-/// coefficient. Each of these two coefficients is larger than what is added to it.
-fn poly_pair<'a>(u: Expr<'a>, f32: &[f64], f64: &[f64], rest: f64) -> Pair<'a> {
-    let constant = |i: usize| u.ctx.f(u.ctx.pick(f32[i], f64[i]));
-    let p = u.poly(&f32[2..], &f64[2..]);
-    let q = p.fma(u, constant(1));
-    let q_rest = p.fma(u, constant(1) - q);
-    let hi = q.fma(u, constant(0));
-    Pair { hi, lo: q_rest.fma(u, q.fma(u, constant(0) - hi) + rest) }
-}
 
 /// `erf x`, for magnitudes above 3.93 (5.93) one.
 pub(super) fn erf<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
@@ -48,7 +37,7 @@ pub(super) fn erfc<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
     let q = p.ratio(fast_two_sum(t + t, c.f(1.0)));
     let [far] = exp::scale([e_pair.times_pair(q).sum()], e.t);
     let far = x.lt(0.0).select(c.f(2.0) - far, far);
-    a.lt(0.75).select(near, far)
+    a.lt(0.65).select(near, far)
 }
 
 /// The inverse of `erf`: infinite at 1, NaN beyond.

@@ -1,4 +1,5 @@
-//! The polynomials of `erf`, `erfc` and `erfinv`, lowest power first, as `tools/fit/fits.py erf erfc erfinv` prints them.
+//! The polynomials of `erf`, `erfc` and `erfinv`, lowest power first, as `tools/fit/fits.py erf erfc erfinv` prints
+//! them.
 //!
 //! A name ending in `_0` is the part of the first coefficient that does not fit into it.
 

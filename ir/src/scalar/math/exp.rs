@@ -3,7 +3,8 @@
 //! All share one core. `x = k ln2 + r` with `|r| <= ln2/2` by Cody and Waite's two-part `ln2` (W. J. Cody, W. Waite,
 //! *Software Manual for the Elementary Functions*, 1980); `k` is rounded by adding `1.5 * 2^mantissa`, so it stands in
 //! the low bits of that sum and becomes an exponent by one shift. `e^r = 1 + r + r^2 q(r)`, `q` a polynomial fitted by
-//! `tools/fit/fits.py exp`. The value is kept as a pair `hi + lo`, so that the functions built on it lose nothing to it.
+//! `tools/fit/fits.py exp`. The value is kept as a pair `hi + lo`, so that the functions built on it lose nothing to
+//! it.
 
 use super::df::{Pair, fast_two_sum, two_sum};
 use super::expr::Expr;

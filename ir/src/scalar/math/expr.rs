@@ -62,11 +62,6 @@ impl Ctx {
         self.wrap(self.block.borrow_mut().int(self.int_type(), v))
     }
 
-    /// A quiet NaN.
-    pub(super) fn nan(&self) -> Expr<'_> {
-        self.f(f64::NAN)
-    }
-
     /// Plus infinity.
     pub(super) fn inf(&self) -> Expr<'_> {
         self.f(f64::INFINITY)
@@ -109,8 +104,6 @@ unary! {
     sqrt;
     /// Round toward minus infinity.
     floor;
-    /// Round toward zero.
-    trunc;
     /// Round to nearest even.
     nearest;
 }

@@ -1,10 +1,10 @@
 //! The logarithm and what is made of it: `log`, `log2`, `log10`, `log1p`, `asinh`, `acosh`, `atanh`, `logaddexp`.
 //!
-//! `x = 2^k m` with `m` in `[sqrt(1/2), sqrt(2))` by integer arithmetic on the bits. With `f = m - 1`, `s = f / (2 + f)`
-//! and `z = s^2`, `log m = 2 atanh(s) = f - f^2/2 + s (f^2/2 + z L(z))` (the arrangement of fdlibm's `e_log.c`), where
-//! `L` is a polynomial fitted by `tools/fit/fits.py log`. `f - f^2/2` is kept with its rounding error, so the sum is a
-//! pair, good to about three bits more than the type. An argument may itself be a pair, `log(u + v) = log u + v/u`; that
-//! makes `log1p` and the inverse hyperbolic functions direct.
+//! `x = 2^k m` with `m` in `[sqrt(1/2), sqrt(2))` by integer arithmetic on the bits. With `f = m - 1`, `s = f / (2 +
+//! f)` and `z = s^2`, `log m = 2 atanh(s) = f - f^2/2 + s (f^2/2 + z L(z))` (the arrangement of fdlibm's `e_log.c`),
+//! where `L` is a polynomial fitted by `tools/fit/fits.py log`. `f - f^2/2` is kept with its rounding error, so the sum
+//! is a pair, good to about three bits more than the type. An argument may itself be a pair, `log(u + v) = log u +
+//! v/u`; that makes `log1p` and the inverse hyperbolic functions direct.
 
 use super::df::{Pair, fast_two_sum, two_prod, two_sum};
 use super::exp;
@@ -78,6 +78,12 @@ fn parts_of_pair<'a>(u: Pair<'a>) -> (Expr<'a>, Pair<'a>) {
     (k, Pair { hi: p.hi, lo: p.lo + u.lo / u.hi })
 }
 
+/// The natural logarithm of a positive float, also a subnormal one, as a pair.
+pub(super) fn of_any<'a>(x: Expr<'a>) -> Pair<'a> {
+    let (k, p) = parts(x);
+    with_exponent(k, LN2, p)
+}
+
 /// The natural logarithm of a positive normal pair.
 pub(super) fn of_pair<'a>(u: Pair<'a>) -> Pair<'a> {
     let (k, p) = parts_of_pair(u);
@@ -102,8 +108,7 @@ fn special<'a>(x: Expr<'a>, y: Expr<'a>) -> Expr<'a> {
 
 /// `log x`.
 pub(super) fn log<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
-    let (k, p) = parts(x);
-    special(x, with_exponent(k, LN2, p).sum())
+    special(x, of_any(x).sum())
 }
 
 /// `log2 x = k + log m / ln2`, exact for powers of two.

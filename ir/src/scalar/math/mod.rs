@@ -4,10 +4,13 @@
 //! register of the result. There are no branches, no tables in memory and no library calls: special cases are selects,
 //! range reduction is exact arithmetic on floats and constant shifts on their bits, the rest are polynomials and a few
 //! pairs `hi + lo` where one rounding too many would show. So the same bits come out of the interpreter and of every
-//! backend, at any vector width. Subnormal operands and results are computed, not flushed; any NaN stands for any other.
+//! backend, at any vector width. Subnormal operands and results are computed, not flushed; any NaN stands for any
+//! other.
 //!
-//! [`MATH`] lists all of them with the accuracy that tests hold them to. The operands must be registers of `b`, all of
-//! one float type.
+//! [`MATH`] lists all of them with the accuracy that tests hold them to. The operands must be registers of the block,
+//! all of one float type. The errors given below are the largest seen in units in the last place: for `f32` over 44
+//! million operands (two operands: 3 million pairs), for `f64` over about a thousand checked with 40 digits; over 3
+//! million, no `f64` result was more than one unit away from pxfm's, which is within about half a unit.
 
 mod arc;
 mod bits;
@@ -16,6 +19,8 @@ mod erf;
 mod erf_tables;
 mod exp;
 mod expr;
+mod gamma;
+mod gamma_tables;
 mod log;
 mod pow;
 mod reduce;
@@ -63,70 +68,76 @@ macro_rules! functions {
 }
 
 functions! {
-    /// `e^x`.
+    /// `e^x`. f32 0.79, f64 0.68 ulp.
     exp(x) = exp::exp, 1.0, 1.0;
-    /// `2^x`.
+    /// `2^x`. f32 0.78, f64 0.60 ulp.
     exp2(x) = exp::exp2, 1.0, 1.0;
-    /// `e^x - 1`.
+    /// `e^x - 1`. f32 0.85, f64 0.60 ulp.
     expm1(x) = exp::expm1, 1.0, 1.0;
-    /// `1 / (1 + e^-x)`.
+    /// `1 / (1 + e^-x)`. f32 0.75, f64 0.53 ulp.
     sigmoid(x) = exp::sigmoid, 1.0, 1.0;
-    /// Hyperbolic tangent.
+    /// Hyperbolic tangent. f32 0.73, f64 0.64 ulp.
     tanh(x) = exp::tanh, 1.0, 1.0;
-    /// Hyperbolic sine.
+    /// Hyperbolic sine. f32 0.75, f64 0.54 ulp.
     sinh(x) = exp::sinh, 1.0, 1.0;
-    /// Hyperbolic cosine.
+    /// Hyperbolic cosine. f32 0.59, f64 0.54 ulp.
     cosh(x) = exp::cosh, 1.0, 1.0;
-    /// Natural logarithm.
+    /// Natural logarithm. f32 0.62, f64 0.51 ulp.
     log(x) = log::log, 1.0, 1.0;
-    /// Logarithm to base 2.
+    /// Logarithm to base 2. f32 0.72, f64 0.59 ulp.
     log2(x) = log::log2, 1.0, 1.0;
-    /// Logarithm to base 10.
+    /// Logarithm to base 10. f32 0.64, f64 0.58 ulp.
     log10(x) = log::log10, 1.0, 1.0;
-    /// `log(1 + x)`.
+    /// `log(1 + x)`. f32 0.67, f64 0.52 ulp.
     log1p(x) = log::log1p, 1.0, 1.0;
-    /// Inverse hyperbolic sine.
+    /// Inverse hyperbolic sine. f32 0.63, f64 0.51 ulp.
     asinh(x) = log::asinh, 1.0, 1.0;
-    /// Inverse hyperbolic cosine.
+    /// Inverse hyperbolic cosine. f32 0.58, f64 0.51 ulp.
     acosh(x) = log::acosh, 1.0, 1.0;
-    /// Inverse hyperbolic tangent.
+    /// Inverse hyperbolic tangent. f32 0.62, f64 0.54 ulp.
     atanh(x) = log::atanh, 1.0, 1.0;
-    /// `log(e^x + e^y)`.
+    /// `log(e^x + e^y)`. f32 0.65 ulp. Where the result is below 1/4, units of 1/4.
     logaddexp(x, y) = log::logaddexp, 1.0, 2.0;
-    /// `x^y`, with the special cases of C99.
+    /// `x^y`, with the special cases of C99. f32 0.75 ulp.
     pow(x, y) = pow::pow, 1.0, 1.0;
-    /// Sine.
+    /// Sine. f32 0.74, f64 0.63 ulp. NaN at infinity.
     sin(x) = trig::sin, 1.0, 1.0;
-    /// Cosine.
+    /// Cosine. f32 0.74, f64 0.56 ulp. NaN at infinity.
     cos(x) = trig::cos, 1.0, 1.0;
-    /// Tangent.
+    /// Tangent. f32 0.91, f64 0.58 ulp. NaN at infinity.
     tan(x) = trig::tan, 1.0, 1.0;
-    /// Inverse sine.
+    /// Inverse sine. f32 0.61, f64 0.57 ulp.
     asin(x) = arc::asin, 1.0, 1.0;
-    /// Inverse cosine.
+    /// Inverse cosine. f32 0.59, f64 0.52 ulp.
     acos(x) = arc::acos, 1.0, 1.0;
-    /// Inverse tangent.
+    /// Inverse tangent. f32 0.82, f64 0.70 ulp.
     atan(x) = arc::atan, 1.0, 1.0;
-    /// The angle of the point `(x, y)`.
+    /// The angle of the point `(x, y)`. f32 0.84 ulp.
     atan2(y, x) = arc::atan2, 1.0, 1.0;
-    /// `1 / sqrt(x)`.
+    /// `1 / sqrt(x)`. f32 1.50, f64 1.26 ulp. Two correctly rounded steps, as in PyTorch, so not within 1 unit.
     rsqrt(x) = bits::rsqrt, 1.5, 1.0;
-    /// `sqrt(x^2 + y^2)`.
+    /// `sqrt(x^2 + y^2)`. f32 0.51 ulp.
     hypot(x, y) = bits::hypot, 1.0, 1.0;
-    /// The magnitude of `x` with the sign of `y`.
+    /// The magnitude of `x` with the sign of `y`. Exact.
     copysign(x, y) = bits::copysign, 0.0, 0.0;
-    /// The neighbour of `x` on the side of `y`.
+    /// The neighbour of `x` on the side of `y`. Exact.
     nextafter(x, y) = bits::nextafter, 0.0, 0.0;
-    /// C's `fmod`.
+    /// C's `fmod`. Exact.
     fmod(x, y) = bits::fmod, 0.0, 0.0;
-    /// PyTorch's `remainder`, with the sign of `y`.
+    /// PyTorch's `remainder`, with the sign of `y`. The operations of its definition, to the bit.
     remainder(x, y) = bits::remainder, 0.0, 0.0;
-    /// PyTorch's `floor_divide` of floats.
+    /// PyTorch's `floor_divide` of floats. The operations of its definition, to the bit.
     floor_divide(x, y) = bits::floor_divide, 0.0, 0.0;
-    /// The error function.
+    /// The error function. f32 0.99, f64 0.78 ulp.
     erf(x) = erf::erf, 1.0, 1.0;
-    /// `1 - erf x`.
+    /// `1 - erf x`. f32 0.80, f64 0.59 ulp.
     erfc(x) = erf::erfc, 1.0, 1.0;
-    /// The inverse of `erf`.
+    /// The inverse of `erf`. f32 0.78, f64 0.56 ulp.
     erfinv(x) = erf::erfinv, 1.0, 2.0;
+    /// The logarithm of the magnitude of the gamma function. f32 0.81, f64 0.54 ulp. Near a zero at negative `x` the
+    /// error is against the size of the terms.
+    lgamma(x) = gamma::lgamma, 1.0, 2.0;
+    /// The derivative of `lgamma`. f32 0.69, f64 0.52 ulp. Near a zero at negative `x` the error is
+    /// against the size of the terms.
+    digamma(x) = gamma::digamma, 1.0, 2.0;
 }

@@ -1,8 +1,8 @@
 //! `pow`: `|x|^y = 2^(y log2|x|)` with the logarithm and the product as pairs, then the special cases of C99 Annex F.
 //!
 //! The exponent `y log2|x|` may be as large as the type's exponent range and its absolute error becomes the relative
-//! error of the result, so the logarithm needs about 8 (11) bits more than the type. With `s = f/(2+f)` a pair and
-//! `z = s^2`, `log2 m = s (c0 + z (c1 + z Q(z)))`: the terms with `c0 = 2/ln2` and `c1 = c0/3` are computed in pairs, the
+//! error of the result, so the logarithm needs about 8 (11) bits more than the type. With `s = f/(2+f)` a pair and `z =
+//! s^2`, `log2 m = s (c0 + z (c1 + z Q(z)))`: the terms with `c0 = 2/ln2` and `c1 = c0/3` are computed in pairs, the
 //! rest, below 2^-12 of the whole, in the type (`tools/fit/fits.py pow`; the idea is that of fdlibm's `e_pow.c`).
 
 use super::df::{Pair, fast_two_sum, two_prod};

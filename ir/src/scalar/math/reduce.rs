@@ -1,14 +1,15 @@
 //! Range reduction of `sin`, `cos` and `tan`: `x = (n + 4 m) pi/2 + r` with `|r| <= pi/4`, for every finite `x`.
 //!
 //! Payne and Hanek's idea (M. Payne, R. Hanek, *Radian reduction for trigonometric functions*, SIGNUM 18, 1983) in
-//! floating point: `x / 2pi` modulo 1 is computed in turns from an exact expansion. With `p` the bits of the type, `2/pi`
-//! is cut into chunks of `p` bits. Chunk `c` times `x` is a whole number of turns if `|x| >= 2^(p + 1 + p (c + 1))`, so such
-//! chunks are skipped; the five chunks from there on give `x / 2pi` to about `2^-4p`, while no `x` of the type comes closer
-//! to a multiple of `pi/2` than about `2^-31` (`2^-62`), relative to which the result is then good to twice the type's bits.
+//! floating point: `x / 2pi` modulo 1 is computed in turns from an exact expansion. With `p` the bits of the type,
+//! `2/pi` is cut into chunks of `p` bits. Chunk `c` times `x` is a whole number of turns if `|x| >= 2^(p + 1 + p (c +
+//! 1))`, so such chunks are skipped; the five chunks from there on give `x / 2pi` to about `2^-4p`, while no `x` of the
+//! type comes closer to a multiple of `pi/2` than about `2^-31` (`2^-62`), relative to which the result is then good to
+//! twice the type's bits.
 //!
-//! How many chunks to skip is found by halving: "at least 16? then 8? ...", each step a comparison, a scaling of `x` by a
-//! power of two, and a select for every constant still in play. Each product of a chunk and `x` is an exact pair; whole
-//! turns are dropped from its parts, exactly. The parts are added from the largest down with the rounding errors
+//! How many chunks to skip is found by halving: "at least 16? then 8? ...", each step a comparison, a scaling of `x` by
+//! a power of two, and a select for every constant still in play. Each product of a chunk and `x` is an exact pair;
+//! whole turns are dropped from its parts, exactly. The parts are added from the largest down with the rounding errors
 //! collected; the quarter turns are taken off first, so that where the result is small the sums are exact.
 
 use super::df::{Pair, fast_two_sum, two_prod, two_sum};

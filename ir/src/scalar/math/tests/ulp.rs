@@ -54,8 +54,8 @@ pub(super) fn row(name: &str) -> &'static MathFn {
     MATH.iter().find(|f| f.name == name).unwrap_or_else(|| panic!("no function {name}"))
 }
 
-/// `|got - exact|` in units in the last place of `exact` (or of `floor`, if that is larger) as an `f32`; infinity counts
-/// as 2^128. NaN matches NaN only, an exact zero needs a zero of the same sign.
+/// `|got - exact|` in units in the last place of `exact` (or of `floor`, if that is larger) as an `f32`; infinity
+/// counts as 2^128. NaN matches NaN only, an exact zero needs a zero of the same sign.
 pub(super) fn ulps32(got: f32, exact: f64, floor: f64) -> f64 {
     if got.is_nan() || exact.is_nan() {
         return if got.is_nan() && exact.is_nan() { 0.0 } else { f64::INFINITY };
@@ -70,8 +70,8 @@ pub(super) fn ulps32(got: f32, exact: f64, floor: f64) -> f64 {
     (finite(got as f64) - finite(exact)).abs() / 2f64.powi(exponent - 23)
 }
 
-/// The number of `f64` values between `got` and `want`, or `|got - want|` in units in the last place of `floor` if that is
-/// larger than `want`.
+/// The number of `f64` values between `got` and `want`, or `|got - want|` in units in the last place of `floor` if that
+/// is larger than `want`.
 pub(super) fn ulps64(got: f64, want: f64, floor: f64) -> f64 {
     if got.is_nan() || want.is_nan() {
         return if got.is_nan() && want.is_nan() { 0.0 } else { f64::INFINITY };
@@ -102,7 +102,7 @@ pub(super) enum Reference {
     Exact(fn(f32, f32) -> f32, fn(f64, f64) -> f64, &'static [(f64, f64)]),
 }
 
-fn reference(name: &str) -> Option<Reference> {
+pub(super) fn reference(name: &str) -> Option<Reference> {
     use Reference::{Exact, One, Two};
     Some(match name {
         "exp" => One(pxfm::f_exp, &[(-104.0, 89.0), (-746.0, 710.0), (-1.0, 1.0)]),
@@ -138,6 +138,8 @@ fn reference(name: &str) -> Option<Reference> {
         "erf" => One(pxfm::f_erf, &[(-4.0, 4.0), (-6.0, 6.0), (-1.0, 1.0)]),
         "erfc" => One(pxfm::f_erfc, &[(-4.0, 10.5), (-6.0, 28.0), (-1.0, 1.0)]),
         "erfinv" => One(pxfm::f_erfinv, &[(-1.0, 1.0), (0.999, 1.0), (-1.0, -0.9999999)]),
+        "lgamma" => One(lgamma, &[(0.0, 3.2), (-10.0, 10.0), (0.0, 1e6), (0.9, 1.1), (1.9, 2.1), (-300.0, 0.0)]),
+        "digamma" => One(digamma, &[(0.0, 3.0), (-10.0, 10.0), (0.0, 1e6), (1.4, 1.5), (-300.0, 0.0)]),
         _ => return None,
     })
 }
@@ -145,6 +147,15 @@ fn reference(name: &str) -> Option<Reference> {
 /// pxfm's function is only good down to about -700.
 fn logistic(x: f64) -> f64 {
     if x < -40.0 { pxfm::f_exp(x) } else { pxfm::f_logistic(x) }
+}
+
+/// pxfm gives NaN for huge operands, where the first terms of the series are all there is.
+fn lgamma(x: f64) -> f64 {
+    if x > 1e200 && x < 1e306 { x * (pxfm::f_log(x) - 1.0) } else { pxfm::f_lgamma(x) }
+}
+
+fn digamma(x: f64) -> f64 {
+    if x > 1e200 { pxfm::f_log(x) } else { pxfm::f_digamma(x) }
 }
 
 fn logaddexp(x: f64, y: f64) -> f64 {
@@ -224,10 +235,16 @@ fn floor_divide<T: Float>(x: T, y: T) -> T {
     if q - f > T::from(0.5) { f + one } else { f }
 }
 
-/// Where the result of a function can cancel to any small number, its error is measured against this magnitude (a
-/// power of two) instead of smaller results.
-fn floor(name: &str) -> f64 {
-    if name == "logaddexp" { 0.25 } else { 0.0 }
+/// Where the result of a function at `x` can cancel to any small number, its error is measured against this magnitude
+/// (a power of two) instead of smaller results: about that of the terms.
+pub(super) fn floor(name: &str, x: f64) -> f64 {
+    let terms = match name {
+        "logaddexp" => return 0.25,
+        "lgamma" if x < 0.0 => pxfm::f_lgamma(-x),
+        "digamma" if x < 0.0 => pxfm::f_digamma(1.0 - x),
+        _ => return 0.0,
+    };
+    terms.abs().clamp(1.0, 1e300).log2().floor().exp2()
 }
 
 /// Bit patterns spread over all of 64 bits: Weyl's sequence with the golden ratio, mixed a little.
@@ -271,10 +288,10 @@ fn worst(f: &MathFn, reference: &Reference, ty: Reg) -> (f64, Vec<f64>) {
         let error = match (reference, ty) {
             (Reference::Exact(g, _, _), Reg::F32) => different(got, g(x[0] as f32, y as f32) as f64),
             (Reference::Exact(_, g, _), _) => different(got, g(x[0], y)),
-            (Reference::One(g, _), Reg::F32) => ulps32(got as f32, g(x[0]), floor(f.name)),
-            (Reference::Two(g, _), Reg::F32) => ulps32(got as f32, g(x[0], y), floor(f.name)),
-            (Reference::One(g, _), _) => ulps64(got, g(x[0]), floor(f.name)),
-            (Reference::Two(g, _), _) => ulps64(got, g(x[0], y), floor(f.name)),
+            (Reference::One(g, _), Reg::F32) => ulps32(got as f32, g(x[0]), floor(f.name, x[0])),
+            (Reference::Two(g, _), Reg::F32) => ulps32(got as f32, g(x[0], y), floor(f.name, x[0])),
+            (Reference::One(g, _), _) => ulps64(got, g(x[0]), floor(f.name, x[0])),
+            (Reference::Two(g, _), _) => ulps64(got, g(x[0], y), floor(f.name, x[0])),
         };
         if error > worst.0 {
             worst = (error, x);

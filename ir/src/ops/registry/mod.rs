@@ -3,10 +3,14 @@
 //! `.tc` calls, `Tensor` methods and traced closures all end in [`call`]. A name is an elementwise row, a [`FnDef`] of
 //! [`super::composite`], or either with an underscore: its in-place form, which writes the result into the first operand.
 
+mod args;
+
+pub use args::require_float;
+
 use super::composite;
 use super::elementwise::{Row, rows};
 use crate::builder::{Builder, Ex};
-use crate::dtype::{Category, DType, Scalar};
+use crate::dtype::DType;
 use crate::error::{Result, err};
 use crate::ops::Op;
 use crate::types::ShapeText;
@@ -75,12 +79,14 @@ struct Param {
     default: Option<&'static str>,
 }
 
+#[derive(Clone)]
 struct Callable {
     name: &'static str,
     params: Vec<Param>,
     body: Body,
 }
 
+#[derive(Clone, Copy)]
 enum Body {
     Row(Row),
     Fn(&'static FnDef),
@@ -98,6 +104,11 @@ fn table() -> &'static HashMap<&'static str, Callable> {
         // A composite of the same name stands before the row: it adds arguments to it (`add(x, y, alpha=…)`).
         for d in composite::all() {
             t.insert(d.name, Callable { name: d.name, params: parse_sig(d.sig), body: Body::Fn(d) });
+        }
+        for (alias, name) in composite::ALIASES {
+            if let Some(c) = t.get(name).cloned() {
+                t.insert(*alias, Callable { name: *alias, ..c });
+            }
         }
         t
     })
@@ -127,6 +138,16 @@ pub fn list() -> Vec<(&'static str, String, &'static str)> {
         .collect();
     all.sort_unstable_by_key(|(n, _, _)| *n);
     all
+}
+
+/// Whether that argument of a function may be a tensor, so that a number in its place can be given at run time.
+pub fn takes_tensor(name: &str, position: usize, keyword: Option<&str>) -> bool {
+    let Some(c) = table().get(name).or_else(|| in_place_base(name)) else { return false };
+    let p = match keyword {
+        Some(k) => c.params.iter().find(|p| p.name == k),
+        None => c.params.get(position),
+    };
+    p.is_some_and(|p| p.kind == "tensor")
 }
 
 /// Whether some function has that name, in-place forms included.
@@ -259,7 +280,7 @@ fn bind<'b>(c: &Callable, args: Vec<(Option<&str>, Arg<'b>)>) -> Result<Args<'b>
             Some(n) => c
                 .params
                 .iter()
-                .position(|p| p.name == n)
+                .position(|p| p.name == n || p.name == numpy_name(n))
                 .ok_or_else(|| err::name(format!("`{}` has no argument `{n}`", c.name)).help(signature(c)))?,
             None => {
                 position += 1;
@@ -278,6 +299,13 @@ fn bind<'b>(c: &Callable, args: Vec<(Option<&str>, Arg<'b>)>) -> Result<Args<'b>
                 while matches!(args.peek(), Some((None, Arg::Int(_))))
                     && (rest == 0 || given > c.params.len() || is_varargs(c))
                 {
+                    all.extend(args.next().map(|(_, a)| a));
+                }
+                Arg::List(all)
+            }
+            Arg::Tensor(_) if p.kind == "tensors" && name.is_none() => {
+                let mut all = vec![arg];
+                while matches!(args.peek(), Some((None, Arg::Tensor(_)))) {
                     all.extend(args.next().map(|(_, a)| a));
                 }
                 Arg::List(all)
@@ -302,6 +330,17 @@ fn bind<'b>(c: &Callable, args: Vec<(Option<&str>, Arg<'b>)>) -> Result<Args<'b>
     Ok(Args { name: c.name, values })
 }
 
+/// PyTorch also takes NumPy's names of these arguments, and its own of the first one.
+fn numpy_name(name: &str) -> &str {
+    match name {
+        "axis" => "dim",
+        "keepdims" => "keepdim",
+        "input" | "self" => "x",
+        "x2" => "other",
+        n => n,
+    }
+}
+
 /// Functions whose sizes or axes come as trailing integers, all of them.
 fn is_varargs(c: &Callable) -> bool {
     matches!(
@@ -310,6 +349,7 @@ fn is_varargs(c: &Callable) -> bool {
             | "reshape"
             | "permute"
             | "expand"
+            | "broadcast_to"
             | "repeat"
             | "zeros"
             | "ones"
@@ -375,163 +415,4 @@ impl Arg<'_> {
             Arg::List(l) => format!("a list of {}", l.len()),
         }
     }
-}
-
-impl<'b> Args<'b> {
-    fn bad(&self, i: usize) -> crate::Error {
-        err::ty(format!("`{}`: argument {} is {}", self.name, i + 1, self.values[i].describe()))
-    }
-
-    /// The argument as it was given.
-    pub fn raw(&self, i: usize) -> &Arg<'b> {
-        &self.values[i]
-    }
-
-    /// Whether it is `None`.
-    pub fn is_none(&self, i: usize) -> bool {
-        matches!(self.values[i], Arg::None)
-    }
-
-    /// A tensor, or a plain number.
-    ///
-    /// # Errors
-    /// `type` if it is neither.
-    pub fn tensor(&self, b: &'b Builder, i: usize) -> Result<Ex<'b>> {
-        Ok(match &self.values[i] {
-            Arg::Tensor(e) => *e,
-            Arg::Int(v) => b.number(Scalar::from_i64(DType::I64, *v)),
-            Arg::Float(v) => b.number(Scalar::from_f64(DType::F64, *v)),
-            Arg::Bool(v) => b.number(Scalar::from_bool(*v)),
-            _ => return Err(self.bad(i)),
-        })
-    }
-
-    /// A tensor that may be absent.
-    ///
-    /// # Errors
-    /// `type` if it is something else.
-    pub fn opt_tensor(&self, b: &'b Builder, i: usize) -> Result<Option<Ex<'b>>> {
-        if self.is_none(i) { Ok(None) } else { self.tensor(b, i).map(Some) }
-    }
-
-    /// A list of tensors.
-    ///
-    /// # Errors
-    /// `type` if it is something else.
-    pub fn tensors(&self, i: usize) -> Result<Vec<Ex<'b>>> {
-        let Arg::List(l) = &self.values[i] else { return Err(self.bad(i)) };
-        l.iter().map(|a| if let Arg::Tensor(e) = a { Ok(*e) } else { Err(self.bad(i)) }).collect()
-    }
-
-    /// An integer.
-    ///
-    /// # Errors
-    /// `type` if it is something else.
-    pub fn int(&self, i: usize) -> Result<i64> {
-        if let Arg::Int(v) = self.values[i] { Ok(v) } else { Err(self.bad(i)) }
-    }
-
-    /// An integer that may be absent.
-    ///
-    /// # Errors
-    /// `type` if it is something else.
-    pub fn opt_int(&self, i: usize) -> Result<Option<i64>> {
-        if self.is_none(i) { Ok(None) } else { self.int(i).map(Some) }
-    }
-
-    /// A float, or an integer as one.
-    ///
-    /// # Errors
-    /// `type` if it is something else.
-    pub fn float(&self, i: usize) -> Result<f64> {
-        match self.values[i] {
-            Arg::Float(v) => Ok(v),
-            Arg::Int(v) => Ok(v as f64),
-            _ => Err(self.bad(i)),
-        }
-    }
-
-    /// A truth value.
-    ///
-    /// # Errors
-    /// `type` if it is something else.
-    pub fn bool(&self, i: usize) -> Result<bool> {
-        if let Arg::Bool(v) = self.values[i] { Ok(v) } else { Err(self.bad(i)) }
-    }
-
-    /// Text.
-    ///
-    /// # Errors
-    /// `type` if it is something else.
-    pub fn str(&self, i: usize) -> Result<&str> {
-        if let Arg::Str(v) = &self.values[i] { Ok(v) } else { Err(self.bad(i)) }
-    }
-
-    /// A dtype that may be absent.
-    ///
-    /// # Errors
-    /// `type` if it is something else.
-    pub fn opt_dtype(&self, i: usize) -> Result<Option<DType>> {
-        match self.values[i] {
-            Arg::None => Ok(None),
-            Arg::DType(d) => Ok(Some(d)),
-            _ => Err(self.bad(i)),
-        }
-    }
-
-    /// Integers: a list, or one.
-    ///
-    /// # Errors
-    /// `type` if it is something else.
-    pub fn ints(&self, i: usize) -> Result<Vec<i64>> {
-        match &self.values[i] {
-            Arg::Int(v) => Ok(vec![*v]),
-            Arg::List(l) => l.iter().map(|a| if let Arg::Int(v) = a { Ok(*v) } else { Err(self.bad(i)) }).collect(),
-            _ => Err(self.bad(i)),
-        }
-    }
-
-    /// Integers that may be absent.
-    ///
-    /// # Errors
-    /// `type` if it is something else.
-    pub fn opt_ints(&self, i: usize) -> Result<Option<Vec<i64>>> {
-        if self.is_none(i) { Ok(None) } else { self.ints(i).map(Some) }
-    }
-
-    /// Axes of a tensor of that rank: a list or one, negative from the end, no duplicates; all of them if absent or
-    /// empty.
-    ///
-    /// # Errors
-    /// `index` if one is out of range or stands twice.
-    pub fn axes(&self, i: usize, rank: usize) -> Result<Vec<usize>> {
-        let all = || (0..rank).collect();
-        let Some(dims) = self.opt_ints(i)? else { return Ok(all()) };
-        if dims.is_empty() {
-            return Ok(all());
-        }
-        let mut axes = Vec::new();
-        for d in dims {
-            let a = crate::types::axis(d, rank)?;
-            if axes.contains(&a) {
-                return Err(err::index(format!("`{}`: dim {a} appears multiple times in the list of dims", self.name)));
-            }
-            if rank > 0 {
-                axes.push(a);
-            }
-        }
-        axes.sort_unstable();
-        Ok(axes)
-    }
-}
-
-/// Refuses dtypes that are not floats.
-///
-/// # Errors
-/// `dtype`.
-pub fn require_float(name: &str, x: Ex<'_>) -> Result<()> {
-    if x.dtype().category() == Category::Float {
-        return Ok(());
-    }
-    Err(err::dtype(format!("`{name}` is not defined for {}: only floating point dtypes", x.dtype())))
 }

@@ -1,0 +1,103 @@
+//! The figures that the project promises, measured in one run, as ratios where a ratio is what is promised.
+//!
+//! `cargo bench --bench figures` prints a table; with `-- --record` it also appends a row for each figure to
+//! `benches/record/cpu.csv`, with the commit and the machine. Each time is the median of several runs.
+
+use std::fmt::Write as _;
+use std::process::Command;
+use std::time::Instant;
+use tensorc::{Result, Tensor, jit, rand};
+
+/// The median time of one call in microseconds, over `runs` batches of `calls`.
+fn median_us(runs: usize, calls: usize, mut f: impl FnMut() -> Result<()>) -> Result<f64> {
+    f()?;
+    let mut times = Vec::new();
+    for _ in 0..runs {
+        let start = Instant::now();
+        for _ in 0..calls {
+            f()?;
+        }
+        times.push(start.elapsed().as_secs_f64() * 1e6 / calls as f64);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[runs / 2])
+}
+
+/// Ten additions, products and maxima.
+fn chain(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    let a = x.add(y)?.mul(x)?.maximum(y)?.add(x)?.mul(y)?;
+    a.maximum(x)?.add(y)?.mul(x)?.maximum(y)?.add(x)
+}
+
+/// The first call of a jitted function: trace, passes, machine code and result.
+fn first_call() -> Result<f64> {
+    let mut times = Vec::new();
+    for n in 0..9 {
+        // Another number of columns each time gives another program but the same kernels; what is dropped is compiled
+        // anew.
+        let (x, y) = (rand(&[64, 128 + n], Some(1))?, rand(&[64, 128 + n], Some(2))?);
+        let f = jit(|(x, y): (Tensor, Tensor)| (&x * &y)?.add(1.0)?.softmax(-1)?.relu()?.sum());
+        let start = Instant::now();
+        f.call((x, y))?.item::<f32>()?;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+        drop(f);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}
+
+fn main() -> Result<()> {
+    let mut rows: Vec<(&str, f64, &str)> = Vec::new();
+    rows.push(("first call of jit(softmax(x*y + 1).relu().sum()), 64x128", first_call()?, "ms"));
+
+    let tiny = rand(&[8], Some(1))?;
+    let f = jit(|x: Tensor| x.add(1.0));
+    rows.push(("jitted call on 8 numbers", median_us(21, 2000, || f.call(tiny.clone()).map(drop))?, "us"));
+    rows.push(("eager op on 8 numbers", median_us(21, 2000, || tiny.add(1.0).map(drop))?, "us"));
+
+    let (x, y) = (rand(&[1 << 20], Some(1))?, rand(&[1 << 20], Some(2))?);
+    let fused = jit(|(x, y): (Tensor, Tensor)| chain(&x, &y));
+    let eager_us = median_us(15, 3, || chain(&x, &y).map(drop))?;
+    let fused_us = median_us(15, 3, || fused.call((x.clone(), y.clone())).map(drop))?;
+    rows.push(("chain of ten on 1M f32, eager", eager_us, "us"));
+    rows.push(("chain of ten on 1M f32, fused", fused_us, "us"));
+    rows.push(("chain of ten on 1M f32, eager / fused", eager_us / fused_us, "x"));
+
+    let (a, b) = (rand(&[512, 512], Some(1))?, rand(&[512, 512], Some(2))?);
+    let mm = median_us(15, 3, || a.matmul(&b).map(drop))?;
+    rows.push(("matmul 512x512x512 f32", 2.0 * 512f64.powi(3) / mm / 1e3, "GFLOP/s"));
+    let z = Tensor::zeros_like(&x)?;
+    rows.push(("copy 1M f32", 8.0 * (1 << 20) as f64 / median_us(15, 5, || z.copy_(&x).map(drop))? / 1e3, "GB/s"));
+
+    for (name, value, unit) in &rows {
+        println!("{name:60} {value:10.2} {unit}");
+    }
+    if std::env::args().any(|a| a == "--record") {
+        record(&rows)?;
+    }
+    Ok(())
+}
+
+/// Appends rows of date, commit, machine, figure, value, unit.
+fn record(rows: &[(&str, f64, &str)]) -> Result<()> {
+    let output = |program: &str, args: &[&str]| {
+        let out = Command::new(program).args(args).output();
+        out.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_string()).unwrap_or_default()
+    };
+    let commit = output("git", &["rev-parse", "--short", "HEAD"]);
+    let date = output("date", &["-u", "+%Y-%m-%d"]);
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cpu =
+        cpu.lines().find_map(|l| l.strip_prefix("model name")).map_or("", |l| l.trim_start_matches(['\t', ':', ' ']));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/record/cpu.csv");
+    let io = |e: std::io::Error| tensorc_ir::error::err::io(format!("{path}: {e}"));
+    let mut text = match std::fs::read_to_string(path) {
+        Ok(t) => t,
+        Err(_) => "date,commit,machine,figure,value,unit\n".to_string(),
+    };
+    for (name, value, unit) in rows {
+        let _ = writeln!(text, "{date},{commit},{cpu} x{cores},\"{name}\",{value:.3},{unit}");
+    }
+    std::fs::write(path, text).map_err(io)
+}

@@ -1,0 +1,133 @@
+//! Trains a two-layer perceptron on 1,797 real handwritten digits and tests it on a fifth that it has not seen.
+//!
+//! One jitted function computes the loss, its gradients and the update of all parameters in one call: it is traced once,
+//! differentiated symbolically, fused and compiled. Run it with `cargo run --release --example digits`; `--quick` trains
+//! for a few epochs only. The loss curve goes to `out/digits-loss.svg`. The last line is the accuracy on the held-out
+//! digits.
+
+mod chart;
+
+use flate2::read::GzDecoder;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::error::Error;
+use std::io::Read;
+use tensorc::dtype::F32;
+use tensorc::{Tensor, jit, randn, value_and_grad, zeros};
+
+tensorc::tree! {
+    /// The parameters: two matrices and two biases.
+    #[derive(Clone)]
+    struct Params { w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor }
+}
+
+impl Params {
+    /// He's initialisation: normal, with variance 2 / inputs.
+    fn new(inputs: usize, hidden: usize, classes: usize) -> tensorc::Result<Params> {
+        let layer = |n: usize, m: usize, seed: i64| randn(&[n, m], Some(seed))?.mul((2.0 / n as f64).sqrt());
+        Ok(Params {
+            w1: layer(inputs, hidden, 1)?,
+            b1: zeros(&[hidden], F32)?,
+            w2: layer(hidden, classes, 2)?,
+            b2: zeros(&[classes], F32)?,
+        })
+    }
+
+    /// The scores of every class, `[n, classes]`, for images `[n, inputs]`.
+    fn logits(&self, x: &Tensor) -> tensorc::Result<Tensor> {
+        let hidden = x.matmul(&self.w1)?.add(&self.b1)?.relu()?;
+        hidden.matmul(&self.w2)?.add(&self.b2)
+    }
+}
+
+/// Images `[n, 64]` scaled to 0..=1, and their classes.
+struct Digits {
+    images: Vec<f32>,
+    labels: Vec<i64>,
+}
+
+const PIXELS: usize = 64;
+
+impl Digits {
+    fn read() -> Result<Digits, Box<dyn Error>> {
+        let mut text = String::new();
+        GzDecoder::new(&include_bytes!("data/digits.csv.gz")[..]).read_to_string(&mut text)?;
+        let mut digits = Digits { images: Vec::new(), labels: Vec::new() };
+        for row in text.lines().filter(|l| !l.is_empty()) {
+            let numbers = row.split(',').map(|n| n.trim().parse::<f32>()).collect::<Result<Vec<_>, _>>()?;
+            let (label, pixels) = numbers.split_last().ok_or("an empty row")?;
+            digits.images.extend(pixels.iter().map(|p| p / 16.0));
+            digits.labels.push(*label as i64);
+        }
+        Ok(digits)
+    }
+
+    /// The images and labels at those positions.
+    fn batch(&self, at: &[usize]) -> tensorc::Result<(Tensor, Tensor)> {
+        let images = at.iter().flat_map(|i| &self.images[i * PIXELS..(i + 1) * PIXELS]).copied().collect();
+        let labels = at.iter().map(|i| self.labels[*i]).collect();
+        Ok((Tensor::from_vec::<f32>(images, &[at.len(), PIXELS])?, Tensor::from_vec::<i64>(labels, &[at.len()])?))
+    }
+}
+
+/// A shuffle that is the same everywhere: Fisher and Yates's, driven by a 64-bit linear congruential generator.
+fn shuffle(order: &mut [usize], seed: &mut u64) {
+    for i in (1..order.len()).rev() {
+        *seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        order.swap(i, (*seed >> 33) as usize % (i + 1));
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let quick = std::env::args().any(|a| a == "--quick");
+    let (epochs, batch, lr) = (if quick { 20 } else { 60 }, 32, 0.1);
+    let digits = Digits::read()?;
+    let mut seed = 42;
+    let mut order: Vec<usize> = (0..digits.labels.len()).collect();
+    shuffle(&mut order, &mut seed);
+    let (test, train) = order.split_at(order.len() / 5);
+    let mut train = train.to_vec();
+    println!("{} digits to learn from, {} to test on", train.len(), test.len());
+
+    // The whole step is one compiled program; the parameters are updated in their own memory.
+    let step = jit(|(params, x, target, lr): (Params, Tensor, Tensor, Tensor)| {
+        let loss = |p: Params| p.logits(&x)?.cross_entropy(&target);
+        let (loss, d) = value_and_grad(loss)(params.clone())?;
+        for (p, dp) in [(&params.w1, d.w1), (&params.b1, d.b1), (&params.w2, d.w2), (&params.b2, d.b2)] {
+            p.sub_(dp.mul(&lr)?)?;
+        }
+        Ok(loss)
+    });
+
+    let params = Params::new(PIXELS, 128, 10)?;
+    let lr = Tensor::scalar::<f32>(lr)?;
+    let bar = ProgressBar::new(epochs)
+        .with_style(ProgressStyle::with_template("{bar:40} epoch {pos}/{len}  {msg}  {elapsed} elapsed, {eta} left")?);
+    let mut losses = Vec::new();
+    for _ in 0..epochs {
+        shuffle(&mut train, &mut seed);
+        let mut sum = 0.0;
+        for at in train.chunks_exact(batch) {
+            let (x, target) = digits.batch(at)?;
+            let loss = step.call((params.clone(), x, target, lr.clone()))?.item::<f32>()?;
+            sum += loss;
+            losses.push(loss);
+        }
+        bar.set_message(format!("loss {:.4}", sum / (train.len() / batch) as f32));
+        bar.inc(1);
+    }
+    bar.finish();
+
+    std::fs::create_dir_all("out")?;
+    std::fs::write("out/digits-loss.svg", chart::line("Digits: training loss", "step", "cross entropy", &losses))?;
+    println!(
+        "loss {:.4} after the first step, {:.4} after the last; curve in out/digits-loss.svg",
+        losses[0],
+        losses[losses.len() - 1]
+    );
+    println!("the step was compiled {} time(s)", step.compilations());
+
+    let (x, target) = digits.batch(test)?;
+    let right = params.logits(&x)?.argmax_dim(1, false)?.eq(&target)?.to(F32)?.mean()?.item::<f64>()?;
+    println!("test accuracy: {:.1} %", right * 100.0);
+    Ok(())
+}

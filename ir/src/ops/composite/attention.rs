@@ -1,0 +1,90 @@
+//! Attention: `softmax(q k^T scale + mask) v`, for each batch and head.
+
+use super::matmul::matmul;
+use super::softmax::softmax;
+use super::{row, same_dtype};
+use crate::builder::{Builder, Ex};
+use crate::dtype::{DType, Scalar};
+use crate::error::{Result, err};
+use crate::ops::reduce::ReduceKind;
+use crate::ops::registry::{Args, FnDef, require_float};
+
+/// Heads of `x` repeated so that it has as many as there are queries (dimension -3).
+fn spread<'b>(x: Ex<'b>, heads: usize) -> Result<Ex<'b>> {
+    let r = x.rank();
+    let own = if r < 3 { 1 } else { x.shape()[r - 3] };
+    if r < 3 || own == 0 || heads % own != 0 {
+        return Err(err::shape(format!("`scaled_dot_product_attention`: {heads} query heads for {}", x.ty())));
+    }
+    let mut wide = x.shape();
+    wide.insert(r - 2, heads / own);
+    let mut out = x.shape();
+    out[r - 3] = heads;
+    Ok(x.unsqueeze(r - 2).expand(&wide).reshape(&out))
+}
+
+fn attention<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    const NAME: &str = "scaled_dot_product_attention";
+    let (q, mut k, mut v) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?);
+    let (mask, causal) = (a.opt_tensor(b, 3)?, a.bool(5)?);
+    require_float(NAME, q)?;
+    same_dtype(NAME, &[q, k, v])?;
+    if q.rank() < 2 || k.rank() < 2 || v.rank() < 2 {
+        return Err(err::shape(format!(
+            "`{NAME}`: expected at least 2 dimensions, got {}, {}, {}",
+            q.ty(),
+            k.ty(),
+            v.ty()
+        )));
+    }
+    if causal && mask.is_some() {
+        return Err(err::ty(format!("`{NAME}`: an explicit attn_mask must not be given when is_causal=true")));
+    }
+    if a.float(4)? != 0.0 {
+        return Err(err::unsupported(format!("`{NAME}` with dropout")));
+    }
+    if a.bool(7)? {
+        let heads = q.shape().iter().rev().nth(2).copied().unwrap_or(1);
+        (k, v) = (spread(k, heads)?, spread(v, heads)?);
+    }
+    let width = q.shape()[q.rank() - 1];
+    let scale = if a.is_none(6) { 1.0 / (width as f64).sqrt() } else { a.float(6)? };
+    let dtype = q.dtype();
+    let wide = |e: Ex<'b>| e.cast(dtype.compute());
+    let mut s = matmul(wide(q), wide(k).transpose(k.rank() - 2, k.rank() - 1))? * scale;
+    let low = s.number(f64::NEG_INFINITY);
+    let last = s.rank() - 1;
+    if causal {
+        let (l, n) = (s.shape()[last - 1], s.shape()[last]);
+        let seen = b.iota(n).le(b.iota(l).unsqueeze(1));
+        s = row("where", &[seen, s, low])?;
+    }
+    let mut p = match mask {
+        None => softmax(s, &[last]),
+        Some(m) => {
+            s = match m.dtype() {
+                DType::Bool => row("where", &[m, s, low])?,
+                d if d == dtype => row("add", &[s, wide(m)])?,
+                d => return Err(err::dtype(format!("`{NAME}`: attn_mask is {d}, expected bool or {dtype}"))),
+            };
+            // A query that may see nothing gets zeros.
+            let none = s.reduce(ReduceKind::Max, &[s.rank() - 1], true).eq(low).expand(&s.shape());
+            let safe = none.select(s.zeros(), s);
+            none.select(s.zeros(), softmax(safe, &[s.rank() - 1]))
+        }
+    };
+    if s.shape()[s.rank() - 1] == 0 {
+        p = b.full(Scalar::from_f64(p.dtype(), 0.0), &p.shape());
+    }
+    Ok(matmul(p, wide(v))?.cast(dtype))
+}
+
+/// The functions.
+pub static FNS: &[FnDef] = &[FnDef {
+    name: "scaled_dot_product_attention",
+    sig: "query, key, value, attn_mask = None, dropout_p: float = 0.0, is_causal: bool = false, scale: float? = None, \
+          enable_gqa: bool = false",
+    doc: "softmax(query key^T scale + mask) value over the last two dimensions; scale is 1 / sqrt(width) if not given. A bool \
+          mask tells what a query may see. Floats of one dtype.",
+    build: |b, a| Ok(attention(b, a)?.into()),
+}];

@@ -1,0 +1,246 @@
+//! Convolutions: every window of the input becomes a column, and the weight is a matrix that multiplies them.
+//!
+//! The windows are one gather from the flattened (padded) positions by an index that is arithmetic on counters, so a
+//! convolution is a handful of nodes whatever the size of its kernel, and its gradient is the transposed scatter.
+
+use super::join::pad_constant;
+use super::matmul::matmul;
+use super::same_dtype;
+use crate::builder::{Builder, Ex};
+use crate::dtype::{DType, Scalar};
+use crate::error::{Result, err};
+use crate::ops::gather::ScatterMode;
+use crate::ops::registry::{Arg, Args, FnDef, require_float};
+use crate::types::{ShapeText, checked_numel};
+
+/// Where the windows of one dimension lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Axis {
+    /// Elements of a window.
+    pub kernel: usize,
+    /// Distance of neighbouring windows.
+    pub stride: usize,
+    /// Distance of neighbouring elements in a window.
+    pub dilation: usize,
+    /// Elements added before and after.
+    pub pad: (usize, usize),
+}
+
+impl Axis {
+    /// From the first to the last element of a window.
+    pub fn span(&self) -> usize {
+        self.dilation * (self.kernel.max(1) - 1) + 1
+    }
+
+    /// The number of windows in a dimension of extent `n`, if the first one fits.
+    pub fn windows(&self, n: usize) -> Option<usize> {
+        let room = (n + self.pad.0 + self.pad.1).checked_sub(self.span())?;
+        Some(room / self.stride + 1)
+    }
+}
+
+/// Positions in the flattened dimensions `extent`, row-major: one for each element of each window, `[k.., o..]`.
+pub fn positions<'b>(b: &'b Builder, axes: &[Axis], extent: &[usize], out: &[usize]) -> Ex<'b> {
+    let n = axes.len();
+    let int = |v: usize| b.number(Scalar::from_i64(DType::I64, v as i64));
+    let mut at = int(0);
+    for (i, a) in axes.iter().enumerate() {
+        let step: usize = extent[i + 1..].iter().product();
+        let column = |len: usize, d: usize, by: usize| {
+            let mut shape = vec![1; 2 * n];
+            shape[d] = len;
+            (b.iota(len) * int(by * step)).reshape(&shape)
+        };
+        at = at + column(a.kernel, i, a.dilation) + column(out[i], n + i, a.stride);
+    }
+    let count = axes.iter().map(|a| a.kernel).chain(out.iter().copied()).product();
+    at.reshape(&[count])
+}
+
+/// The windows of `x` `[batch, channel, spatial..]` as `[batch, channel, k, o]`, with what is outside being `fill`; and
+/// the number of windows along each dimension.
+///
+/// # Errors
+/// `shape` if a window is larger than the padded input.
+pub fn windows<'b>(b: &'b Builder, x: Ex<'b>, axes: &[Axis], fill: Scalar) -> Result<(Ex<'b>, Vec<usize>)> {
+    let s = x.shape();
+    let out =
+        axes.iter().zip(&s[2..]).map(|(a, n)| a.windows(*n)).collect::<Option<Vec<usize>>>().ok_or_else(|| {
+            let k: Vec<usize> = axes.iter().map(Axis::span).collect();
+            err::shape(format!("the window {} is larger than the padded input {}", ShapeText(&k), ShapeText(&s[2..])))
+        })?;
+    let mut pads = vec![(0, 0); 2];
+    pads.extend(axes.iter().map(|a| (a.pad.0 as i64, a.pad.1 as i64)));
+    let padded = if axes.iter().all(|a| a.pad == (0, 0)) { x } else { pad_constant(b, x, &pads, fill)? };
+    let extent = padded.shape()[2..].to_vec();
+    let (k, o): (usize, usize) = (axes.iter().map(|a| a.kernel).product(), out.iter().product());
+    checked_numel(&[s[0], s[1], k, o])?;
+    let flat = padded.reshape(&[s[0], s[1], extent.iter().product()]);
+    let at = positions(b, axes, &extent, &out).expand(&[s[0], s[1], k * o]);
+    Ok((flat.gather(2, at).reshape(&[s[0], s[1], k, o]), out))
+}
+
+/// One number for each spatial dimension: given as one, or as a list; at least `min`.
+///
+/// # Errors
+/// `shape`.
+pub fn spatial(name: &str, what: &str, given: &[i64], n: usize, min: i64) -> Result<Vec<usize>> {
+    if given.len() != 1 && given.len() != n || given.iter().any(|v| *v < min || *v > 1 << 40) {
+        return Err(err::shape(format!("`{name}`: {what} {given:?}: one number, or {n}, of at least {min}")));
+    }
+    Ok((0..n).map(|i| given[if given.len() == 1 { 0 } else { i }] as usize).collect())
+}
+
+/// The arguments of a convolution, read and checked.
+struct Conv<'b> {
+    x: Ex<'b>,
+    weight: Ex<'b>,
+    bias: Option<Ex<'b>>,
+    batched: bool,
+    groups: usize,
+}
+
+fn operands<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize, groups: i64) -> Result<Conv<'b>> {
+    let (x, weight, bias) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.opt_tensor(b, 2)?);
+    require_float(name, x)?;
+    same_dtype(name, &[x, weight, bias.unwrap_or(weight)])?;
+    if weight.rank() != n + 2 || (x.rank() != n + 2 && x.rank() != n + 1) {
+        let (w, x) = (weight.ty(), x.ty());
+        return Err(err::shape(format!("`{name}`: a weight {w} and an input {x} for {n} spatial dimensions")));
+    }
+    let groups = usize::try_from(groups).ok().filter(|g| *g > 0);
+    let groups = groups.ok_or_else(|| err::shape(format!("`{name}`: groups must be positive")))?;
+    let batched = x.rank() == n + 2;
+    let wide = |e: Ex<'b>| e.cast(e.dtype().compute());
+    let x = wide(if batched { x } else { x.unsqueeze(0) });
+    Ok(Conv { x, weight: wide(weight), bias: bias.map(wide), batched, groups })
+}
+
+/// Adds the bias of each channel, takes an added batch dimension away and rounds.
+fn finish<'b>(c: &Conv<'b>, y: Ex<'b>, dtype: DType) -> Result<Ex<'b>> {
+    let mut y = y;
+    if let Some(bias) = c.bias {
+        let channels = y.shape()[1];
+        if bias.shape().as_slice() != [channels] {
+            return Err(err::shape(format!("a bias {} for {channels} channels", bias.ty())));
+        }
+        let mut shape = vec![1; y.rank()];
+        shape[1] = channels;
+        y = y + bias.reshape(&shape);
+    }
+    let s = y.shape();
+    Ok(if c.batched { y } else { y.reshape(&s[1..]) }.cast(dtype))
+}
+
+fn conv<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>> {
+    let c = operands(b, a, name, n, a.int(6)?)?;
+    let (xs, ws) = (c.x.shape(), c.weight.shape());
+    if xs[1] != ws[1] * c.groups || ws[0] % c.groups != 0 {
+        let (w, x, g) = (c.weight.ty(), c.x.ty(), c.groups);
+        return Err(err::shape(format!("`{name}`: a weight {w} with {g} groups does not fit the channels of {x}")));
+    }
+    if xs[1] == 0 || ws[2..].contains(&0) {
+        return Err(err::shape(format!("`{name}`: a weight {} without elements", c.weight.ty())));
+    }
+    let stride = spatial(name, "stride", &a.ints(3)?, n, 1)?;
+    let dilation = spatial(name, "dilation", &a.ints(5)?, n, 1)?;
+    let mut axes: Vec<Axis> =
+        (0..n).map(|i| Axis { kernel: ws[2 + i], stride: stride[i], dilation: dilation[i], pad: (0, 0) }).collect();
+    match a.raw(4) {
+        Arg::Str(s) if s == "valid" => {}
+        Arg::Str(s) if s == "same" => {
+            if stride.iter().any(|s| *s != 1) {
+                return Err(err::shape(format!("`{name}`: padding \"same\" is not defined for strided convolutions")));
+            }
+            for x in &mut axes {
+                let total = x.span() - 1;
+                x.pad = (total / 2, total - total / 2);
+            }
+        }
+        Arg::Str(s) => return Err(err::ty(format!("`{name}`: padding is {s:?}, expected \"same\" or \"valid\""))),
+        _ => {
+            for (x, p) in axes.iter_mut().zip(spatial(name, "padding", &a.ints(4)?, n, 0)?) {
+                x.pad = (p, p);
+            }
+        }
+    }
+    let zero = Scalar::from_f64(c.x.dtype(), 0.0);
+    let (cols, out) = windows(b, c.x, &axes, zero)?;
+    let (k, o) = (cols.shape()[2], cols.shape()[3]);
+    let y = if c.groups == 1 {
+        let w = c.weight.reshape(&[1, ws[0], ws[1] * k]).expand(&[xs[0], ws[0], ws[1] * k]);
+        w.bmm(cols.reshape(&[xs[0], ws[1] * k, o]))
+    } else {
+        let g = c.groups;
+        let w = c.weight.reshape(&[g, ws[0] / g, ws[1] * k]);
+        matmul(w, cols.reshape(&[xs[0], g, ws[1] * k, o]))?
+    };
+    let mut shape = vec![xs[0], ws[0]];
+    shape.extend(out);
+    finish(&c, y.reshape(&shape), a.tensor(b, 0)?.dtype())
+}
+
+/// The transpose of a convolution: each input element times the weight is added to its window of the output.
+fn conv_transpose<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>> {
+    let c = operands(b, a, name, n, a.int(6)?)?;
+    let (xs, ws) = (c.x.shape(), c.weight.shape());
+    if xs[1] != ws[0] || ws[0] % c.groups != 0 || xs[1] == 0 || ws[1..].contains(&0) {
+        let (w, x, g) = (c.weight.ty(), c.x.ty(), c.groups);
+        return Err(err::shape(format!("`{name}`: a weight {w} with {g} groups does not fit the channels of {x}")));
+    }
+    let stride = spatial(name, "stride", &a.ints(3)?, n, 1)?;
+    let pad = spatial(name, "padding", &a.ints(4)?, n, 0)?;
+    let extra = spatial(name, "output_padding", &a.ints(5)?, n, 0)?;
+    let dilation = spatial(name, "dilation", &a.ints(7)?, n, 1)?;
+    let axes: Vec<Axis> =
+        (0..n).map(|i| Axis { kernel: ws[2 + i], stride: stride[i], dilation: dilation[i], pad: (0, 0) }).collect();
+    let fits = (0..n).all(|i| extra[i] < stride[i].max(dilation[i]) && xs[2 + i] > 0);
+    if !fits {
+        return Err(err::shape(format!("`{name}`: output_padding {extra:?} must be smaller than stride or dilation")));
+    }
+    // The extents before the padding is cut off again.
+    let full: Vec<usize> = (0..n).map(|i| (xs[2 + i] - 1) * stride[i] + axes[i].span() + extra[i]).collect();
+    let (g, k, o): (usize, usize, usize) = (c.groups, ws[2..].iter().product(), xs[2..].iter().product());
+    let w = c.weight.reshape(&[g, ws[0] / g, ws[1] * k]).transpose(1, 2);
+    let cols = matmul(w, c.x.reshape(&[xs[0], g, ws[0] / g, o]))?.reshape(&[xs[0], g * ws[1], k * o]);
+    let at = positions(b, &axes, &full, &xs[2..]).expand(&cols.shape());
+    let flat = [xs[0], g * ws[1], full.iter().product()];
+    checked_numel(&flat)?;
+    let y = b.full(Scalar::from_f64(c.x.dtype(), 0.0), &flat).scatter(2, ScatterMode::Add, at, cols);
+    let mut shape = vec![xs[0], g * ws[1]];
+    shape.extend(&full);
+    let cut: Vec<(i64, i64)> =
+        [(0, 0); 2].into_iter().chain(pad.iter().map(|p| (-(*p as i64), -(*p as i64)))).collect();
+    let y = pad_constant(b, y.reshape(&shape), &cut, Scalar::from_f64(c.x.dtype(), 0.0))?;
+    finish(&c, y, a.tensor(b, 0)?.dtype())
+}
+
+macro_rules! convolution {
+    ($name:literal, $transposed:literal, $n:literal) => {
+        [
+            FnDef {
+                name: $name,
+                sig: "x, weight, bias = None, stride: ints = 1, padding: any = 0, dilation: ints = 1, groups: int = 1",
+                doc: "Cross-correlation of [batch, in, ..] (or without batch) with a weight [out, in / groups, ..]; padding \
+                      also \"same\" and \"valid\". Floats of one dtype.",
+                build: |b, a| Ok(conv(b, a, $name, $n)?.into()),
+            },
+            FnDef {
+                name: $transposed,
+                sig: "x, weight, bias = None, stride: ints = 1, padding: ints = 0, output_padding: ints = 0, \
+                      groups: int = 1, dilation: ints = 1",
+                doc: "The transpose of a convolution, with a weight [in, out / groups, ..]. Floats of one dtype.",
+                build: |b, a| Ok(conv_transpose(b, a, $transposed, $n)?.into()),
+            },
+        ]
+    };
+}
+
+static ALL: [[FnDef; 2]; 3] = [
+    convolution!("conv1d", "conv_transpose1d", 1),
+    convolution!("conv2d", "conv_transpose2d", 2),
+    convolution!("conv3d", "conv_transpose3d", 3),
+];
+
+/// The functions.
+pub static FNS: &[FnDef] = ALL.as_flattened();

@@ -1,0 +1,266 @@
+//! The indexing expression `x[…]`: reading, and writing through it.
+//!
+//! Integers, slices, `...` and `None` are views. Index tensors gather: several of them broadcast together; the result's
+//! dimensions stand where the indexed ones stood if those are neighbours, else first (as in PyTorch, where an integer is
+//! not an index tensor). Negative indices count from the end; one out of range is an error when the program runs. A bool
+//! tensor is a mask: writing a value through it works, reading does not, since the size would depend on the data.
+
+use super::shape::{selected, sliced, viewed};
+use super::{pick, row};
+use crate::builder::{Builder, Ex};
+use crate::dtype::{DType, Scalar};
+use crate::error::{Result, err};
+use crate::ops::gather::ScatterMode;
+use crate::ops::registry;
+use crate::types::{Range, Shape, broadcast};
+
+/// One item between the brackets.
+#[derive(Clone, Copy)]
+pub enum IndexItem<'b> {
+    /// `3`: that index, without the dimension.
+    Int(i64),
+    /// `start:stop:step`, each possibly absent.
+    Slice {
+        /// First element.
+        start: Option<i64>,
+        /// One past the last.
+        stop: Option<i64>,
+        /// Distance, at least 1.
+        step: Option<i64>,
+    },
+    /// `...`: all dimensions that are not named.
+    Ellipsis,
+    /// `None`: a new dimension of extent 1.
+    NewAxis,
+    /// An index tensor (integers) or a mask (bool).
+    Tensor(Ex<'b>),
+}
+
+/// The view that the basic items make, and the index tensors with the dimensions of it that they stand for.
+struct Parsed<'b> {
+    view: Ex<'b>,
+    tensors: Vec<(usize, Ex<'b>)>,
+}
+
+/// How many dimensions of `x` an item uses up.
+fn uses(item: &IndexItem<'_>) -> usize {
+    match item {
+        IndexItem::Int(_) | IndexItem::Slice { .. } => 1,
+        IndexItem::Ellipsis | IndexItem::NewAxis => 0,
+        IndexItem::Tensor(t) if t.dtype() == DType::Bool => t.rank(),
+        IndexItem::Tensor(_) => 1,
+    }
+}
+
+/// The elements of a dimension of extent `n` that a slice takes; bounds are held inside, as in Python.
+fn range(n: usize, start: Option<i64>, stop: Option<i64>, step: Option<i64>) -> Result<Range> {
+    let step = step.unwrap_or(1);
+    if step < 1 {
+        return Err(err::index(format!("slice step must be positive, got {step}")).help("use `flip` to go backwards"));
+    }
+    let at = |v: i64| if v < 0 { v.saturating_add(n as i64).max(0) } else { v.min(n as i64) } as usize;
+    let (start, stop) = (start.map_or(0, at), stop.map_or(n, at));
+    let len = stop.saturating_sub(start).div_ceil(step as usize);
+    Ok(Range { start: if len == 0 { start.min(n.saturating_sub(1)) } else { start }, len, step: step as isize })
+}
+
+fn parse<'b>(x: Ex<'b>, items: &[IndexItem<'b>]) -> Result<Parsed<'b>> {
+    let used: usize = items.iter().map(uses).sum();
+    let dots = items.iter().filter(|i| matches!(i, IndexItem::Ellipsis)).count();
+    if dots > 1 {
+        return Err(err::index("an index can only have a single ellipsis ('...')"));
+    }
+    let rank = x.rank();
+    let Some(rest) = rank.checked_sub(used) else {
+        return Err(err::index(format!("too many indices for tensor of dimension {rank}: got {used}")));
+    };
+    let mut view = x;
+    let mut tensors = Vec::new();
+    let mut d = 0;
+    for item in items {
+        match *item {
+            IndexItem::Int(i) => view = selected(view, d, i)?,
+            IndexItem::Slice { start, stop, step } => {
+                view = sliced(view, d, range(view.shape()[d], start, stop, step)?)?;
+                d += 1;
+            }
+            IndexItem::Ellipsis => d += rest,
+            IndexItem::NewAxis => {
+                let mut shape = view.shape();
+                shape.insert(d, 1);
+                view = viewed(view, &shape)?;
+                d += 1;
+            }
+            IndexItem::Tensor(t) => {
+                tensors.push((d, t));
+                d += uses(item);
+            }
+        }
+    }
+    if items.is_empty() || items.iter().all(|i| matches!(i, IndexItem::Tensor(_) | IndexItem::Ellipsis)) {
+        // Nothing was viewed yet, and `x[...]` is a tensor of its own.
+        if tensors.is_empty() {
+            view = viewed(view, &view.shape())?;
+        }
+    }
+    Ok(Parsed { view, tensors })
+}
+
+/// The index tensors joined: linear indices into the merged indexed dimensions.
+struct Joined<'b> {
+    /// `i64`, of the shape that the tensors broadcast to.
+    index: Ex<'b>,
+    /// The indexed dimensions, ascending.
+    dims: Vec<usize>,
+    /// Where the result's dimensions stand among the others.
+    place: usize,
+}
+
+fn join<'b>(b: &'b Builder, x: Ex<'b>, tensors: &[(usize, Ex<'b>)]) -> Result<Joined<'b>> {
+    let mut shape = Shape::new();
+    for (_, t) in tensors {
+        shape = broadcast(&shape, &t.shape()).ok_or_else(|| {
+            let all: Vec<String> = tensors.iter().map(|(_, t)| t.ty().to_string()).collect();
+            err::index(format!("shape mismatch: indexing tensors {} do not broadcast", all.join(" and ")))
+        })?;
+    }
+    let int = |v: usize| b.number(Scalar::from_i64(DType::I64, v as i64));
+    let mut index: Option<Ex<'b>> = None;
+    for (d, t) in tensors {
+        if !matches!(t.dtype(), DType::I64 | DType::I32) {
+            return Err(err::dtype(format!("tensors used as indices must be i64, i32 or bool, got {}", t.dtype())));
+        }
+        let n = x.shape()[*d];
+        let i = row("wrap_index", &[t.cast(DType::I64), int(n)])?;
+        index = Some(match index {
+            Some(outer) => row("add", &[row("mul", &[outer, int(n)])?, i])?,
+            None => i,
+        });
+    }
+    let index = index.ok_or_else(|| err::index("no index tensor"))?.expand(&shape);
+    let dims: Vec<usize> = tensors.iter().map(|(d, _)| *d).collect();
+    let neighbours = dims.windows(2).all(|w| w[1] == w[0] + 1);
+    Ok(Joined { index, place: if neighbours { dims[0] } else { 0 }, dims })
+}
+
+impl Joined<'_> {
+    /// The view's dimensions with the indexed ones together at their place.
+    fn order(&self, rank: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..rank).filter(|d| !self.dims.contains(d)).collect();
+        let place = self.place.min(order.len());
+        order.splice(place..place, self.dims.iter().copied());
+        order
+    }
+
+    /// The shape `s` (in that order) with the indexed dimensions replaced by `by`.
+    fn shape(&self, s: &[usize], by: &[usize]) -> Vec<usize> {
+        let mut out = s[..self.place].to_vec();
+        out.extend(by);
+        out.extend(&s[self.place + self.dims.len()..]);
+        out
+    }
+}
+
+fn is_mask(t: &Ex<'_>) -> bool {
+    t.dtype() == DType::Bool
+}
+
+/// `x[items]`.
+///
+/// # Errors
+/// `index` if there are too many items or one is out of range, `dtype` if an index tensor is of floats, `unsupported` for
+/// masks, whose result has a size that depends on the data.
+pub fn index<'b>(b: &'b Builder, x: Ex<'b>, items: &[IndexItem<'b>]) -> Result<Ex<'b>> {
+    let Parsed { view, tensors } = parse(x, items)?;
+    if tensors.is_empty() {
+        return Ok(view);
+    }
+    if tensors.iter().any(|(_, t)| is_mask(t)) {
+        return Err(err::unsupported("reading `x[mask]`: the size of the result depends on the data")
+            .help("use `where(mask, x, 0)`, or `masked_fill`"));
+    }
+    let j = join(b, view, &tensors)?;
+    let order = j.order(view.rank());
+    let base = view.permute(&order);
+    let s = base.shape();
+    let n: usize = j.dims.iter().map(|d| view.shape()[*d]).product();
+    let flat = base.reshape(&j.shape(&s, &[n]));
+    let picked = pick::along(flat, j.place, j.index.reshape(&[j.index.ty().numel()]));
+    Ok(picked.reshape(&j.shape(&s, &j.index.shape())))
+}
+
+/// `x[items] = value`: the value is cast to the dtype of `x` and broadcasts to the indexed part. Of duplicate indices the
+/// last one stays.
+///
+/// # Errors
+/// As [`index`]; `shape` if the value does not broadcast, `alias` if the write is not allowed.
+pub fn set_index<'b>(b: &'b Builder, x: Ex<'b>, items: &[IndexItem<'b>], value: Ex<'b>) -> Result<()> {
+    let Parsed { view, tensors } = parse(x, items)?;
+    // Leading dimensions of extent 1 of the value do not count.
+    let trim = |v: Ex<'b>, rank: usize| {
+        let s = v.shape();
+        let lead = s.len().saturating_sub(rank).min(s.iter().take_while(|d| **d == 1).count());
+        if lead == 0 { v } else { v.reshape(&s[lead..]) }
+    };
+    if tensors.is_empty() {
+        return registry::write(b, "=", view, trim(value, view.rank()));
+    }
+    if tensors.iter().any(|(_, t)| is_mask(t)) {
+        return set_mask(b, view, &tensors, value);
+    }
+    let j = join(b, view, &tensors)?;
+    let order = j.order(view.rank());
+    let base = view.permute(&order).copy();
+    let s = base.shape();
+    let part = j.shape(&s, &j.index.shape());
+    let value = trim(value, part.len()).cast(x.dtype());
+    if broadcast(&value.shape(), &part).as_deref() != Some(&part[..]) {
+        return Err(err::shape(format!(
+            "shape mismatch: value {} cannot be broadcast to the indexed part {}",
+            value.ty(),
+            crate::types::ShapeText(&part)
+        )));
+    }
+    let count = j.index.ty().numel();
+    let n: usize = j.dims.iter().map(|d| view.shape()[*d]).product();
+    let flat = j.shape(&s, &[n]);
+    let picked = j.shape(&s, &[count]);
+    let mut thin = vec![1; flat.len()];
+    thin[j.place] = count;
+    let at = j.index.reshape(&[count]).reshape(&thin).expand(&picked);
+    let written = base.reshape(&flat).scatter(j.place, ScatterMode::Set, at, value.expand(&part).reshape(&picked));
+    let mut back = vec![0; order.len()];
+    for (i, o) in order.iter().enumerate() {
+        back[*o] = i;
+    }
+    registry::write(b, "=", view, written.reshape(&s).permute(&back))
+}
+
+/// `x[mask] = value`, where the value is one for each element of the dimensions behind the mask, or a number.
+fn set_mask<'b>(b: &'b Builder, view: Ex<'b>, tensors: &[(usize, Ex<'b>)], value: Ex<'b>) -> Result<()> {
+    let [(d, mask)] = tensors else {
+        return Err(err::unsupported("a mask beside other index tensors"));
+    };
+    let shape = view.shape();
+    let (m, after) = (mask.shape(), d + mask.rank());
+    if shape[*d..after] != m[..] {
+        return Err(err::index(format!(
+            "the shape of the mask {} does not match the indexed tensor {}",
+            mask.ty(),
+            view.ty()
+        )));
+    }
+    let rest = &shape[after..];
+    let each = broadcast(&value.shape(), rest).as_deref() == Some(rest) && *d == 0 || value.ty().numel() == 1;
+    if !each {
+        return Err(err::unsupported(format!(
+            "`x[mask] = value` with a value {}: which element goes where depends on the data",
+            value.ty()
+        )));
+    }
+    let mut wide = vec![1; shape.len()];
+    wide[*d..after].copy_from_slice(&m);
+    let value = if value.ty().numel() == 1 && value.rank() > 0 { value.reshape(&[]) } else { value };
+    let kept = row("where", &[mask.reshape(&wide), value.cast(view.dtype()), view])?;
+    registry::write(b, "=", view, kept)
+}

@@ -1,0 +1,198 @@
+//! Normalising layers: rows, groups or channels moved to mean 0 and variance 1, then scaled and shifted.
+
+use super::reduce::mean;
+use super::stats::variance;
+use super::{same_dtype, unit};
+use crate::builder::{Builder, Ex};
+use crate::dtype::DType;
+use crate::error::{Result, err};
+use crate::ops::Op;
+use crate::ops::registry::{Args, FnDef, require_float, write};
+use crate::types::ShapeText;
+
+/// `x * scale + shift`, each possibly absent, in that shape; operands in the dtype computed in.
+fn affine<'b>(x: Ex<'b>, weight: Option<Ex<'b>>, bias: Option<Ex<'b>>, shape: &[usize]) -> Ex<'b> {
+    let at = |e: Ex<'b>| e.cast(x.dtype()).reshape(shape);
+    let x = weight.map_or(x, |w| x * at(w));
+    bias.map_or(x, |b| x + at(b))
+}
+
+/// Moved to mean 0 and variance 1 over axes.
+fn standard<'b>(x: Ex<'b>, axes: &[usize], eps: f64) -> Ex<'b> {
+    let d = x - mean(x, axes, true).expand(&x.shape());
+    let v = mean(d * d, axes, true);
+    d * (v + eps).rsqrt().expand(&x.shape())
+}
+
+/// The parameters must have the dtype of `x` and that shape.
+fn check_parameters(name: &str, x: Ex<'_>, parameters: &[Option<Ex<'_>>], shape: &[usize]) -> Result<()> {
+    require_float(name, x)?;
+    for p in parameters.iter().flatten() {
+        same_dtype(name, &[x, *p])?;
+        if p.shape().as_slice() != shape {
+            let (p, want) = (p.ty(), ShapeText(shape));
+            return Err(err::shape(format!("`{name}`: expected parameters of shape {want}, got {p}")));
+        }
+    }
+    Ok(())
+}
+
+/// The axes that `normalized_shape` stands for: the last ones, with these extents.
+fn row_axes(name: &str, x: Ex<'_>, shape: &[i64]) -> Result<(Vec<usize>, Vec<usize>)> {
+    let s = x.shape();
+    let fits = !shape.is_empty()
+        && s.len() >= shape.len()
+        && s[s.len() - shape.len()..].iter().zip(shape).all(|(a, b)| *a as i64 == *b);
+    if !fits {
+        let ty = x.ty();
+        return Err(err::shape(format!("`{name}`: the last dimensions of {ty} are not normalized_shape {shape:?}")));
+    }
+    let first = s.len() - shape.len();
+    Ok(((first..s.len()).collect(), s[first..].to_vec()))
+}
+
+fn layer_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let x = a.tensor(b, 0)?;
+    let (axes, shape) = row_axes("layer_norm", x, &a.ints(1)?)?;
+    let (w, bias, eps) = (a.opt_tensor(b, 2)?, a.opt_tensor(b, 3)?, a.float(4)?);
+    check_parameters("layer_norm", x, &[w, bias], &shape)?;
+    Ok(unit([x], |[x]| affine(standard(x, &axes, eps), w, bias, &shape)))
+}
+
+fn rms_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let x = a.tensor(b, 0)?;
+    let (axes, shape) = row_axes("rms_norm", x, &a.ints(1)?)?;
+    let w = a.opt_tensor(b, 2)?;
+    check_parameters("rms_norm", x, &[w], &shape)?;
+    // Without one, eps is the dtype's distance from 1 to the next number.
+    let eps = match (a.is_none(3), x.dtype()) {
+        (false, _) => a.float(3)?,
+        (_, DType::F64) => f64::EPSILON,
+        (_, _) => f32::EPSILON as f64,
+    };
+    Ok(unit([x], |[x]| {
+        let r = (mean(x * x, &axes, true) + eps).rsqrt();
+        affine(x * r.expand(&x.shape()), w, None, &shape)
+    }))
+}
+
+/// A shape with `n` in dimension 1, to broadcast over channels.
+fn channel_shape(x: Ex<'_>, n: usize) -> Vec<usize> {
+    let mut shape = vec![1; x.rank()];
+    shape[1] = n;
+    shape
+}
+
+fn channels(name: &str, x: Ex<'_>) -> Result<usize> {
+    match x.shape().get(1) {
+        Some(c) => Ok(*c),
+        None => Err(err::shape(format!("`{name}` takes [batch, channel, ..], got {}", x.ty()))),
+    }
+}
+
+/// Blends a running statistic with a batch's: its memory is written, and no gradient flows.
+fn update<'b>(b: &'b Builder, running: Ex<'b>, now: Ex<'b>, momentum: f64) -> Result<()> {
+    let now = now.apply(Op::Detach, &[]).cast(running.dtype());
+    write(b, "batch_norm", running, running * (1.0 - momentum) + now * momentum)
+}
+
+fn batch_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let x = a.tensor(b, 0)?;
+    let c = channels("batch_norm", x)?;
+    let (rm, rv, w, bias) = (a.opt_tensor(b, 1)?, a.opt_tensor(b, 2)?, a.opt_tensor(b, 3)?, a.opt_tensor(b, 4)?);
+    let (training, momentum, eps) = (a.bool(5)?, a.float(6)?, a.float(7)?);
+    check_parameters("batch_norm", x, &[rm, rv, w, bias], &[c])?;
+    let shape = channel_shape(x, c);
+    if !training {
+        let (Some(rm), Some(rv)) = (rm, rv) else {
+            return Err(err::ty("`batch_norm`: expected running_mean and running_var to be given when training=false"));
+        };
+        return Ok(unit([x, rm, rv], |[x, rm, rv]| {
+            let r = (rv + eps).rsqrt().reshape(&shape);
+            affine((x - rm.reshape(&shape)) * r, w, bias, &shape)
+        }));
+    }
+    let axes: Vec<usize> = (0..x.rank()).filter(|d| *d != 1).collect();
+    let n: usize = axes.iter().map(|d| x.shape()[*d]).product();
+    if n < 2 {
+        let ty = x.ty();
+        return Err(err::shape(format!(
+            "`batch_norm`: expected more than 1 value per channel when training, got {ty}"
+        )));
+    }
+    if let Some(rm) = rm {
+        update(b, rm, unit([x], |[x]| mean(x, &axes, false)), momentum)?;
+    }
+    if let Some(rv) = rv {
+        update(b, rv, unit([x], |[x]| variance(x, &axes, 1.0, false)), momentum)?;
+    }
+    Ok(unit([x], |[x]| affine(standard(x, &axes, eps), w, bias, &shape)))
+}
+
+fn group_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let x = a.tensor(b, 0)?;
+    let c = channels("group_norm", x)?;
+    let (w, bias, eps) = (a.opt_tensor(b, 2)?, a.opt_tensor(b, 3)?, a.float(4)?);
+    check_parameters("group_norm", x, &[w, bias], &[c])?;
+    let g = usize::try_from(a.int(1)?).ok().filter(|g| *g > 0 && c % g == 0);
+    let g = g.ok_or_else(|| err::shape(format!("`group_norm`: {c} channels do not divide into groups")))?;
+    let (full, shape) = (x.shape(), channel_shape(x, c));
+    let rest: usize = full[2..].iter().product();
+    Ok(unit([x], |[x]| {
+        let y = standard(x.reshape(&[full[0], g, c / g * rest]), &[2], eps);
+        affine(y.reshape(&full), w, bias, &shape)
+    }))
+}
+
+fn instance_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let x = a.tensor(b, 0)?;
+    let c = channels("instance_norm", x)?;
+    if !a.is_none(1) || !a.is_none(2) {
+        return Err(err::unsupported("`instance_norm` with running statistics"));
+    }
+    let (w, bias, eps) = (a.opt_tensor(b, 3)?, a.opt_tensor(b, 4)?, a.float(7)?);
+    check_parameters("instance_norm", x, &[w, bias], &[c])?;
+    if x.rank() < 3 {
+        return Err(err::shape(format!("`instance_norm` takes [batch, channel, ..], got {}", x.ty())));
+    }
+    let axes: Vec<usize> = (2..x.rank()).collect();
+    let shape = channel_shape(x, c);
+    Ok(unit([x], |[x]| affine(standard(x, &axes, eps), w, bias, &shape)))
+}
+
+/// The functions.
+pub static FNS: &[FnDef] = &[
+    FnDef {
+        name: "layer_norm",
+        sig: "x, normalized_shape: ints, weight = None, bias = None, eps: float = 1e-5",
+        doc: "The last dimensions moved to mean 0 and variance 1, then scaled and shifted. Floats of one dtype.",
+        build: |b, a| Ok(layer_norm(b, a)?.into()),
+    },
+    FnDef {
+        name: "rms_norm",
+        sig: "x, normalized_shape: ints, weight = None, eps: float? = None",
+        doc: "The last dimensions divided by their root mean square, then scaled. Floats of one dtype.",
+        build: |b, a| Ok(rms_norm(b, a)?.into()),
+    },
+    FnDef {
+        name: "batch_norm",
+        sig: "x, running_mean, running_var, weight = None, bias = None, training: bool = false, momentum: float = 0.1, \
+              eps: float = 1e-5",
+        doc: "Channels (dimension 1) moved to mean 0 and variance 1: by the running statistics, or when training by the \
+              batch's, which are then blended into the running ones in place. Floats of one dtype.",
+        build: |b, a| Ok(batch_norm(b, a)?.into()),
+    },
+    FnDef {
+        name: "group_norm",
+        sig: "x, num_groups: int, weight = None, bias = None, eps: float = 1e-5",
+        doc: "Groups of channels (dimension 1) of each sample moved to mean 0 and variance 1. Floats of one dtype.",
+        build: |b, a| Ok(group_norm(b, a)?.into()),
+    },
+    FnDef {
+        name: "instance_norm",
+        sig: "x, running_mean = None, running_var = None, weight = None, bias = None, use_input_stats: bool = true, \
+              momentum: float = 0.1, eps: float = 1e-5",
+        doc: "Each channel of each sample moved to mean 0 and variance 1. Floats of one dtype.",
+        build: |b, a| Ok(instance_norm(b, a)?.into()),
+    },
+];

@@ -1,0 +1,321 @@
+//! Losses. `reduction` is "mean", "sum" or "none"; half floats are rounded once, after the reduction.
+//!
+//! Classes are checked when the program runs: one outside is an error of kind `data`, unless it is `ignore_index`.
+
+use super::arith::common;
+use super::row;
+use super::softmax::log_softmax;
+use crate::builder::{Builder, Ex};
+use crate::dtype::{DType, Scalar};
+use crate::error::{Result, err};
+use crate::ops::registry::{Args, FnDef, require_float};
+use crate::types::ShapeText;
+
+/// How elementwise losses become the result.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reduction {
+    Mean,
+    Sum,
+    None,
+    /// The sum over the number of samples (`kl_div` only).
+    BatchMean,
+}
+
+fn reduction(a: &Args<'_>, i: usize) -> Result<Reduction> {
+    match a.str(i)? {
+        "mean" => Ok(Reduction::Mean),
+        "sum" => Ok(Reduction::Sum),
+        "none" => Ok(Reduction::None),
+        "batchmean" => Ok(Reduction::BatchMean),
+        other => Err(err::ty(format!("{other:?} is not a valid value for reduction: \"mean\", \"sum\" or \"none\""))),
+    }
+}
+
+impl Reduction {
+    fn of<'b>(self, x: Ex<'b>) -> Ex<'b> {
+        match self {
+            Reduction::None => x,
+            Reduction::Sum => x.sum_all(),
+            Reduction::Mean => x.sum_all() / x.ty().numel() as f64,
+            Reduction::BatchMean => x.sum_all() / x.shape().first().copied().unwrap_or(1) as f64,
+        }
+    }
+}
+
+/// An elementwise loss of two operands that broadcast.
+fn pairwise<'b>(
+    b: &'b Builder,
+    a: &Args<'b>,
+    name: &str,
+    at: usize,
+    f: impl FnOnce(Ex<'b>, Ex<'b>) -> Ex<'b>,
+) -> Result<Ex<'b>> {
+    let (x, t) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+    let dtype = common(&[x, t]);
+    if !dtype.is_float() {
+        return Err(err::dtype(format!("`{name}` is not defined for {dtype}: only floating point dtypes")));
+    }
+    let wide = |e: Ex<'b>| e.cast(dtype.compute());
+    let loss = f(wide(x), wide(t));
+    Ok(reduction(a, at)?.of(loss).cast(dtype))
+}
+
+/// A loss whose operands have one shape and dtype, possibly weighted.
+fn weighted<'b>(
+    b: &'b Builder,
+    a: &Args<'b>,
+    name: &str,
+    at: usize,
+    f: impl FnOnce(Ex<'b>, Ex<'b>) -> Result<Ex<'b>>,
+) -> Result<Ex<'b>> {
+    let (x, t) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+    require_float(name, x)?;
+    if t.shape() != x.shape() {
+        let (t, x) = (t.ty(), x.ty());
+        return Err(err::shape(format!("`{name}`: target size {t} must be the same as input size {x}")));
+    }
+    let wide = |e: Ex<'b>| e.cast(x.dtype().compute());
+    let mut loss = f(wide(x), wide(t))?;
+    if let Some(w) = a.opt_tensor(b, 2)? {
+        loss = row("mul", &[loss, wide(w)])?;
+    }
+    Ok(reduction(a, at)?.of(loss).cast(x.dtype()))
+}
+
+/// Quadratic near 0, linear far away; the two meet at `limit`.
+fn rounded_corner<'b>(
+    d: Ex<'b>,
+    limit: f64,
+    near: impl FnOnce(Ex<'b>) -> Ex<'b>,
+    far: impl FnOnce(Ex<'b>) -> Ex<'b>,
+) -> Ex<'b> {
+    let m = d.abs();
+    m.lt(m.number(limit)).select(near(d), far(m))
+}
+
+fn smooth<'b>(d: Ex<'b>, beta: f64) -> Ex<'b> {
+    if beta == 0.0 {
+        return d.abs();
+    }
+    rounded_corner(d, beta, |d| d * d * 0.5 / beta, |m| m - 0.5 * beta)
+}
+
+/// What a loss over classes has: scores `[n, class, ..]` in the dtype computed in, classes `[n, ..]`.
+struct Classes<'b> {
+    b: &'b Builder,
+    target: Ex<'b>,
+    axis: usize,
+    count: usize,
+    ignore: i64,
+}
+
+impl<'b> Classes<'b> {
+    fn new(b: &'b Builder, name: &str, x: Ex<'b>, target: Ex<'b>, ignore: i64) -> Result<Classes<'b>> {
+        if target.dtype() != DType::I64 {
+            let d = target.dtype();
+            return Err(err::dtype(format!("`{name}`: expected the target classes to be i64, got {d}")));
+        }
+        let axis = (x.rank() > 1) as usize;
+        let mut shape = x.shape();
+        if x.rank() == 0 {
+            return Err(err::shape(format!("`{name}`: scores {} have no dimension of classes", x.ty())));
+        }
+        let count = shape.remove(axis);
+        if target.shape() != shape {
+            let (t, want) = (target.ty(), ShapeText(&shape));
+            return Err(err::shape(format!("`{name}`: expected target size {want}, got {t}")));
+        }
+        Ok(Classes { b, target, axis, count, ignore })
+    }
+
+    /// Whether a sample counts.
+    fn counts(&self) -> Ex<'b> {
+        self.target.ne(self.b.number(Scalar::from_i64(DType::I64, self.ignore)))
+    }
+
+    /// The class of each sample, in range; 0 where it is ignored.
+    fn class(&self) -> Result<Ex<'b>> {
+        let zero = self.b.number(Scalar::from_i64(DType::I64, 0));
+        let t = row("where", &[self.counts(), self.target, zero])?;
+        row("check_target", &[t, self.b.number(Scalar::from_i64(DType::I64, self.count as i64))])
+    }
+
+    /// The score of each sample's class.
+    fn pick(&self, x: Ex<'b>) -> Result<Ex<'b>> {
+        let t = self.class()?;
+        Ok(x.gather(self.axis, t.unsqueeze(self.axis)).reshape(&t.shape()))
+    }
+
+    /// The weight of each sample: 0 where it is ignored, else that of its class.
+    fn weights(&self, weight: Option<Ex<'b>>, dtype: DType) -> Result<Ex<'b>> {
+        let counts = self.counts().cast(dtype);
+        let Some(w) = weight else { return Ok(counts) };
+        let t = self.class()?;
+        let flat = w.cast(dtype).gather(0, t.reshape(&[t.ty().numel()]));
+        Ok(flat.reshape(&t.shape()) * counts)
+    }
+}
+
+fn check_weight(name: &str, weight: Option<Ex<'_>>, classes: usize) -> Result<()> {
+    match weight {
+        Some(w) if w.shape().as_slice() != [classes] => Err(err::shape(format!(
+            "`{name}`: weight tensor should be defined for all {classes} classes, got {}",
+            w.ty()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The mean weighs by the samples' weights.
+fn weigh<'b>(r: Reduction, loss: Ex<'b>, weights: Ex<'b>) -> Ex<'b> {
+    match r {
+        Reduction::None => loss,
+        Reduction::Sum => loss.sum_all(),
+        Reduction::Mean | Reduction::BatchMean => loss.sum_all() / weights.sum_all(),
+    }
+}
+
+/// The negative log probability of each sample's class; what does not count is 0, whatever its score.
+fn nll<'b>(c: &Classes<'b>, logp: Ex<'b>, weights: Ex<'b>) -> Result<Ex<'b>> {
+    let picked = -c.pick(logp)?;
+    Ok(c.counts().select(picked * weights, picked.zeros()))
+}
+
+fn nll_loss<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (x, w) = (a.tensor(b, 0)?, a.opt_tensor(b, 2)?);
+    require_float("nll_loss", x)?;
+    let c = Classes::new(b, "nll_loss", x, a.tensor(b, 1)?, a.int(3)?)?;
+    check_weight("nll_loss", w, c.count)?;
+    let logp = x.cast(x.dtype().compute());
+    let weights = c.weights(w, logp.dtype())?;
+    let loss = nll(&c, logp, weights)?;
+    Ok(weigh(reduction(a, 4)?, loss, weights).cast(x.dtype()))
+}
+
+fn cross_entropy<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (x, t, w) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.opt_tensor(b, 2)?);
+    require_float("cross_entropy", x)?;
+    let (r, smoothing) = (reduction(a, 4)?, a.float(5)?);
+    if !(0.0..=1.0).contains(&smoothing) {
+        return Err(err::ty(format!("`cross_entropy`: label_smoothing must be between 0.0 and 1.0, got {smoothing}")));
+    }
+    let axis = (x.rank() > 1) as usize;
+    let classes = x.shape().get(axis).copied().unwrap_or(0);
+    check_weight("cross_entropy", w, classes)?;
+    let wide = x.cast(x.dtype().compute());
+    let mut column = vec![1; x.rank()];
+    if let Some(n) = column.get_mut(axis) {
+        *n = classes;
+    }
+    let per_class = |logp: Ex<'b>| w.map_or(logp, |w| logp * w.cast(logp.dtype()).reshape(&column));
+    if t.shape() == x.shape() && t.dtype().is_float() {
+        let soft = t.cast(wide.dtype()) * (1.0 - smoothing) + smoothing / classes.max(1) as f64;
+        let soft = if smoothing > 0.0 { soft } else { t.cast(wide.dtype()) };
+        let loss = -(per_class(log_softmax(wide, &[axis])) * soft).sum(&[axis], false);
+        let y = match r {
+            Reduction::Mean | Reduction::BatchMean => loss.sum_all() / loss.ty().numel() as f64,
+            other => other.of(loss),
+        };
+        return Ok(y.cast(x.dtype()));
+    }
+    let c = Classes::new(b, "cross_entropy", x, t, a.int(3)?)?;
+    let logp = log_softmax(wide, &[axis]);
+    let weights = c.weights(w, logp.dtype())?;
+    let loss = nll(&c, logp, weights)?;
+    let y = weigh(r, loss, weights);
+    if smoothing == 0.0 {
+        return Ok(y.cast(x.dtype()));
+    }
+    let all = -per_class(logp).sum(&[axis], false);
+    let even = c.counts().select(all, all.zeros());
+    let even = weigh(r, even, weights);
+    Ok((y * (1.0 - smoothing) + even * (smoothing / classes as f64)).cast(x.dtype()))
+}
+
+fn with_logits<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let positive = a.opt_tensor(b, 4)?;
+    weighted(b, a, "binary_cross_entropy_with_logits", 3, |x, t| {
+        let l = x.map("logsigmoid", &[]);
+        let l = match positive {
+            Some(w) => row("mul", &[t * (w.cast(x.dtype()) - 1.0) + 1.0, l])?,
+            None => l,
+        };
+        Ok((1.0 - t) * x - l)
+    })
+}
+
+/// The functions.
+pub static FNS: &[FnDef] = &[
+    FnDef {
+        name: "mse_loss",
+        sig: "x, target, reduction: str = mean",
+        doc: "(x - target)^2. Floats.",
+        build: |b, a| Ok(pairwise(b, a, "mse_loss", 2, |x, t| (x - t).map("square", &[]))?.into()),
+    },
+    FnDef {
+        name: "l1_loss",
+        sig: "x, target, reduction: str = mean",
+        doc: "|x - target|. Floats.",
+        build: |b, a| Ok(pairwise(b, a, "l1_loss", 2, |x, t| (x - t).abs())?.into()),
+    },
+    FnDef {
+        name: "smooth_l1_loss",
+        sig: "x, target, reduction: str = mean, beta: float = 1.0",
+        doc: "d^2 / (2 beta) for |d| below beta, else |d| - beta / 2, with d = x - target. Floats.",
+        build: |b, a| {
+            let beta = a.float(3)?;
+            if beta < 0.0 {
+                return Err(err::ty("`smooth_l1_loss` does not support negative values for beta"));
+            }
+            Ok(pairwise(b, a, "smooth_l1_loss", 2, |x, t| smooth(x - t, beta))?.into())
+        },
+    },
+    FnDef {
+        name: "huber_loss",
+        sig: "x, target, reduction: str = mean, delta: float = 1.0",
+        doc: "d^2 / 2 for |d| below delta, else delta (|d| - delta / 2), with d = x - target. Floats.",
+        build: |b, a| {
+            let delta = a.float(3)?;
+            if delta <= 0.0 {
+                return Err(err::ty("`huber_loss` does not support non-positive values for delta"));
+            }
+            let f = |d| rounded_corner(d, delta, |d| d * d * 0.5, |m| (m - 0.5 * delta) * delta);
+            Ok(pairwise(b, a, "huber_loss", 2, |x, t| f(x - t))?.into())
+        },
+    },
+    FnDef {
+        name: "binary_cross_entropy",
+        sig: "x, target, weight = None, reduction: str = mean",
+        doc: "-(target log x + (1 - target) log(1 - x)), with logarithms of at least -100. Floats of one shape.",
+        build: |b, a| Ok(weighted(b, a, "binary_cross_entropy", 3, |x, t| row("bce", &[x, t]))?.into()),
+    },
+    FnDef {
+        name: "binary_cross_entropy_with_logits",
+        sig: "x, target, weight = None, reduction: str = mean, pos_weight = None",
+        doc: "Binary cross entropy of sigmoid(x) without overflow; positive samples count pos_weight times. Floats of one \
+              shape.",
+        build: |b, a| Ok(with_logits(b, a)?.into()),
+    },
+    FnDef {
+        name: "kl_div",
+        sig: "x, target, reduction: str = mean, log_target: bool = false",
+        doc: "target (log target - x), or e^target (target - x) for log_target; reduction also \"batchmean\". Floats.",
+        build: |b, a| {
+            let log = a.bool(3)?;
+            Ok(pairwise(b, a, "kl_div", 2, |x, t| if log { t.exp() * (t - x) } else { t.map("xlogy", &[t]) - t * x })?
+                .into())
+        },
+    },
+    FnDef {
+        name: "nll_loss",
+        sig: "x, target, weight = None, ignore_index: int = -100, reduction: str = mean",
+        doc: "The negative log probability in [n, class, ..] (or [class]) of the i64 classes; the mean weighs by class.",
+        build: |b, a| Ok(nll_loss(b, a)?.into()),
+    },
+    FnDef {
+        name: "cross_entropy",
+        sig: "x, target, weight = None, ignore_index: int = -100, reduction: str = mean, label_smoothing: float = 0.0",
+        doc: "nll_loss of log_softmax over the classes; the target may also be probabilities of the shape of x.",
+        build: |b, a| Ok(cross_entropy(b, a)?.into()),
+    },
+];

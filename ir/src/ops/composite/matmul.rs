@@ -1,0 +1,218 @@
+//! Matrix products of all ranks, which come down to the batched product [`Op::Dot`]. Dtypes do not promote.
+
+use super::{row, same_dtype, unit};
+use crate::builder::{Builder, Ex};
+use crate::dtype::DType;
+use crate::error::{Error, Result, err};
+use crate::ops::Op;
+use crate::ops::registry::{Args, FnDef};
+use crate::types::{Shape, broadcast};
+
+fn mismatch(name: &str, x: Ex<'_>, y: Ex<'_>) -> Error {
+    err::shape(format!("`{name}`: {} and {} cannot be multiplied", x.ty(), y.ty()))
+        .help("the last extent of the first must be the last but one of the second")
+}
+
+fn check_dtypes(name: &str, x: Ex<'_>, y: Ex<'_>) -> Result<()> {
+    if x.dtype() != y.dtype() || y.ty().weak {
+        let (x, y) = (x.dtype(), y.dtype());
+        return Err(err::dtype(format!("`{name}`: expected both to have the same dtype, but got {x} and {y}")));
+    }
+    if x.dtype() == DType::Bool {
+        return Err(err::dtype(format!("`{name}` is not defined for bool")));
+    }
+    Ok(())
+}
+
+/// The matrix product by the rules of `torch.matmul`: vectors count as rows on the left and columns on the right,
+/// dimensions before the last two are batches that broadcast.
+///
+/// # Errors
+/// `shape` or `dtype`.
+pub fn matmul<'b>(x: Ex<'b>, y: Ex<'b>) -> Result<Ex<'b>> {
+    if x.rank() == 0 || y.rank() == 0 {
+        let (x, y) = (x.ty(), y.ty());
+        return Err(err::shape(format!("both arguments to matmul need to be at least 1D, got {x} and {y}")));
+    }
+    check_dtypes("matmul", x, y)?;
+    let (xs, ys) = (x.shape(), y.shape());
+    let a = if xs.len() == 1 { x.unsqueeze(0) } else { x };
+    let c = if ys.len() == 1 { y.unsqueeze(1) } else { y };
+    let (r, q) = (a.rank(), c.rank());
+    let (m, k, n) = (a.shape()[r - 2], a.shape()[r - 1], c.shape()[q - 1]);
+    if c.shape()[q - 2] != k {
+        return Err(mismatch("matmul", x, y));
+    }
+    let mut shape: Shape =
+        broadcast(&a.shape()[..r - 2], &c.shape()[..q - 2]).ok_or_else(|| mismatch("matmul", x, y))?;
+    let batch: usize = shape.iter().product();
+    let product = if q == 2 {
+        // One right side for all batches: they are more rows.
+        a.reshape(&[1, batch * m, k]).bmm(c.unsqueeze(0))
+    } else {
+        let wide = |e: Ex<'b>, rows: usize, columns: usize| {
+            let mut full = shape.clone();
+            full.extend([rows, columns]);
+            e.expand(&full).reshape(&[batch, rows, columns])
+        };
+        wide(a, m, k).bmm(wide(c, k, n))
+    };
+    if xs.len() > 1 {
+        shape.push(m);
+    }
+    if ys.len() > 1 {
+        shape.push(n);
+    }
+    Ok(product.reshape(&shape))
+}
+
+/// Refuses operands of other ranks.
+fn ranks(name: &str, x: &[(Ex<'_>, usize)]) -> Result<()> {
+    match x.iter().find(|(e, r)| e.rank() != *r) {
+        Some((e, r)) => Err(err::shape(format!("`{name}`: expected a {r}-D tensor, got {}", e.ty()))),
+        None => Ok(()),
+    }
+}
+
+/// A product of operands of given ranks.
+fn strict<'b>(b: &'b Builder, a: &Args<'b>, name: &str, left: usize, right: usize) -> Result<Ex<'b>> {
+    let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+    ranks(name, &[(x, left), (y, right)])?;
+    if left == 3 && x.shape()[0] != y.shape()[0] {
+        return Err(mismatch(name, x, y));
+    }
+    matmul(x, y)
+}
+
+/// `beta * x + alpha * (y @ z)`, rounded once.
+fn scaled_sum<'b>(b: &'b Builder, a: &Args<'b>, name: &str, left: usize, right: usize) -> Result<Ex<'b>> {
+    let (x, y, z) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?);
+    ranks(name, &[(y, left), (z, right)])?;
+    same_dtype(name, &[y, z, x])?;
+    check_dtypes(name, y, z)?;
+    let (beta, alpha) = (a.tensor(b, 3)?, a.tensor(b, 4)?);
+    let wide = |e: Ex<'b>| e.cast(e.dtype().compute());
+    let product = matmul(wide(y), wide(z))?;
+    let shape = product.shape();
+    if broadcast(&x.shape(), &shape).as_ref() != Some(&shape) {
+        return Err(err::shape(format!("`{name}`: {} does not broadcast to the product {}", x.ty(), product.ty())));
+    }
+    let scale = |e: Ex<'b>, s: Ex<'b>| match super::arith::constant(s) {
+        Some(c) if c.to_f64() == 1.0 => e,
+        _ => e * s,
+    };
+    Ok((scale(wide(x), beta) + scale(product, alpha)).cast(y.dtype()))
+}
+
+/// `x @ weight^T + bias`, with `weight` `[out, in]` (or `[in]`), rounded once.
+fn linear<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (x, w) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+    let bias = a.opt_tensor(b, 2)?;
+    same_dtype("linear", &[x, w, bias.unwrap_or(w)])?;
+    if w.rank() > 2 || w.rank() == 0 || x.rank() == 0 {
+        return Err(err::shape(format!("`linear`: a weight {} for {}", w.ty(), x.ty())));
+    }
+    let fits = x.shape().last() == w.shape().last();
+    if !fits {
+        return Err(err::shape(format!("`linear`: {} and the weight {} cannot be multiplied", x.ty(), w.ty()))
+            .help("the weight is [out, in]"));
+    }
+    let turned = |w: Ex<'b>| if w.rank() == 2 { w.transpose(0, 1) } else { w };
+    let Some(bias) = bias else { return matmul(x, turned(w)) };
+    let dtype = x.dtype();
+    let wide = |e: Ex<'b>| e.cast(dtype.compute());
+    let y = matmul(wide(x), turned(wide(w)))?;
+    Ok(row("add", &[y, wide(bias)])?.cast(dtype))
+}
+
+/// The functions.
+pub static FNS: &[FnDef] = &[
+    FnDef {
+        name: "matmul",
+        sig: "x, other",
+        doc: "The matrix product `x @ other`; vectors are rows or columns, leading dimensions are batches that broadcast. \
+              One dtype.",
+        build: |b, a| Ok(matmul(a.tensor(b, 0)?, a.tensor(b, 1)?)?.into()),
+    },
+    FnDef {
+        name: "mm",
+        sig: "x, mat2",
+        doc: "The product of two matrices [m, k] and [k, n].",
+        build: |b, a| Ok(strict(b, a, "mm", 2, 2)?.into()),
+    },
+    FnDef {
+        name: "bmm",
+        sig: "x, mat2",
+        doc: "The products of two batches of matrices [b, m, k] and [b, k, n].",
+        build: |b, a| {
+            let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+            ranks("bmm", &[(x, 3), (y, 3)])?;
+            check_dtypes("bmm", x, y)?;
+            Ok(b.ex(b.emit(Op::Dot, &[x.value()?, y.value()?])?).into())
+        },
+    },
+    FnDef {
+        name: "mv",
+        sig: "x, vec",
+        doc: "The product of a matrix [m, k] and a vector [k].",
+        build: |b, a| Ok(strict(b, a, "mv", 2, 1)?.into()),
+    },
+    FnDef {
+        name: "dot",
+        sig: "x, tensor",
+        doc: "The inner product of two vectors.",
+        build: |b, a| Ok(strict(b, a, "dot", 1, 1)?.into()),
+    },
+    FnDef {
+        name: "vdot",
+        sig: "x, other",
+        doc: "The inner product of two vectors.",
+        build: |b, a| Ok(strict(b, a, "vdot", 1, 1)?.into()),
+    },
+    FnDef {
+        name: "outer",
+        sig: "x, vec2",
+        doc: "The product of every element of a vector with every element of another; dtypes promote.",
+        build: |b, a| {
+            let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+            ranks("outer", &[(x, 1), (y, 1)])?;
+            Ok(row("mul", &[x.unsqueeze(1), y.unsqueeze(0)])?.into())
+        },
+    },
+    FnDef {
+        name: "addmm",
+        sig: "x, mat1, mat2, beta: number = 1, alpha: number = 1",
+        doc: "beta * x + alpha * (mat1 @ mat2), rounded once.",
+        build: |b, a| Ok(scaled_sum(b, a, "addmm", 2, 2)?.into()),
+    },
+    FnDef {
+        name: "addmv",
+        sig: "x, mat, vec, beta: number = 1, alpha: number = 1",
+        doc: "beta * x + alpha * (mat @ vec), rounded once.",
+        build: |b, a| Ok(scaled_sum(b, a, "addmv", 2, 1)?.into()),
+    },
+    FnDef {
+        name: "baddbmm",
+        sig: "x, batch1, batch2, beta: number = 1, alpha: number = 1",
+        doc: "beta * x + alpha * (batch1 @ batch2), rounded once.",
+        build: |b, a| Ok(scaled_sum(b, a, "baddbmm", 3, 3)?.into()),
+    },
+    FnDef {
+        name: "linear",
+        sig: "x, weight, bias = None",
+        doc: "x @ weight^T + bias with a weight [out, in], rounded once. One dtype.",
+        build: |b, a| Ok(linear(b, a)?.into()),
+    },
+    FnDef {
+        name: "trace",
+        sig: "x",
+        doc: "The sum of the diagonal of a matrix. Integers give i64.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            ranks("trace", &[(x, 2)])?;
+            let d = super::shape::view_of(x, Op::Diagonal(crate::ops::view::Diagonal { offset: 0, dim1: 0, dim2: 1 }))?;
+            let d = if d.dtype().is_float() { d } else { d.cast(DType::I64) };
+            Ok(unit([d], |[d]| d.sum(&[0], false)).into())
+        },
+    },
+];

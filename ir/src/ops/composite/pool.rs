@@ -1,0 +1,206 @@
+//! Pooling: the largest or the mean of windows. Windows come from [`super::conv`].
+
+use super::conv::{Axis, spatial, windows};
+use super::unit;
+use crate::builder::{Builder, Ex};
+use crate::dtype::{DType, Scalar};
+use crate::error::{Result, err};
+use crate::ops::reduce::ReduceKind;
+use crate::ops::registry::{Args, FnDef, require_float};
+use crate::ops::{Op, literal};
+use std::sync::Arc;
+
+/// The input with a batch dimension, its windows' axes, and how much each dimension grew for `ceil_mode`.
+struct Pool<'b> {
+    x: Ex<'b>,
+    axes: Vec<Axis>,
+    batched: bool,
+}
+
+/// Arguments 1 to 3: kernel size, stride (the kernel size if absent) and padding.
+fn pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize, dilation: &[i64], ceil: bool) -> Result<Pool<'b>> {
+    let x = a.tensor(b, 0)?;
+    if x.rank() != n + 1 && x.rank() != n + 2 {
+        return Err(err::shape(format!("`{name}`: an input {} for {n} spatial dimensions", x.ty())));
+    }
+    let kernel = spatial(name, "kernel_size", &a.ints(1)?, n, 1)?;
+    let stride = match a.opt_ints(2)?.filter(|s| !s.is_empty()) {
+        Some(s) => spatial(name, "stride", &s, n, 1)?,
+        None => kernel.clone(),
+    };
+    let pad = spatial(name, "padding", &a.ints(3)?, n, 0)?;
+    let dilation = spatial(name, "dilation", dilation, n, 1)?;
+    if pad.iter().zip(&kernel).any(|(p, k)| *p > *k / 2) {
+        return Err(err::shape(format!("`{name}`: padding {pad:?} should be at most half of kernel size {kernel:?}")));
+    }
+    let batched = x.rank() == n + 2;
+    let x = if batched { x } else { x.unsqueeze(0) };
+    let axis = |i: usize| {
+        let mut a = Axis { kernel: kernel[i], stride: stride[i], dilation: dilation[i], pad: (pad[i], pad[i]) };
+        let len = x.shape()[2 + i];
+        let padded = len + 2 * pad[i];
+        if ceil && padded >= a.span() {
+            // One more window for what is left, if it starts before the padding behind the input.
+            let more = (padded - a.span()).div_ceil(a.stride);
+            let more = if more * a.stride >= len + pad[i] { more - 1 } else { more };
+            a.pad.1 += (more * a.stride + a.span()).saturating_sub(padded);
+        }
+        a
+    };
+    Ok(Pool { x, axes: (0..n).map(axis).collect(), batched })
+}
+
+/// `[batch, channel, o]` with the windows' dimensions, and without an added batch.
+fn shaped<'b>(p: &Pool<'b>, y: Ex<'b>, out: &[usize]) -> Ex<'b> {
+    let s = p.x.shape();
+    let mut shape = if p.batched { vec![s[0], s[1]] } else { vec![s[1]] };
+    shape.extend(out);
+    y.reshape(&shape)
+}
+
+/// The least value of a dtype.
+fn least(dtype: DType) -> Scalar {
+    match dtype {
+        d if d.is_float() => Scalar::from_f64(d, f64::NEG_INFINITY),
+        DType::U8 | DType::Bool => Scalar::from_i64(dtype, 0),
+        d => Scalar::from_i64(d, -1i64 << (d.size() * 8 - 1)),
+    }
+}
+
+fn max_pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>> {
+    let p = pool(b, a, name, n, &a.ints(4)?, a.bool(5)?)?;
+    if p.x.dtype() == DType::Bool {
+        return Err(err::dtype(format!("`{name}` is not defined for bool")));
+    }
+    let (cols, out) = windows(b, p.x, &p.axes, least(p.x.dtype()))?;
+    // The gradient goes to the first largest, so the elements are picked by position.
+    let (_, y) = super::reduce::pick_along(cols, 2, ReduceKind::ArgMax, false);
+    Ok(shaped(&p, y, &out))
+}
+
+/// How many elements each window of one dimension counts.
+fn counts(a: &Axis, len: usize, out: usize, before: usize, include_pad: bool) -> Vec<f64> {
+    let (p, len) = (before as i64, len as i64);
+    (0..out as i64)
+        .map(|o| {
+            let start = o * a.stride as i64 - p;
+            let end = (start + a.kernel as i64).min(len + p);
+            (if include_pad { end - start } else { end.min(len) - start.max(0) }) as f64
+        })
+        .collect()
+}
+
+fn avg_pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>> {
+    let p = pool(b, a, name, n, &[1], a.bool(4)?)?;
+    require_float(name, p.x)?;
+    let include = a.bool(5)?;
+    let fixed = a.opt_int(6)?;
+    if fixed == Some(0) {
+        return Err(err::shape(format!("`{name}`: divisor must be not zero")));
+    }
+    let dtype = p.x.dtype();
+    let wide = p.x.cast(dtype.compute());
+    let (cols, out) = windows(b, wide, &p.axes, Scalar::from_f64(wide.dtype(), 0.0))?;
+    let sums = cols.sum(&[2], false);
+    let pads = spatial(name, "padding", &a.ints(3)?, n, 0)?;
+    let each: Vec<Vec<f64>> =
+        (0..n).map(|i| counts(&p.axes[i], p.x.shape()[2 + i], out[i], pads[i], include)).collect();
+    let uniform = each.iter().all(|c| c.windows(2).all(|w| w[0] == w[1]));
+    let y = if let Some(d) = fixed {
+        sums / d as f64
+    } else if uniform {
+        sums / each.iter().map(|c| c.first().copied().unwrap_or(1.0)).product::<f64>()
+    } else {
+        let mut table = vec![1.0];
+        for c in &each {
+            table = table.iter().flat_map(|t| c.iter().map(move |v| t * v)).collect();
+        }
+        let values: Vec<Scalar> = table.iter().map(|v| Scalar::from_f64(wide.dtype(), *v)).collect();
+        let shape = [values.len()].as_slice().into();
+        let l = literal::Literal { dtype: wide.dtype(), shape, values: Arc::new(values) };
+        sums / b.ex(b.emit(Op::Literal(l), &[])?)
+    };
+    Ok(shaped(&p, y, &out).cast(dtype))
+}
+
+/// The mean of nearly equal parts of each dimension: part `i` of `out` is `floor(i n / out) .. ceil((i + 1) n / out)`.
+fn adaptive_avg<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>> {
+    let x = a.tensor(b, 0)?;
+    require_float(name, x)?;
+    if x.rank() != n + 1 && x.rank() != n + 2 {
+        return Err(err::shape(format!("`{name}`: an input {} for {n} spatial dimensions", x.ty())));
+    }
+    let out = spatial(name, "output_size", &a.ints(1)?, n, 1)?;
+    let lead = x.rank() - n;
+    Ok(unit([x], |[x]| {
+        let mut y = x;
+        for (i, o) in out.iter().enumerate() {
+            let (d, len) = (lead + i, x.shape()[lead + i]);
+            if len % o == 0 {
+                let mut s = y.shape();
+                s[d] = *o;
+                s.insert(d + 1, len / o);
+                y = y.reshape(&s).sum(&[d + 1], false) / (len / o) as f64;
+            } else {
+                y = parts(b, y, d, len, *o);
+            }
+        }
+        y
+    }))
+}
+
+/// Means of unequal parts along one dimension, as the product with a matrix of weights.
+fn parts<'b>(b: &'b Builder, x: Ex<'b>, d: usize, len: usize, out: usize) -> Ex<'b> {
+    let int = |v: usize| b.number(Scalar::from_i64(DType::I64, v as i64));
+    let i = b.iota(out);
+    let start = (i * int(len)).floor_divide(int(out));
+    let end = (i * int(len) + int(len + out - 1)).floor_divide(int(out));
+    let at = b.iota(len).unsqueeze(1);
+    let inside = at.ge(start).logical_and(at.lt(end)).cast(x.dtype());
+    let weights = inside / (end - start).cast(x.dtype());
+    let last = x.rank() - 1;
+    let rows = x.transpose(d, last);
+    let s = rows.shape();
+    let n: usize = s[..last].iter().product();
+    let product = rows.reshape(&[1, n, len]).bmm(weights.unsqueeze(0));
+    let mut shape = s.to_vec();
+    shape[last] = out;
+    product.reshape(&shape).transpose(d, last).copy()
+}
+
+macro_rules! pooling {
+    ($max:literal, $avg:literal, $adaptive:literal, $n:literal) => {
+        [
+            FnDef {
+                name: $max,
+                sig: "x, kernel_size: ints, stride: ints? = None, padding: ints = 0, dilation: ints = 1, \
+                      ceil_mode: bool = false",
+                doc: "The largest element of each window of [batch, channel, ..] (or without batch); the gradient goes to \
+                      the first one. Windows do not overlap unless a stride says so.",
+                build: |b, a| Ok(max_pool(b, a, $max, $n)?.into()),
+            },
+            FnDef {
+                name: $avg,
+                sig: "x, kernel_size: ints, stride: ints? = None, padding: ints = 0, ceil_mode: bool = false, \
+                      count_include_pad: bool = true, divisor_override: int? = None",
+                doc: "The mean of each window of [batch, channel, ..] (or without batch). Floats only.",
+                build: |b, a| Ok(avg_pool(b, a, $avg, $n)?.into()),
+            },
+            FnDef {
+                name: $adaptive,
+                sig: "x, output_size: ints",
+                doc: "The means of that many nearly equal parts of each spatial dimension. Floats only.",
+                build: |b, a| Ok(adaptive_avg(b, a, $adaptive, $n)?.into()),
+            },
+        ]
+    };
+}
+
+static ALL: [[FnDef; 3]; 3] = [
+    pooling!("max_pool1d", "avg_pool1d", "adaptive_avg_pool1d", 1),
+    pooling!("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", 2),
+    pooling!("max_pool3d", "avg_pool3d", "adaptive_avg_pool3d", 3),
+];
+
+/// The functions.
+pub static FNS: &[FnDef] = ALL.as_flattened();

@@ -1,0 +1,147 @@
+//! The ops of the graph under their own names, so that every printed graph is a program: one call appends one node.
+//!
+//! Most of PyTorch's names already do that (`view`, `permute`, `clone`, the elementwise rows); here are the ones that have
+//! no such name or whose PyTorch function does more. People seldom write them. A row's name is also the name of the
+//! function around it, which may take numbers, widen half floats or choose a cheaper row; so printed graphs are read by
+//! [`call`], which takes the row itself.
+
+use crate::builder::{Builder, Ex};
+use crate::error::{Result, err};
+use crate::graph::Value;
+use crate::ops::elementwise::Row;
+use crate::ops::reduce::{Reduce, ReduceKind};
+use crate::ops::registry::{self, Arg, Args, FnDef, Out};
+use crate::ops::scan::{Scan, ScanKind};
+use crate::ops::view::{Slice, SliceUpdate};
+use crate::ops::{Op, literal};
+use crate::types::{Range, axis};
+
+/// The functions.
+pub static FNS: &[FnDef] = &[
+    FnDef {
+        name: "slice",
+        sig: "x, start: ints, len: ints, step: ints",
+        doc: "len elements of each dimension, from start on, every step-th, as a view.",
+        build: |b, a| {
+            let (x, ranges) = (a.tensor(b, 0)?, ranges(a, 1)?);
+            one(x, Op::Slice(Slice(ranges.into())), &[])
+        },
+    },
+    FnDef {
+        name: "slice_update",
+        sig: "x, update, start: ints, len: ints, step: ints",
+        doc: "A new tensor: x with a slice of it replaced by update.",
+        build: |b, a| {
+            let (x, update, ranges) = (a.tensor(b, 0)?, a.tensor(b, 1)?, ranges(a, 2)?);
+            one(x, Op::SliceUpdate(SliceUpdate(Slice(ranges.into()))), &[update])
+        },
+    },
+    reduction("reduce_sum", "The sum over dimensions, in the dtype of x.", |b, a| reduce(b, a, ReduceKind::Sum)),
+    reduction("reduce_prod", "The product over dimensions, in the dtype of x.", |b, a| reduce(b, a, ReduceKind::Prod)),
+    reduction("reduce_max", "The largest over dimensions.", |b, a| reduce(b, a, ReduceKind::Max)),
+    reduction("reduce_min", "The smallest over dimensions.", |b, a| reduce(b, a, ReduceKind::Min)),
+    reduction(
+        "reduce_argmax",
+        "The place of the first largest, counted over the dimensions in row-major order.",
+        |b, a| reduce(b, a, ReduceKind::ArgMax),
+    ),
+    reduction(
+        "reduce_argmin",
+        "The place of the first smallest, counted over the dimensions in row-major order.",
+        |b, a| reduce(b, a, ReduceKind::ArgMin),
+    ),
+    FnDef {
+        name: "scan_sum",
+        sig: "x, dim: int",
+        doc: "The running sum along a dimension, in the dtype of x.",
+        build: |b, a| scan(b, a, ScanKind::Sum),
+    },
+    FnDef {
+        name: "scan_prod",
+        sig: "x, dim: int",
+        doc: "The running product along a dimension, in the dtype of x.",
+        build: |b, a| scan(b, a, ScanKind::Prod),
+    },
+    FnDef {
+        name: "bmm",
+        sig: "x, mat2",
+        doc: "Batched matrix product: [b, m, k] times [b, k, n] gives [b, m, n].",
+        build: |b, a| {
+            let (x, other) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+            one(x, Op::Dot, &[other])
+        },
+    },
+    FnDef {
+        name: "iota",
+        sig: "n: int",
+        doc: "0 to n - 1, in i64.",
+        build: |b, a| {
+            let n = usize::try_from(a.int(0)?).map_err(|_| err::shape("`iota`: n must not be negative"))?;
+            Ok(b.ex(b.emit(Op::Iota(literal::Iota(n)), &[])?).into())
+        },
+    },
+    FnDef {
+        name: "write_",
+        sig: "x, value",
+        doc: "Writes value into the memory of x. Both have the same dtype and shape: nothing is cast or stretched.",
+        build: |b, a| {
+            let (x, value) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+            b.emit_all(Op::Write, &[x.value()?, value.value()?])?;
+            Ok(x.into())
+        },
+    },
+];
+
+/// A call as a printed graph has it: one node. A name that is an elementwise row's, on tensors that fit it exactly, is
+/// that row; anything else is the function of that name.
+///
+/// # Errors
+/// As [`registry::call`].
+pub fn call<'b>(b: &'b Builder, name: &str, args: Vec<(Option<&str>, Arg<'b>)>) -> Result<Out<'b>> {
+    let tensor = |(name, a): &(Option<&str>, Arg<'b>)| match (name, a) {
+        (None, Arg::Tensor(e)) => e.value().ok(),
+        _ => None,
+    };
+    let operands = args.iter().map(tensor).collect::<Option<Vec<Value>>>();
+    if let (Some(row), Some(operands)) = (Row::find(name), operands)
+        && let Ok(v) = b.emit(Op::Map(row), &operands)
+    {
+        return Ok(b.ex(v).into());
+    }
+    registry::call(b, name, args)
+}
+
+const fn reduction(
+    name: &'static str,
+    doc: &'static str,
+    build: for<'b> fn(&'b Builder, &Args<'b>) -> Result<Out<'b>>,
+) -> FnDef {
+    FnDef { name, sig: "x, dim: ints", doc, build }
+}
+
+fn one<'b>(x: Ex<'b>, op: Op, more: &[Ex<'b>]) -> Result<Out<'b>> {
+    Ok(x.builder().ex(x.apply(op, more).value()?).into())
+}
+
+fn reduce<'b>(b: &'b Builder, a: &Args<'b>, kind: ReduceKind) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    let mut axes = a.ints(1)?.iter().map(|d| axis(*d, x.rank())).collect::<Result<Vec<_>>>()?;
+    axes.sort_unstable();
+    one(x, Op::Reduce(Reduce { kind, axes: axes.into() }), &[])
+}
+
+fn scan<'b>(b: &'b Builder, a: &Args<'b>, kind: ScanKind) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    one(x, Op::Scan(Scan { kind, axis: axis(a.int(1)?, x.rank())? }), &[])
+}
+
+/// The ranges that the lists `start`, `len` and `step` say, which stand at arguments `i`, `i + 1` and `i + 2`.
+fn ranges(a: &Args<'_>, i: usize) -> Result<Vec<Range>> {
+    let (start, len, step) = (a.ints(i)?, a.ints(i + 1)?, a.ints(i + 2)?);
+    if start.len() != len.len() || len.len() != step.len() {
+        return Err(err::shape("`start`, `len` and `step` are not equally long"));
+    }
+    let size = |v: i64| usize::try_from(v).map_err(|_| err::index(format!("{v} for a start or a length")));
+    let one = |((s, n), t): ((&i64, &i64), &i64)| Ok(Range { start: size(*s)?, len: size(*n)?, step: *t as isize });
+    start.iter().zip(&len).zip(&step).map(one).collect()
+}

@@ -1,0 +1,235 @@
+//! Sorting and what is picked by order: `sort`, `topk`, `median`, `kthvalue`, `searchsorted`.
+//!
+//! There is no sorting op: the place of an element is the number of elements that come before it, counted by comparing
+//! all pairs along the axis. That is quadratic in the axis's extent, stable, and its gradient is that of a gather. NaN
+//! counts as larger than every number.
+
+use crate::builder::{Builder, Ex};
+use crate::dtype::{Category, DType, Scalar};
+use crate::error::{Result, err};
+use crate::ops::gather::ScatterMode;
+use crate::ops::reduce::ReduceKind;
+use crate::ops::registry::{Args, FnDef, Out, require_float};
+use crate::types::axis;
+
+/// Whether `p` comes before `q` in ascending order.
+fn less<'b>(p: Ex<'b>, q: Ex<'b>) -> Ex<'b> {
+    let below = p.lt(q);
+    if p.dtype().is_float() { below.logical_or(q.isnan().logical_and(p.eq(p))) } else { below }
+}
+
+/// The positions that sort `x` along an axis, `i64` of its shape.
+fn order<'b>(x: Ex<'b>, axis: usize, descending: bool) -> Ex<'b> {
+    let b = x.builder();
+    let keys = if x.dtype() == DType::Bool { x.cast(DType::U8) } else { x };
+    let last = x.rank() - 1;
+    let rows = keys.transpose(axis, last);
+    let n = x.shape()[axis];
+    let (mine, other) = (rows.unsqueeze(last + 1), rows.unsqueeze(last));
+    let (before, after) =
+        if descending { (less(mine, other), less(other, mine)) } else { (less(other, mine), less(mine, other)) };
+    // Of equal elements the one that stands first comes first.
+    let first = b.iota(n).lt(b.iota(n).unsqueeze(1));
+    let tie = before.logical_or(after).logical_not().logical_and(first);
+    let rank = before.logical_or(tie).cast(DType::I64).sum(&[last + 1], false);
+    let place = b.iota(n).expand(&rank.shape());
+    rank.zeros().scatter(last, ScatterMode::Set, rank, place).transpose(axis, last)
+}
+
+/// Values and positions of a sort along an axis.
+fn sorted<'b>(x: Ex<'b>, axis: usize, descending: bool) -> (Ex<'b>, Ex<'b>) {
+    let at = order(x, axis, descending);
+    (x.gather(axis, at), at)
+}
+
+/// Scalars count as vectors of one element: `f` along an axis, and back.
+fn lifted<'b>(x: Ex<'b>, dim: i64, f: impl FnOnce(Ex<'b>, usize) -> Result<Vec<Ex<'b>>>) -> Result<Vec<Ex<'b>>> {
+    let d = axis(dim, x.rank())?;
+    if x.rank() > 0 {
+        return f(x, d);
+    }
+    Ok(f(x.reshape(&[1]), 0)?.into_iter().map(|e| e.reshape(&[])).collect())
+}
+
+fn sort<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Vec<Ex<'b>>> {
+    let descending = a.bool(2)?;
+    lifted(a.tensor(b, 0)?, a.int(1)?, |x, d| {
+        let (values, at) = sorted(x, d, descending);
+        Ok(vec![values, at])
+    })
+}
+
+fn topk<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Vec<Ex<'b>>> {
+    let (k, largest) = (a.int(1)?, a.bool(3)?);
+    lifted(a.tensor(b, 0)?, a.int(2)?, |x, d| {
+        let n = x.shape()[d];
+        let Some(k) = usize::try_from(k).ok().filter(|k| *k <= n) else {
+            return Err(err::index(format!(
+                "`topk`: selected index k out of range: {k} of dimension {d} with size {n}"
+            )));
+        };
+        let at = order(x, d, largest).narrow(d, 0, k).copy();
+        Ok(vec![x.gather(d, at), at])
+    })
+}
+
+/// The element at place `k` of the ascending order along an axis, and its position.
+fn kth<'b>(x: Ex<'b>, d: usize, k: Ex<'b>, keepdim: bool) -> Vec<Ex<'b>> {
+    let mut thin = x.shape();
+    thin[d] = 1;
+    let at = order(x, d, false).gather(d, k.expand(&thin));
+    let picked = x.gather(d, at);
+    if keepdim {
+        return vec![picked, at];
+    }
+    thin.remove(d);
+    vec![picked.reshape(&thin), at.reshape(&thin)]
+}
+
+/// The lower median along an axis: the middle of the order, or the first NaN.
+fn median_along<'b>(x: Ex<'b>, d: usize, keepdim: bool) -> Result<Vec<Ex<'b>>> {
+    let n = x.shape()[d];
+    if n == 0 {
+        return Err(err::index(format!("`median`: expected dimension {d} to have non-zero size")));
+    }
+    let int = |v: usize| x.builder().constant(Scalar::from_i64(DType::I64, v as i64));
+    let mut k = int((n - 1) / 2);
+    if x.dtype().is_float() {
+        // NaN stand last; the first of them is where the numbers end.
+        let numbers = x.eq(x).cast(DType::I64).sum(&[d], true);
+        k = numbers.eq(int(n)).select(k, numbers);
+    }
+    Ok(kth(x, d, k, keepdim))
+}
+
+fn median<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    let (dim, keepdim) = (a.opt_int(1)?, a.bool(2)?);
+    if x.dtype() == DType::Bool {
+        return Err(err::dtype("`median` is not defined for bool"));
+    }
+    if let Some(d) = dim {
+        return Ok(Out::Many(lifted(x, d, |x, d| median_along(x, d, keepdim || x.rank() == 0))?));
+    }
+    let flat = x.reshape(&[x.ty().numel()]);
+    let v = median_along(flat, 0, false)?[0];
+    if x.dtype().category() != Category::Float {
+        return Ok(v.into());
+    }
+    // All elements that are equal to the median share its gradient, as those of a maximum do.
+    let low = flat.number(f64::NEG_INFINITY);
+    let shared = flat.eq(v).select(flat, low).reduce(ReduceKind::Max, &[0], false);
+    Ok(v.isnan().select(v, shared).into())
+}
+
+fn searchsorted<'b>(b: &'b Builder, sorted: Ex<'b>, values: Ex<'b>, right: bool) -> Result<Ex<'b>> {
+    let (s, v) = (sorted.shape(), values.shape());
+    let rows = sorted.rank() == 1 || sorted.rank() == values.rank() && s[..s.len() - 1] == v[..v.len() - 1];
+    if sorted.rank() == 0 || !rows {
+        let (s, v) = (sorted.ty(), values.ty());
+        return Err(err::shape(format!("`searchsorted`: boundaries {s} for values {v}")));
+    }
+    let dtype = super::arith::common(&[sorted, values]);
+    let (s, v) = (sorted.cast(dtype), values.cast(dtype).unsqueeze(values.rank()));
+    let s = if sorted.rank() == 1 { s } else { s.unsqueeze(s.rank() - 1) };
+    let before = if right { less(v, s).logical_not() } else { less(s, v) };
+    let _ = b;
+    Ok(before.cast(DType::I64).sum(&[values.rank()], false))
+}
+
+/// The functions.
+pub static FNS: &[FnDef] = &[
+    FnDef {
+        name: "sort",
+        sig: "x, dim: int = -1, descending: bool = false, stable: bool = true",
+        doc: "Values in order along an axis, and their positions (i64). Stable; NaN is the largest.",
+        build: |b, a| Ok(Out::Many(sort(b, a)?)),
+    },
+    FnDef {
+        name: "argsort",
+        sig: "x, dim: int = -1, descending: bool = false, stable: bool = true",
+        doc: "The positions that sort x along an axis.",
+        build: |b, a| Ok(sort(b, a)?[1].into()),
+    },
+    FnDef {
+        name: "msort",
+        sig: "x",
+        doc: "Values in order along dimension 0.",
+        build: |b, a| Ok(lifted(a.tensor(b, 0)?, 0, |x, d| Ok(vec![sorted(x, d, false).0]))?[0].into()),
+    },
+    FnDef {
+        name: "topk",
+        sig: "x, k: int, dim: int = -1, largest: bool = true, sorted: bool = true",
+        doc: "The k largest (or smallest) elements along an axis in order, and their positions.",
+        build: |b, a| Ok(Out::Many(topk(b, a)?)),
+    },
+    FnDef {
+        name: "kthvalue",
+        sig: "x, k: int, dim: int = -1, keepdim: bool = false",
+        doc: "The k-th smallest element along an axis (from 1), and its position.",
+        build: |b, a| {
+            let (k, keep) = (a.int(1)?, a.bool(3)?);
+            let both = lifted(a.tensor(b, 0)?, a.int(2)?, |x, d| {
+                let n = x.shape()[d];
+                if k < 1 || k as usize > n {
+                    return Err(err::index(format!("`kthvalue`: k out of range: {k} of dimension {d} with size {n}")));
+                }
+                let k = x.builder().constant(Scalar::from_i64(DType::I64, k - 1));
+                Ok(kth(x, d, k, keep))
+            })?;
+            Ok(Out::Many(both))
+        },
+    },
+    FnDef {
+        name: "median",
+        sig: "x, dim: int? = None, keepdim: bool = false",
+        doc: "The lower median of all elements (equal ones share the gradient), or along an axis with its position.",
+        build: median,
+    },
+    FnDef {
+        name: "searchsorted",
+        sig: "sorted_sequence, values, right: bool = false",
+        doc: "Where each value would be inserted to keep the last dimension in order, i64.",
+        build: |b, a| Ok(searchsorted(b, a.tensor(b, 0)?, a.tensor(b, 1)?, a.bool(2)?)?.into()),
+    },
+    FnDef {
+        name: "bucketize",
+        sig: "x, boundaries, right: bool = false",
+        doc: "The bucket of each element between boundaries in order, i64.",
+        build: |b, a| Ok(searchsorted(b, a.tensor(b, 1)?, a.tensor(b, 0)?, a.bool(2)?)?.into()),
+    },
+    FnDef {
+        name: "quantile",
+        sig: "x, q: float, dim: int? = None, keepdim: bool = false",
+        doc: "The q-quantile along an axis or of all elements, between neighbours in order. Floats only.",
+        build: |b, a| Ok(quantile(b, a)?.into()),
+    },
+];
+
+fn quantile<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (x, q, keep) = (a.tensor(b, 0)?, a.float(1)?, a.bool(3)?);
+    require_float("quantile", x)?;
+    if !(0.0..=1.0).contains(&q) {
+        return Err(err::data(format!("`quantile`: q values must be in the range [0, 1], got {q}")));
+    }
+    let (x, d) = match a.opt_int(2)? {
+        Some(d) if x.rank() > 0 => (x, axis(d, x.rank())?),
+        _ => (x.reshape(&[x.ty().numel()]), 0),
+    };
+    let n = x.shape()[d];
+    if n == 0 {
+        return Err(err::shape("`quantile`: the input must be non-empty"));
+    }
+    let place = q * (n - 1) as f64;
+    let (low, w) = (place.floor() as usize, place - place.floor());
+    let (values, _) = sorted(x, d, false);
+    let (p, r) = (values.narrow(d, low, 1), values.narrow(d, (low + 1).min(n - 1), 1));
+    let nan = x.isnan().cast(DType::I64).sum(&[d], true).cast(DType::Bool);
+    let y = super::unit([p, r], |[p, r]| p + (r - p) * w);
+    let y = nan.select(y.number(f64::NAN), y);
+    let mut shape = y.shape();
+    if !keep {
+        shape.remove(d);
+    }
+    Ok(y.reshape(&shape))
+}

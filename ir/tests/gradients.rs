@@ -1,0 +1,274 @@
+//! Gradients against central differences in `f64`, to second order: every elementwise row, every structural op, and
+//! random programs with views and writes.
+
+mod random;
+
+use proptest::prelude::*;
+use random::{Choices, step};
+use tensorc_ir::interp::{Array, run};
+use tensorc_ir::ops::effect::Grad;
+use tensorc_ir::ops::elementwise::{Row, Rule, rows};
+use tensorc_ir::ops::gather::ScatterMode;
+use tensorc_ir::ops::reduce::ReduceKind;
+use tensorc_ir::ops::scan::ScanKind;
+use tensorc_ir::ops::{Op, Structural, view};
+use tensorc_ir::passes::run_all;
+use tensorc_ir::types::Range;
+use tensorc_ir::{Builder, DType, Ex, Graph, Scalar, Type, Value};
+
+/// A formula in values of the given shapes, all `f64`.
+type Formula<'f> = &'f dyn for<'b> Fn(&[Ex<'b>]) -> Ex<'b>;
+
+/// Numbers without pattern in `low..high`.
+fn numbers(n: usize, low: f64, high: f64, seed: u64) -> Vec<f64> {
+    let mut s = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        s ^= s << 13;
+        s ^= s >> 7;
+        s ^= s << 17;
+        (s >> 11) as f64 / (1u64 << 53) as f64
+    };
+    (0..n).map(|_| low + (high - low) * next()).collect()
+}
+
+fn array(shape: &[usize], v: &[f64]) -> Array {
+    Array::from_scalars(DType::F64, shape, v.iter().map(|x| Scalar::from_f64(DType::F64, *x)))
+}
+
+fn tensor(b: &Builder, shape: &[usize], v: Vec<f64>) -> Value {
+    let values = v.into_iter().map(|x| Scalar::from_f64(DType::F64, x)).collect::<Vec<_>>();
+    let literal = tensorc_ir::ops::literal::Literal { dtype: DType::F64, shape: shape.into(), values: values.into() };
+    b.emit(Op::Literal(literal), &[]).unwrap()
+}
+
+/// A sum with weights, so that no gradient is the same for all elements.
+fn weighted<'b>(x: Ex<'b>, seed: u64) -> Ex<'b> {
+    let b = x.builder();
+    let (shape, n) = (x.shape(), x.ty().numel());
+    let w = tensor(b, &shape, numbers(n, 0.5, 1.5, seed));
+    (x * b.ex(w)).sum_all()
+}
+
+/// A weighted sum of the gradients of `y` by `x`; zeros for what `y` does not use.
+fn weighted_gradient<'b>(y: Ex<'b>, x: &[Ex<'b>], seed: u64) -> Ex<'b> {
+    let b = y.builder();
+    let operands: Vec<Value> = [y].iter().chain(x).map(|e| e.value().unwrap()).collect();
+    let n = b.emit_all(Op::Grad(Grad { seeded: false, allow_unused: true }), &operands).unwrap();
+    let of = |result: usize| weighted(b.ex(Value { node: n, result: result as u16 }), seed + result as u64);
+    (1..x.len()).fold(of(0), |sum, k| sum + of(k))
+}
+
+/// The graph of `f` at order 0 (a weighted sum), 1 (a weighted sum of the gradients) or 2.
+fn graph(f: Formula<'_>, shapes: &[Vec<usize>], order: usize) -> Graph {
+    let b = Builder::new("f");
+    let ty = |s: &Vec<usize>| Type::new(DType::F64, s.iter().copied());
+    let x: Vec<Ex<'_>> =
+        shapes.iter().enumerate().map(|(i, s)| b.ex(b.input(format!("x{i}"), ty(s), false, None))).collect();
+    let mut y = weighted(f(&x), 11);
+    for k in 0..order {
+        y = weighted_gradient(y, &x, 23 + 7 * k as u64);
+    }
+    let y = y.value().unwrap();
+    b.with_graph(|g| g.outputs = vec![y]);
+    run_all(&b.finish().unwrap()).unwrap()
+}
+
+fn value(g: &Graph, shapes: &[Vec<usize>], x: &[Vec<f64>]) -> f64 {
+    let inputs: Vec<Array> = shapes.iter().zip(x).map(|(s, v)| array(s, v)).collect();
+    run(g, &inputs).unwrap()[0].scalars()[0].to_f64()
+}
+
+/// Whether the derivative of order `order - 1` changes along a direction as the one of order `order` says.
+fn check(what: &str, f: Formula<'_>, shapes: &[Vec<usize>], x: &[Vec<f64>], order: usize) -> Result<(), String> {
+    let lower = graph(f, shapes, order - 1);
+    // The derivative along the weights of `weighted_gradient` is that weighted sum.
+    let direction: Vec<Vec<f64>> = shapes
+        .iter()
+        .enumerate()
+        .map(|(i, s)| numbers(s.iter().product(), 0.5, 1.5, 23 + 7 * (order as u64 - 1) + i as u64))
+        .collect();
+    let got = value(&graph(f, shapes, order), shapes, x);
+    let at = |h: f64| {
+        let moved: Vec<Vec<f64>> =
+            x.iter().zip(&direction).map(|(x, d)| x.iter().zip(d).map(|(x, d)| x + h * d).collect()).collect();
+        value(&lower, shapes, &moved)
+    };
+    // Two step widths, extrapolated: the error is of the fourth order.
+    let slope = |h: f64| (at(h) - at(-h)) / (2.0 * h);
+    let h = 1e-4;
+    let want = (4.0 * slope(h / 2.0) - slope(h)) / 3.0;
+    let size = want.abs().max(at(0.0).abs()).max(1.0);
+    if (got - want).abs() <= 1e-7 * size { Ok(()) } else { Err(format!("{what}, order {order}: {got} for {want}")) }
+}
+
+fn check_both(what: &str, f: Formula<'_>, shapes: &[Vec<usize>], x: &[Vec<f64>]) {
+    for order in [1, 2] {
+        check(what, f, shapes, x, order).unwrap();
+    }
+}
+
+#[test]
+fn a_wrong_derivative_is_found() {
+    // x * detach(x) is x squared, but its gradient is only x.
+    let wrong: Formula<'_> = &|x| x[0] * x[0].apply(Op::Detach, &[]);
+    let shapes = [vec![3]];
+    let x = [vec![0.5, 1.0, 2.0]];
+    assert!(check("square", &|x| x[0] * x[0], &shapes, &x, 1).is_ok());
+    assert!(check("half of it", wrong, &shapes, &x, 1).is_err());
+}
+
+/// Which operands of a row have a derivative; the others are settings, such as the threshold of `softplus`.
+fn differentiable(row: Row, dtypes: &[DType]) -> Vec<bool> {
+    let b = Builder::new("f");
+    let x: Vec<Ex<'_>> = dtypes
+        .iter()
+        .enumerate()
+        .map(|(i, d)| b.ex(b.input(format!("x{i}"), Type::new(*d, [2]), false, None)))
+        .collect();
+    let y = x[0].map(row.name(), &x[1..]);
+    row.vjp(&x, y, y).iter().map(Option::is_some).collect()
+}
+
+#[test]
+fn every_row_has_the_derivative_of_its_function() {
+    let mut wrong = Vec::new();
+    for row in rows().filter(|r| r.0.vjp.is_some()) {
+        let (low, high) = row.0.domain;
+        let margin = (high - low) * 0.02;
+        let operand = |i: usize| numbers(8, low + margin, high - margin, 5 + i as u64);
+        let n = row.0.args.len();
+        let mut dtypes = vec![DType::F64; n];
+        if row.0.rule == Rule::Select {
+            dtypes[0] = DType::Bool;
+        }
+        let moves = differentiable(row, &dtypes);
+        let moving: Vec<usize> = (0..n).filter(|i| moves[*i]).collect();
+        let f: Formula<'_> = &|x| {
+            let b = x[0].builder();
+            let all: Vec<Ex<'_>> = (0..n)
+                .map(|i| match moving.iter().position(|m| *m == i) {
+                    Some(k) => x[k],
+                    None if dtypes[i] == DType::Bool => {
+                        b.ex(tensor(b, &[8], operand(i))).gt(x[0].number((low + high) / 2.0))
+                    }
+                    None => b.ex(tensor(b, &[8], operand(i))),
+                })
+                .collect();
+            all[0].map(row.name(), &all[1..])
+        };
+        let x: Vec<Vec<f64>> = moving.iter().map(|i| operand(*i)).collect();
+        let shapes = vec![vec![8]; moving.len()];
+        wrong.extend([1, 2].into_iter().filter_map(|order| check(row.name(), f, &shapes, &x, order).err()));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn ranges(r: &[(usize, usize, isize)]) -> Vec<Range> {
+    r.iter().map(|(start, len, step)| Range { start: *start, len: *len, step: *step }).collect()
+}
+
+#[test]
+fn every_view_has_the_derivative_of_its_function() {
+    let x = [numbers(12, -2.0, 2.0, 1)];
+    fn square(x: Ex<'_>) -> Ex<'_> {
+        x * x
+    }
+    let cases: Vec<(&str, Op)> = vec![
+        ("clone", Op::Copy),
+        ("view", Op::Reshape(view::Reshape([2, 6].into_iter().collect()))),
+        ("permute", Op::Permute(view::Permute([1, 0].into_iter().collect()))),
+        ("expand", Op::Expand(view::Expand([2, 3, 4].into_iter().collect()))),
+        ("slice", Op::Slice(view::Slice(ranges(&[(1, 2, 1), (3, 2, -2)]).into()))),
+        ("diagonal", Op::Diagonal(view::Diagonal { offset: 1, dim1: 0, dim2: 1 })),
+        ("diagonal", Op::Diagonal(view::Diagonal { offset: -1, dim1: 1, dim2: 0 })),
+    ];
+    for (name, op) in cases {
+        let f: Formula<'_> = &|x| square(square(x[0]).apply(op.clone(), &[]));
+        check_both(name, f, &[vec![3, 4]], &x);
+    }
+    let f: Formula<'_> =
+        &|x| square(square(x[0]).cast(DType::F64).slice_update(&ranges(&[(0, 2, 2), (1, 3, 1)]), x[1]));
+    check_both("slice_update", f, &[vec![3, 4], vec![2, 3]], &[x[0].clone(), numbers(6, -2.0, 2.0, 2)]);
+}
+
+#[test]
+fn every_reduction_and_scan_has_the_derivative_of_its_function() {
+    let mut x = numbers(12, -2.0, 2.0, 3);
+    for zeros in [0, 1, 2] {
+        // Products are to be right with no, one and two zeros in a row.
+        x[4..4 + zeros].fill(0.0);
+        for axes in [&[0][..], &[1], &[0, 1]] {
+            // Two zeros would be a tie, where extremes have no derivative.
+            let all = [ReduceKind::Max, ReduceKind::Min, ReduceKind::Sum, ReduceKind::Prod];
+            for kind in all.into_iter().skip(if zeros == 2 { 2 } else { 0 }) {
+                let f: Formula<'_> = &|x| (x[0] * 1.5).reduce(kind, axes, false) * x[0].sum_all();
+                check_both(kind.name(), f, &[vec![3, 4]], &[x.clone()]);
+            }
+        }
+        for axis in [0, 1] {
+            for kind in [ScanKind::Sum, ScanKind::Prod] {
+                let f: Formula<'_> = &|x| (x[0] * 1.5).scan(kind, axis) * x[0].sum_all();
+                check_both("scan", f, &[vec![3, 4]], &[x.clone()]);
+            }
+        }
+    }
+}
+
+#[test]
+fn products_gathers_and_scatters_have_the_derivatives_of_their_functions() {
+    let (a, b) = (numbers(12, -2.0, 2.0, 4), numbers(12, -2.0, 2.0, 5));
+    let f: Formula<'_> = &|x| (x[0] * x[0]).bmm(x[1]);
+    check_both("bmm", f, &[vec![2, 2, 3], vec![2, 3, 2]], &[a.clone(), b.clone()]);
+    // Along dimension 1; the second row picks one element twice.
+    let index = |b: &Builder, at: &[i64]| {
+        let values = at.iter().map(|i| Scalar::from_i64(DType::I64, *i)).collect::<Vec<_>>();
+        let shape = [2, 2].into_iter().collect();
+        let literal = tensorc_ir::ops::literal::Literal { dtype: DType::I64, shape, values: values.into() };
+        b.emit(Op::Literal(literal), &[]).unwrap()
+    };
+    let gather: Formula<'_> = &|x| {
+        let b = x[0].builder();
+        (x[0] * x[0]).gather(1, b.ex(index(b, &[3, 0, 2, 2])))
+    };
+    check_both("gather", gather, &[vec![3, 4]], &[a.clone()]);
+    for (mode, at) in [(ScatterMode::Set, [3, 0, 2, 1]), (ScatterMode::Add, [3, 0, 2, 2])] {
+        let scatter: Formula<'_> = &|x| {
+            let b = x[0].builder();
+            let y = (x[0] * x[0]).scatter(1, mode, b.ex(index(b, &at)), x[1] * x[1]);
+            y * y
+        };
+        check_both(mode.name(), scatter, &[vec![3, 4], vec![2, 2]], &[a.clone(), numbers(4, -2.0, 2.0, 6)]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Views, and writes through them into copies of the parameters.
+    #[test]
+    fn gradients_flow_through_views_and_writes(choices in prop::collection::vec(any::<u16>(), 0..60), seed in 1u64..1000) {
+        let f: Formula<'_> = &|x| {
+            let b = x[0].builder();
+            let mut pool: Vec<Value> = x.iter().map(|x| x.copy().value().unwrap()).collect();
+            let mut c = Choices(choices.iter());
+            while !c.done() {
+                step(b, &mut c, &mut pool, true);
+            }
+            // What the last values and the copies hold at the end.
+            let last = pool.iter().rev().take(3).chain(&pool[..2]);
+            last.fold(x[0].number(1.0).cast(DType::F64), |sum, v| {
+                let v = b.ex(*v);
+                sum + (v * v).sum_all()
+            })
+        };
+        let shapes = [vec![2, 3], vec![3]];
+        let x = [numbers(6, 0.3, 1.2, seed), numbers(3, 0.3, 1.2, seed + 1)];
+        for order in [1, 2] {
+            let size = value(&graph(f, &shapes, order), &shapes, &x).abs();
+            // Towers of squares are too steep for differences.
+            if size < 1e4 {
+                check("a program", f, &shapes, &x, order).map_err(TestCaseError::fail)?;
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Eager execution: an op on concrete tensors is a program of one op, compiled once for its signature.
+//!
+//! The signature is the op's name, the dtypes, shapes and strides of its tensors, and the values of what is no tensor.
+//! Numbers that stand where a tensor could (`x + 0.1`) are run-time inputs, so another number compiles nothing; a new
+//! shape traces the op again but finds its kernels compiled. Ops that only make a view run nothing at all.
+
+use super::{Argument, Repr, Tensor};
+use crate::trace::{number, to_arg};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tensorc_ir::error::err;
+use tensorc_ir::ops::registry::{self, Out};
+use tensorc_ir::passes::{fuse::Mode, run_all};
+use tensorc_ir::{Builder, Graph, Layout, Loc, Op, Result, Scalar, Type, Value};
+use tensorc_runtime::executable::{Executable, Options, Overlap, View};
+use tensorc_runtime::storage::Storage;
+
+/// Compiles a traced graph for parameters that lie like `layouts`.
+///
+/// # Errors
+/// What a pass finds wrong with the program, or `unsupported`.
+pub(crate) fn compile_traced(graph: &Graph, layouts: &[Layout], options: Options) -> Result<Executable> {
+    Executable::compile(&run_all(graph)?, layouts, options)
+}
+
+/// The most ops that are kept compiled; when there are more the cache starts anew.
+const MOST_OPS: usize = 4096;
+
+struct Compiled {
+    body: Body,
+    /// Whether numbers are inputs.
+    numbers: bool,
+}
+
+enum Body {
+    /// Views of parameters, with the ops that make them.
+    Views(Vec<(usize, Vec<Op>)>),
+    Run(Executable),
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    name: String,
+    words: Vec<u64>,
+}
+
+type Cache = Mutex<HashMap<Key, Arc<Compiled>>>;
+
+fn cache() -> &'static Cache {
+    static CACHE: OnceLock<Cache> = OnceLock::new();
+    CACHE.get_or_init(Mutex::default)
+}
+
+/// The arguments of a call, flattened: the tensors, and words that tell two signatures apart.
+struct Signature<'a> {
+    words: Vec<u64>,
+    tensors: Vec<&'a Arc<View>>,
+    numbers: Vec<Scalar>,
+}
+
+/// Runs an op on concrete tensors.
+pub(crate) fn run(name: &str, args: &[(Option<&str>, Argument)], loc: Loc) -> Result<Vec<Tensor>> {
+    let mut s = Signature { words: Vec::with_capacity(32), tensors: Vec::new(), numbers: Vec::new() };
+    for (i, (keyword, a)) in args.iter().enumerate() {
+        if let Some(k) = keyword {
+            s.words.push(1 << 32 | k.len() as u64);
+            s.words.extend(k.bytes().map(u64::from));
+        }
+        let runtime = registry::takes_tensor(name, i, *keyword);
+        add(&mut s, a, runtime);
+    }
+    if name.ends_with('_') {
+        check_overlap(&s)?;
+    }
+    let key = Key { name: name.into(), words: s.words };
+    let hit = cache().lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+    let compiled = match hit {
+        Some(c) => c,
+        None => {
+            let c = match compile(name, args, loc, true) {
+                Ok(c) => Arc::new(c),
+                // Some functions look at a number while they are traced; then it is a part of the program.
+                Err(e) if !s.numbers.is_empty() => match compile(name, args, loc, false) {
+                    Ok(c) => return execute(&c, &s.tensors, &s.numbers, loc),
+                    Err(_) => return Err(e),
+                },
+                Err(e) => return Err(e),
+            };
+            let mut cache = cache().lock().unwrap_or_else(PoisonError::into_inner);
+            if cache.len() >= MOST_OPS {
+                cache.clear();
+            }
+            cache.insert(key, c.clone());
+            c
+        }
+    };
+    execute(&compiled, &s.tensors, &s.numbers, loc)
+}
+
+fn execute(c: &Compiled, tensors: &[&Arc<View>], numbers: &[Scalar], loc: Loc) -> Result<Vec<Tensor>> {
+    match &c.body {
+        Body::Views(views) => views
+            .iter()
+            .map(|(p, ops)| {
+                let base = tensors.get(*p).ok_or_else(|| err::ty("a view of no tensor"))?;
+                let layout = ops.iter().try_fold(base.layout.clone(), |l, op| op.structural().layout(&l));
+                let layout = layout.ok_or_else(|| err::shape("a view that strides cannot say"))?;
+                Ok(Tensor::concrete(View { storage: base.storage.clone(), dtype: base.dtype, layout }))
+            })
+            .collect(),
+        Body::Run(exe) => {
+            let mut args: Vec<View> = tensors.iter().map(|v| (***v).clone()).collect();
+            if c.numbers {
+                for n in numbers {
+                    let mut bytes = [0; 8];
+                    n.write(&mut bytes);
+                    let storage = Storage::from_bytes(&bytes)?;
+                    args.push(View { storage, dtype: n.dtype, layout: Layout::contiguous(&[]) });
+                }
+            }
+            Ok(exe.call(&args, loc)?.into_iter().map(Tensor::concrete).collect())
+        }
+    }
+}
+
+fn add<'a>(s: &mut Signature<'a>, a: &'a Argument, runtime: bool) {
+    match a {
+        Argument::None => s.words.push(2),
+        Argument::Tensor(Tensor(Repr::Concrete(v))) => {
+            s.words.push(3 << 32 | (v.dtype as u64) << 16 | v.layout.shape.len() as u64);
+            s.words.extend(v.layout.shape.iter().map(|d| *d as u64));
+            s.words.extend(v.layout.strides.iter().map(|d| *d as u64));
+            s.tensors.push(v);
+        }
+        // The caller has looked for traced ones.
+        Argument::Tensor(_) => s.words.push(4),
+        Argument::Int(_) | Argument::Float(_) | Argument::Bool(_) if runtime => {
+            if let Some(n) = number(a) {
+                s.words.push(5 << 32 | n.dtype as u64);
+                s.numbers.push(n);
+            }
+        }
+        Argument::Int(v) => s.words.extend([6, *v as u64]),
+        Argument::Float(v) => s.words.extend([7, v.to_bits()]),
+        Argument::Bool(v) => s.words.extend([8, *v as u64]),
+        Argument::DType(d) => s.words.extend([9, *d as u64]),
+        Argument::Str(t) => {
+            s.words.extend([10, t.len() as u64]);
+            s.words.extend(t.bytes().map(u64::from));
+        }
+        Argument::List(l) => {
+            s.words.extend([11, l.len() as u64]);
+            l.iter().for_each(|a| add(s, a, false));
+        }
+    }
+}
+
+/// Refuses an in-place op that reads part of what it writes.
+fn check_overlap(s: &Signature<'_>) -> Result<()> {
+    let Some((to, rest)) = s.tensors.split_first() else { return Ok(()) };
+    let partial = |from: &&&Arc<View>| {
+        from.storage.same(&to.storage)
+            && from.layout != to.layout
+            && tensorc_ir::alias::overlap(&to.layout, &from.layout)
+    };
+    match rest.iter().find(partial) {
+        Some(_) => Err(err::alias(
+            "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory \
+             location",
+        )
+        .help("copy the input before the write")),
+        None => Ok(()),
+    }
+}
+
+fn compile(name: &str, args: &[(Option<&str>, Argument)], loc: Loc, numbers: bool) -> Result<Compiled> {
+    let b = Builder::new(name);
+    b.set_loc(loc);
+    let mut values: Vec<Value> = Vec::new();
+    let mut layouts: Vec<Layout> = Vec::new();
+    for (_, a) in args {
+        declare(&b, a, &mut values, &mut layouts);
+    }
+    let mut tensors = values.into_iter();
+    let mut given = Vec::new();
+    for (i, (keyword, a)) in args.iter().enumerate() {
+        let arg = match number(a) {
+            Some(n) if numbers && registry::takes_tensor(name, i, *keyword) => {
+                let v = b.input("number", Type::number(n.dtype), false, None);
+                layouts.push(Layout::contiguous(&[]));
+                registry::Arg::Tensor(b.ex(v))
+            }
+            _ => to_arg(&b, a, &mut tensors),
+        };
+        given.push((*keyword, arg));
+    }
+    let outputs = match registry::call(&b, name, given)? {
+        Out::One(e) => vec![e.value()?],
+        Out::Many(l) => l.into_iter().map(|e| e.value()).collect::<Result<_>>()?,
+    };
+    b.with_graph(|g| g.outputs = outputs);
+    let g = run_all(&b.finish()?)?;
+    let views: Option<Vec<(usize, Vec<Op>)>> =
+        g.output_views.iter().map(|v| v.as_ref().map(|v| (v.param, v.views.clone()))).collect();
+    let body = match views {
+        Some(views) if g.mutated.is_empty() && views.len() == g.outputs.len() => Body::Views(views),
+        _ => Body::Run(Executable::compile(&g, &layouts, Options { mode: Mode::Fused, overlap: Overlap::Snapshot })?),
+    };
+    Ok(Compiled { body, numbers })
+}
+
+/// Declares the tensors of an argument as inputs.
+fn declare(b: &Builder, a: &Argument, values: &mut Vec<Value>, layouts: &mut Vec<Layout>) {
+    match a {
+        Argument::Tensor(Tensor(Repr::Concrete(v))) => {
+            let layout = Layout { offset: 0, ..v.layout.clone() };
+            let ty = Type::new(v.dtype, layout.shape.iter().copied());
+            values.push(b.input(format!("x{}", values.len()), ty, true, Some(layout.clone())));
+            layouts.push(layout);
+        }
+        Argument::List(l) => l.iter().for_each(|a| declare(b, a, values, layouts)),
+        _ => {}
+    }
+}

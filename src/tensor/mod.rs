@@ -1,0 +1,336 @@
+//! [`Tensor`]: a handle on memory, or on a value of a program being traced.
+//!
+//! All ops go through [`call`], by PyTorch's name. If any argument is traced the op is recorded; else it runs, as a
+//! compiled program of one op ([`eager`]). Methods are thin wrappers.
+
+pub mod create;
+mod eager;
+pub mod index;
+mod methods;
+mod operators;
+
+pub(crate) use eager::compile_traced;
+pub use operators::{Operand, add, div, mul, rem, sub};
+
+use crate::trace::{Trace, Traced};
+use std::sync::Arc;
+use tensorc_ir::error::err;
+use tensorc_ir::{DType, Layout, Loc, Result, Scalar};
+use tensorc_runtime::executable::View;
+use tensorc_runtime::storage::Storage;
+
+/// A multi-dimensional array of one dtype.
+///
+/// `clone` makes another handle on the same memory; [`Tensor::copy`] makes new memory. Handles may be sent to and shared
+/// by threads: a call takes the memory of its arguments without waiting, and is an error if another thread is using it.
+#[derive(Clone)]
+pub struct Tensor(pub(crate) Repr);
+
+#[derive(Clone)]
+pub(crate) enum Repr {
+    Concrete(Arc<View>),
+    Traced(Traced),
+}
+
+/// An argument of an op.
+#[derive(Clone)]
+pub enum Argument {
+    /// `None`.
+    None,
+    /// A tensor.
+    Tensor(Tensor),
+    /// An integer.
+    Int(i64),
+    /// A float.
+    Float(f64),
+    /// A truth value.
+    Bool(bool),
+    /// A dtype.
+    DType(DType),
+    /// Text.
+    Str(String),
+    /// A list.
+    List(Vec<Argument>),
+}
+
+macro_rules! from {
+    ($($ty:ty: $v:ident => $e:expr),* $(,)?) => {
+        $(impl From<$ty> for Argument { fn from($v: $ty) -> Argument { $e } })*
+    };
+}
+
+from! {
+    Tensor: t => Argument::Tensor(t),
+    &Tensor: t => Argument::Tensor(t.clone()),
+    i64: v => Argument::Int(v),
+    i32: v => Argument::Int(v as i64),
+    usize: v => Argument::Int(v as i64),
+    f64: v => Argument::Float(v),
+    f32: v => Argument::Float(v as f64),
+    bool: v => Argument::Bool(v),
+    DType: v => Argument::DType(v),
+    &str: v => Argument::Str(v.into()),
+    &[i64]: v => Argument::List(v.iter().map(|i| Argument::Int(*i)).collect()),
+    &[usize]: v => Argument::List(v.iter().map(|i| Argument::Int(*i as i64)).collect()),
+    &[Tensor]: v => Argument::List(v.iter().map(|t| Argument::Tensor(t.clone())).collect()),
+}
+
+impl<T: Into<Argument>> From<Option<T>> for Argument {
+    fn from(v: Option<T>) -> Argument {
+        v.map_or(Argument::None, Into::into)
+    }
+}
+
+impl<T: Into<Argument>, const N: usize> From<[T; N]> for Argument {
+    fn from(v: [T; N]) -> Argument {
+        Argument::List(v.into_iter().map(Into::into).collect())
+    }
+}
+
+/// Calls an op by PyTorch's name, with positional arguments and keyword arguments.
+///
+/// # Errors
+/// What the op refuses, with the caller's line.
+#[track_caller]
+pub fn call(name: &str, args: &[(Option<&str>, Argument)]) -> Result<Vec<Tensor>> {
+    let loc = Loc::caller();
+    let traced = |a: &Argument| -> Option<Arc<Trace>> {
+        let of = |t: &Tensor| if let Repr::Traced(t) = &t.0 { Some(t.trace.clone()) } else { None };
+        match a {
+            Argument::Tensor(t) => of(t),
+            Argument::List(l) => l.iter().find_map(|a| if let Argument::Tensor(t) = a { of(t) } else { None }),
+            _ => None,
+        }
+    };
+    match args.iter().find_map(|(_, a)| traced(a)) {
+        Some(trace) => trace.record(name, args, loc),
+        None => eager::run(name, args, loc).map_err(|e| e.at(loc)),
+    }
+}
+
+/// Calls an op with positional arguments and one result.
+#[track_caller]
+pub(crate) fn op<const N: usize>(name: &str, args: [Argument; N]) -> Result<Tensor> {
+    one(call(name, &args.map(|a| (None, a)))?)
+}
+
+pub(crate) fn one(mut results: Vec<Tensor>) -> Result<Tensor> {
+    match (results.pop(), results.is_empty()) {
+        (Some(t), true) => Ok(t),
+        _ => Err(err::ty("expected one result")),
+    }
+}
+
+/// The Rust type of an element.
+pub trait Element: Copy + 'static {
+    /// The dtype.
+    const DTYPE: DType;
+    /// From a scalar, by the rule of casts.
+    fn from_scalar(v: Scalar) -> Self;
+    /// As a scalar of [`Element::DTYPE`].
+    fn to_scalar(self) -> Scalar;
+}
+
+macro_rules! elements {
+    ($($ty:ty, $dtype:ident, |$s:ident| $from:expr, |$v:ident| $to:expr;)*) => {$(
+        impl Element for $ty {
+            const DTYPE: DType = DType::$dtype;
+            fn from_scalar($s: Scalar) -> $ty { $from }
+            fn to_scalar(self) -> Scalar { let $v = self; $to }
+        }
+    )*};
+}
+
+elements! {
+    f64, F64, |s| s.to_f64(), |v| Scalar::from_f64(DType::F64, v);
+    f32, F32, |s| s.to_f64() as f32, |v| Scalar::from_f64(DType::F32, v as f64);
+    half::f16, F16, |s| half::f16::from_f64(s.to_f64()), |v| Scalar::from_f64(DType::F16, v.to_f64());
+    half::bf16, BF16, |s| half::bf16::from_f64(s.to_f64()), |v| Scalar::from_f64(DType::BF16, v.to_f64());
+    i64, I64, |s| s.to_i64(), |v| Scalar::from_i64(DType::I64, v);
+    i32, I32, |s| s.to_i64() as i32, |v| Scalar::from_i64(DType::I32, v as i64);
+    i16, I16, |s| s.to_i64() as i16, |v| Scalar::from_i64(DType::I16, v as i64);
+    i8, I8, |s| s.to_i64() as i8, |v| Scalar::from_i64(DType::I8, v as i64);
+    u8, U8, |s| s.to_i64() as u8, |v| Scalar::from_i64(DType::U8, v as i64);
+    bool, Bool, |s| s.to_bool(), |v| Scalar::from_bool(v);
+}
+
+/// The extents of a tensor; prints as PyTorch prints a size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Size(pub Vec<usize>);
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "tensorc.Size({:?})", self.0)
+    }
+}
+
+impl Tensor {
+    pub(crate) fn concrete(view: View) -> Tensor {
+        Tensor(Repr::Concrete(Arc::new(view)))
+    }
+
+    /// A row-major tensor from scalars of that dtype.
+    pub(crate) fn from_scalars(dtype: DType, shape: &[usize], values: &[Scalar]) -> Result<Tensor> {
+        let mut bytes = vec![0; values.len() * dtype.size()];
+        values.iter().zip(bytes.chunks_mut(dtype.size())).for_each(|(v, b)| v.write(b));
+        Tensor::from_bytes(dtype, shape, &bytes)
+    }
+
+    /// A row-major tensor from little-endian bytes.
+    ///
+    /// # Errors
+    /// `shape` if the number of bytes does not fit.
+    #[track_caller]
+    pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Tensor> {
+        let numel = tensorc_ir::types::checked_numel(shape).map_err(|e| e.at(Loc::caller()))?;
+        if numel * dtype.size() != bytes.len() {
+            return Err(err::shape(format!("{} bytes for a tensor {dtype}{shape:?}", bytes.len())).at(Loc::caller()));
+        }
+        let storage = Storage::from_bytes(bytes)?;
+        Ok(Tensor::concrete(View { storage, dtype, layout: Layout::contiguous(shape) }))
+    }
+
+    /// A tensor of that shape from its elements, row-major.
+    ///
+    /// # Errors
+    /// `shape` if there are more or fewer.
+    #[track_caller]
+    pub fn from_vec<T: Element>(values: Vec<T>, shape: &[usize]) -> Result<Tensor> {
+        let numel = tensorc_ir::types::checked_numel(shape).map_err(|e| e.at(Loc::caller()))?;
+        if numel != values.len() {
+            return Err(
+                err::shape(format!("{} values for a tensor of shape {shape:?}", values.len())).at(Loc::caller())
+            );
+        }
+        let scalars: Vec<Scalar> = values.into_iter().map(Element::to_scalar).collect();
+        Tensor::from_scalars(T::DTYPE, shape, &scalars)
+    }
+
+    /// A 0-d tensor: what to pass to a jitted function for a number that changes from call to call.
+    ///
+    /// # Errors
+    /// `unsupported` if there is no memory.
+    pub fn scalar<T: Element>(v: T) -> Result<Tensor> {
+        Tensor::from_scalars(T::DTYPE, &[], &[v.to_scalar()])
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        match &self.0 {
+            Repr::Concrete(v) => v.dtype,
+            Repr::Traced(t) => t.ty.dtype,
+        }
+    }
+
+    /// Extents.
+    pub fn shape(&self) -> &[usize] {
+        match &self.0 {
+            Repr::Concrete(v) => &v.layout.shape,
+            Repr::Traced(t) => &t.ty.shape,
+        }
+    }
+
+    /// Extents, in a form that prints as PyTorch's `size()`.
+    pub fn size(&self) -> Size {
+        Size(self.shape().to_vec())
+    }
+
+    /// Number of dimensions.
+    pub fn dim(&self) -> usize {
+        self.shape().len()
+    }
+
+    /// Number of elements.
+    pub fn numel(&self) -> usize {
+        self.shape().iter().product()
+    }
+
+    /// Element strides.
+    pub fn strides(&self) -> Vec<isize> {
+        self.layout().strides.to_vec()
+    }
+
+    /// Whether the elements lie in row-major order without gaps.
+    pub fn is_contiguous(&self) -> bool {
+        self.layout().is_contiguous()
+    }
+
+    /// Whether both share memory storage.
+    pub fn shares_storage(&self, other: &Tensor) -> bool {
+        match (&self.0, &other.0) {
+            (Repr::Concrete(a), Repr::Concrete(b)) => a.storage.same(&b.storage),
+            (Repr::Traced(a), Repr::Traced(b)) => a.shares(b),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        match &self.0 {
+            Repr::Concrete(v) => v.layout.clone(),
+            Repr::Traced(t) => t.layout(),
+        }
+    }
+
+    /// The memory of a concrete tensor.
+    pub(crate) fn view_of(&self, what: &str) -> Result<&Arc<View>> {
+        match &self.0 {
+            Repr::Concrete(v) => Ok(v),
+            Repr::Traced(_) => {
+                Err(err::ty(format!("`{what}` needs the elements, which a traced tensor does not have"))
+                    .help("return the tensor from the traced function and read it outside"))
+            }
+        }
+    }
+
+    /// The elements in row-major order, as scalars.
+    ///
+    /// # Errors
+    /// `type` while tracing, `alias` if another thread is writing them.
+    #[track_caller]
+    pub fn scalars(&self) -> Result<Vec<Scalar>> {
+        let loc = Loc::caller();
+        let v = self.view_of("reading").map_err(|e| e.at(loc))?;
+        let bytes = v.storage.read(loc)?;
+        let size = v.dtype.size();
+        Ok(v.layout.indices().into_iter().map(|i| Scalar::read(v.dtype, &bytes[i * size..])).collect())
+    }
+
+    /// The elements in row-major order.
+    ///
+    /// # Errors
+    /// `dtype` if `T` is another type than the tensor's; `type` while tracing.
+    #[track_caller]
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        if self.dtype() != T::DTYPE {
+            return Err(err::dtype(format!("`to_vec` of a tensor of {} as {}", self.dtype(), T::DTYPE))
+                .at(Loc::caller())
+                .help(format!("convert it first: `.to(tensorc::dtype::{:?})`", T::DTYPE)));
+        }
+        Ok(self.scalars()?.into_iter().map(T::from_scalar).collect())
+    }
+
+    /// The one element, converted to `T`.
+    ///
+    /// # Errors
+    /// `shape` if there is not exactly one; `type` while tracing.
+    #[track_caller]
+    pub fn item<T: Element>(&self) -> Result<T> {
+        if self.numel() != 1 {
+            return Err(err::shape(format!("a Tensor with {} elements cannot be converted to Scalar", self.numel()))
+                .at(Loc::caller()));
+        }
+        Ok(T::from_scalar(self.scalars()?[0].cast(T::DTYPE)))
+    }
+
+    /// The elements' bytes, row-major.
+    ///
+    /// # Errors
+    /// As [`Tensor::scalars`].
+    #[track_caller]
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let size = self.dtype().size();
+        let mut out = vec![0; self.numel() * size];
+        self.scalars()?.iter().zip(out.chunks_mut(size)).for_each(|(s, b)| s.write(b));
+        Ok(out)
+    }
+}

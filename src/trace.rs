@@ -1,0 +1,210 @@
+//! Tracing: a program being recorded while a closure runs over tensors that have no elements yet.
+//!
+//! Concrete tensors that the closure has captured become inputs when an op first meets them, one for each memory and
+//! layout. A trace is behind a mutex, so its tensors can be sent around like any other; ops of two traces do not mix.
+
+use crate::tensor::{Argument, Repr, Tensor};
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tensorc_ir::error::err;
+use tensorc_ir::ops::registry::{self, Arg, Out};
+use tensorc_ir::{Builder, DType, Graph, Layout, Loc, Result, Scalar, Type, Value};
+use tensorc_runtime::executable::View;
+
+/// A value of a trace.
+#[derive(Clone)]
+pub(crate) struct Traced {
+    pub(crate) trace: Arc<Trace>,
+    pub(crate) value: Value,
+    pub(crate) ty: Type,
+}
+
+/// A program being recorded.
+pub(crate) struct Trace {
+    state: Mutex<State>,
+}
+
+struct State {
+    builder: Option<Builder>,
+    captured: Vec<(Arc<View>, Value)>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Vec<Arc<Trace>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The trace that a closure on this thread is being recorded into, if any.
+pub(crate) fn current() -> Option<Arc<Trace>> {
+    CURRENT.with(|c| c.borrow().last().cloned())
+}
+
+impl Traced {
+    fn same_trace(&self, other: &Arc<Trace>) -> bool {
+        Arc::ptr_eq(&self.trace, other)
+    }
+
+    pub(crate) fn shares(&self, other: &Traced) -> bool {
+        self.same_trace(&other.trace)
+            && self.trace.with(|b| b.storage(self.value).0 == b.storage(other.value).0).unwrap_or(false)
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.trace.with(|b| b.storage(self.value).1).unwrap_or_else(|_| Layout::contiguous(&self.ty.shape))
+    }
+}
+
+impl Trace {
+    /// A new trace.
+    pub(crate) fn new(name: &str) -> Arc<Trace> {
+        let state = State { builder: Some(Builder::new(name)), captured: Vec::new() };
+        Arc::new(Trace { state: Mutex::new(state) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a closure with this as the current trace.
+    pub(crate) fn within<R>(self: &Arc<Trace>, f: impl FnOnce() -> R) -> R {
+        struct Pop;
+        impl Drop for Pop {
+            fn drop(&mut self) {
+                CURRENT.with(|c| c.borrow_mut().pop());
+            }
+        }
+        CURRENT.with(|c| c.borrow_mut().push(self.clone()));
+        let _pop = Pop;
+        f()
+    }
+
+    /// Does something with the builder.
+    ///
+    /// # Errors
+    /// `type` if the trace has ended.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&Builder) -> R) -> Result<R> {
+        self.lock().builder.as_ref().map(f).ok_or_else(ended)
+    }
+
+    /// A tensor of this trace for a value.
+    pub(crate) fn tensor(self: &Arc<Trace>, value: Value) -> Result<Tensor> {
+        let ty = self.with(|b| b.ty(value))?;
+        Ok(Tensor(Repr::Traced(Traced { trace: self.clone(), value, ty })))
+    }
+
+    /// Declares the next parameter, that lies like `view`.
+    pub(crate) fn input(self: &Arc<Trace>, name: &str, dtype: DType, layout: &Layout) -> Result<Tensor> {
+        let ty = Type::new(dtype, layout.shape.iter().copied());
+        let layout = Layout { offset: 0, ..layout.clone() };
+        let value = self.with(|b| b.input(name, ty, true, Some(layout)))?;
+        self.tensor(value)
+    }
+
+    /// The value of a tensor in this trace; a concrete one becomes an input.
+    ///
+    /// # Errors
+    /// `type` if the tensor belongs to another trace.
+    pub(crate) fn value_of(&self, t: &Tensor) -> Result<Value> {
+        let mut state = self.lock();
+        match &t.0 {
+            Repr::Traced(t) if std::ptr::eq(&*t.trace, self) => Ok(t.value),
+            Repr::Traced(_) => Err(err::ty("a traced tensor was used outside the function that it belongs to")
+                .help("return it from the traced function instead of keeping it")),
+            Repr::Concrete(v) => {
+                let same = |(w, _): &&(Arc<View>, Value)| {
+                    w.storage.same(&v.storage) && w.layout == v.layout && w.dtype == v.dtype
+                };
+                if let Some((_, value)) = state.captured.iter().find(same) {
+                    return Ok(*value);
+                }
+                if state.captured.iter().any(|(w, _)| w.storage.same(&v.storage)) {
+                    return Err(err::unsupported(
+                        "two captured tensors share memory through different views; pass them as arguments, or copy one",
+                    ));
+                }
+                let ty = Type::new(v.dtype, v.layout.shape.iter().copied());
+                let layout = Layout { offset: 0, ..v.layout.clone() };
+                let name = format!("captured{}", state.captured.len());
+                let b = state.builder.as_ref().ok_or_else(ended)?;
+                let value = b.input(name, ty, true, Some(layout));
+                state.captured.push((v.clone(), value));
+                Ok(value)
+            }
+        }
+    }
+
+    /// Records an op.
+    pub(crate) fn record(
+        self: &Arc<Trace>,
+        name: &str,
+        args: &[(Option<&str>, Argument)],
+        loc: Loc,
+    ) -> Result<Vec<Tensor>> {
+        // Captures first: they need the lock that the builder's borrow below holds.
+        let mut values = Vec::new();
+        for (_, a) in args {
+            self.collect(a, &mut values).map_err(|e| e.at(loc))?;
+        }
+        let results: Vec<Value> = {
+            let state = self.lock();
+            let b = state.builder.as_ref().ok_or_else(ended)?;
+            b.set_loc(loc);
+            let mut values = values.into_iter();
+            let args = args.iter().map(|(n, a)| (*n, to_arg(b, a, &mut values))).collect();
+            match registry::call(b, name, args)? {
+                Out::One(e) => vec![e.value()?],
+                Out::Many(l) => l.into_iter().map(|e| e.value()).collect::<Result<_>>()?,
+            }
+        };
+        results.into_iter().map(|v| self.tensor(v)).collect()
+    }
+
+    fn collect(&self, a: &Argument, out: &mut Vec<Value>) -> Result<()> {
+        match a {
+            Argument::Tensor(t) => out.push(self.value_of(t)?),
+            Argument::List(l) => l.iter().try_for_each(|a| self.collect(a, out))?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Ends the trace: the graph with these results, and what it captured.
+    ///
+    /// # Errors
+    /// An error of a formula that nobody has seen yet.
+    pub(crate) fn finish(&self, outputs: Vec<Value>) -> Result<(Graph, Vec<Arc<View>>)> {
+        let mut state = self.lock();
+        let builder = state.builder.take().ok_or_else(ended)?;
+        builder.with_graph(|g| g.outputs = outputs);
+        let captured = std::mem::take(&mut state.captured).into_iter().map(|(v, _)| v).collect();
+        Ok((builder.finish()?, captured))
+    }
+}
+
+fn ended() -> tensorc_ir::Error {
+    err::ty("a traced tensor was used after its function had been traced")
+        .help("return it from the traced function instead of keeping it")
+}
+
+/// An argument for the registry, tensors taken from `values` in order.
+pub(crate) fn to_arg<'b>(b: &'b Builder, a: &Argument, values: &mut impl Iterator<Item = Value>) -> Arg<'b> {
+    match a {
+        Argument::None => Arg::None,
+        Argument::Tensor(_) => values.next().map_or(Arg::None, |v| Arg::Tensor(b.ex(v))),
+        Argument::Int(v) => Arg::Int(*v),
+        Argument::Float(v) => Arg::Float(*v),
+        Argument::Bool(v) => Arg::Bool(*v),
+        Argument::DType(v) => Arg::DType(*v),
+        Argument::Str(v) => Arg::Str(v.clone()),
+        Argument::List(l) => Arg::List(l.iter().map(|a| to_arg(b, a, values)).collect()),
+    }
+}
+
+/// A plain number as a scalar, if the argument is one.
+pub(crate) fn number(a: &Argument) -> Option<Scalar> {
+    match a {
+        Argument::Int(v) => Some(Scalar::from_i64(DType::I64, *v)),
+        Argument::Float(v) => Some(Scalar::from_f64(DType::F64, *v)),
+        Argument::Bool(v) => Some(Scalar::from_bool(*v)),
+        _ => None,
+    }
+}
