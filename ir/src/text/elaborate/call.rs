@@ -8,6 +8,7 @@ use crate::DType;
 use crate::builder::Ex;
 use crate::error::{Loc, err};
 use crate::ops::Op;
+use crate::ops::composite::primitive;
 use crate::ops::effect::Grad;
 use crate::ops::registry::{self, Arg, Out};
 use crate::text::ast::{BinaryOp, Expr, ExprKind, Name};
@@ -61,6 +62,11 @@ impl<'m, 'b> Tracer<'m, 'b> {
             return self.unknown();
         }
         let args = given.into_iter().map(|(n, v, _)| (n.map(|n| n.text.as_str()), v.arg())).collect();
+        if self.dump {
+            self.b.set_loc(loc);
+            let out = primitive::call(self.b, text, args).and_then(|out| self.out(out));
+            return self.at(loc, out);
+        }
         self.call_table(text, args, loc)
     }
 
@@ -91,6 +97,11 @@ impl<'m, 'b> Tracer<'m, 'b> {
 
     /// Calls a function of the table at the builder's place.
     pub(super) fn try_table(&mut self, name: &str, args: Vec<(Option<&str>, Arg<'b>)>) -> crate::Result<Val<'b>> {
+        let out = registry::call(self.b, name, args)?;
+        self.out(out)
+    }
+
+    fn out(&self, out: Out<'b>) -> crate::Result<Val<'b>> {
         let tensor = |e: Ex<'b>| {
             let v = e.value()?;
             let ty = self.b.ty(v);
@@ -98,7 +109,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
             let v = if ty.weak { self.b.cast(v, DType::default_of(ty.dtype.category()))? } else { v };
             Ok(Val::Tensor(self.b.ex(v)))
         };
-        match registry::call(self.b, name, args)? {
+        match out {
             Out::One(e) => tensor(e),
             Out::Many(all) => all.into_iter().map(tensor).collect::<crate::Result<_>>().map(Val::Tuple),
         }
