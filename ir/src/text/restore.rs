@@ -11,12 +11,12 @@ use crate::ops::Op;
 use crate::passes::Rebuild;
 use std::collections::HashSet;
 
-/// What the comment line before the function that begins at byte `start` says, if it is the header of a printed graph.
+/// The phase that the comment line before the function at byte `start` of the text says, if it says one.
 pub fn header(text: &str, start: usize) -> Option<Phase> {
     let before = text.get(..start).unwrap_or("").trim_end();
     let line = before.rsplit('\n').next().unwrap_or("").trim();
-    let word = line.strip_prefix("// phase:")?.trim();
-    Phase::ALL.into_iter().find(|p| p.name() == word)
+    let word = line.strip_prefix("// phase:").map(str::trim);
+    Phase::ALL.into_iter().find(|p| Some(p.name()) == word)
 }
 
 /// Turns the writes to parameters of an elaborated dump back into final values. A traced graph stays as it is.

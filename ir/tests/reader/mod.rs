@@ -1,11 +1,11 @@
-//! Graphs from text.
+//! Reads a dump of one function.
 
 use tensorc_ir::Graph;
-use tensorc_ir::text::elaborate::{Module, Sizes};
+use tensorc_ir::text::{Module, Sizes};
 
-/// The graph of the only function of a text.
+/// The graph that a dump of one function is.
 pub fn read(text: &str) -> Graph {
-    let module = Module::parse("text", text).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
-    let f = module.main().unwrap();
-    module.trace(f, &Sizes::default(), None).unwrap_or_else(|e| panic!("{e:?}\n{text}"))
+    let m = Module::parse("dump", text).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
+    let f = m.main().unwrap();
+    m.trace(f, &Sizes::default(), None).unwrap_or_else(|e| panic!("{e:?}\n{text}"))
 }

@@ -62,6 +62,11 @@ impl<'m, 'b> Tracer<'m, 'b> {
             return self.unknown();
         }
         let args = given.into_iter().map(|(n, v, _)| (n.map(|n| n.text.as_str()), v.arg())).collect();
+        if self.dump {
+            self.b.set_loc(loc);
+            let out = primitive::call(self.b, text, args).and_then(|out| self.out(out));
+            return self.at(loc, out);
+        }
         self.call_table(text, args, loc)
     }
 
@@ -92,16 +97,17 @@ impl<'m, 'b> Tracer<'m, 'b> {
 
     /// Calls a function of the table at the builder's place.
     pub(super) fn try_table(&mut self, name: &str, args: Vec<(Option<&str>, Arg<'b>)>) -> crate::Result<Val<'b>> {
+        let out = registry::call(self.b, name, args)?;
+        self.out(out)
+    }
+
+    fn out(&self, out: Out<'b>) -> crate::Result<Val<'b>> {
         let tensor = |e: Ex<'b>| {
             let v = e.value()?;
             let ty = self.b.ty(v);
             // A function that gives a number back unchanged: make a tensor of it.
             let v = if ty.weak { self.b.cast(v, DType::default_of(ty.dtype.category()))? } else { v };
             Ok(Val::Tensor(self.b.ex(v)))
-        };
-        let out = match self.printed && self.frames.len() == 1 {
-            true => primitive::call(self.b, name, args)?,
-            false => registry::call(self.b, name, args)?,
         };
         match out {
             Out::One(e) => tensor(e),

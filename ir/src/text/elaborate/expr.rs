@@ -1,7 +1,7 @@
 //! Expressions.
 
 use super::function::{Got, Tracer};
-use super::index::{self, IndexItem};
+use crate::ops::composite::index::{self, IndexItem};
 use super::number::{self, Num};
 use super::value::Val;
 use crate::builder::Ex;

@@ -3,15 +3,17 @@
 use super::number::Num;
 use super::sizes::{Sizes, type_text};
 use super::value::Val;
-use super::{FnId, Module};
+use super::{Bound, FnId, Module};
 use crate::builder::{Builder, Ex};
 use crate::dtype::Scalar;
 use crate::error::{Error, Kind, Loc, Result, err};
 use crate::graph::{Graph, Phase, Value};
 use crate::ops::Op;
+use crate::text::ast;
 use crate::text::print::type_text as graph_type_text;
-use crate::text::{ast, bytes, restore};
+use crate::text::restore;
 use crate::types::{Layout, Type};
+use crate::verify::verify;
 use std::collections::HashMap;
 
 /// How deeply expressions and calls may nest in all. It keeps the recursion of this module on the stack.
@@ -47,27 +49,42 @@ pub(super) struct Tracer<'m, 'b> {
     depth: u32,
     /// Whether the sizes only stand for others.
     pub(super) generic: bool,
-    /// Whether the function is a printed graph, in which every call is one node.
-    pub(super) printed: bool,
+    /// Whether this is a printed graph, in which a call of a row is that row.
+    pub(super) dump: bool,
 }
 
-/// The graph of `f`, or all errors. `generic`: the sizes stand for any others.
-pub(super) fn trace(
-    module: &Module,
-    f: FnId,
-    sizes: &Sizes,
-    layouts: Option<&[Layout]>,
-    generic: bool,
-) -> Result<Graph, Vec<Error>> {
+/// What a function is traced for.
+pub(super) struct Call<'a> {
+    pub(super) sizes: &'a Sizes,
+    /// How the arguments lie in memory; contiguous without.
+    pub(super) layouts: Option<&'a [Layout]>,
+    /// Parameters that are views of others.
+    pub(super) bound: &'a [Bound],
+    /// Whether the sizes only stand for others.
+    pub(super) generic: bool,
+}
+
+/// The graph of `f`, or all errors.
+pub(super) fn trace(module: &Module, f: FnId, call: &Call<'_>) -> Result<Graph, Vec<Error>> {
     let decl = module.decl(f);
-    let header = restore::header(module.source().text(), bytes(decl.loc).start as usize);
+    let phase = match decl.loc {
+        Loc::Text { start, .. } => restore::header(module.source().text(), start as usize),
+        Loc::Unknown | Loc::Rust(_) => None,
+    };
     let mut g = Graph::new(decl.name.text.clone());
-    g.phase = header.unwrap_or(Phase::Traced);
+    g.phase = phase.unwrap_or(Phase::Traced);
     let b = Builder::over(g);
-    let printed = header.is_some();
-    let mut t =
-        Tracer { module, b: &b, frames: Vec::new(), errors: Vec::new(), failures: 0, depth: 0, generic, printed };
-    let outputs = t.outermost(f, sizes, layouts);
+    let mut t = Tracer {
+        module,
+        b: &b,
+        frames: Vec::new(),
+        errors: Vec::new(),
+        failures: 0,
+        depth: 0,
+        generic: call.generic,
+        dump: phase.is_some(),
+    };
+    let outputs = t.outermost(f, call);
     let errors = t.errors;
     // If only a function that it calls is wrong, there is no error here.
     let Ok((outputs, tuple)) = outputs else { return Err(errors) };
@@ -75,7 +92,14 @@ pub(super) fn trace(
         g.outputs = outputs;
         g.tuple = tuple;
     });
-    b.finish().and_then(|g| restore::restore(&g)).map_err(|e| vec![e])
+    let finish = || {
+        let g = restore::restore(&b.finish()?)?;
+        if phase.is_some() {
+            verify(&g)?;
+        }
+        Ok(g)
+    };
+    finish().map_err(|e: Error| vec![e.at(decl.name.loc)])
 }
 
 impl<'m, 'b> Tracer<'m, 'b> {
@@ -139,25 +163,43 @@ impl<'m, 'b> Tracer<'m, 'b> {
         self.frames.last_mut().expect("a function is under way")
     }
 
-    fn outermost(&mut self, f: FnId, sizes: &Sizes, layouts: Option<&[Layout]>) -> Got<(Vec<Value>, bool)> {
+    fn outermost(&mut self, f: FnId, call: &Call<'_>) -> Got<(Vec<Value>, bool)> {
         let decl = self.module.decl(f);
-        let types = match self.module.param_types(f, sizes) {
-            Ok(t) => t,
-            Err(e) => return self.fail(decl.name.loc, e),
-        };
-        if let Some(l) = layouts
+        let types = self.module.param_types(f, call.sizes);
+        let types = self.at(decl.name.loc, types)?;
+        if let Some(l) = call.layouts
             && (l.len() != types.len() || l.iter().zip(&types).any(|(l, t)| l.shape != t.shape))
         {
             let e = err::ty(format!("`{}`: the layouts are not the parameters'", decl.name.text));
             return self.fail(decl.name.loc, e);
         }
-        let mut names = HashMap::new();
-        for (i, (p, ty)) in decl.params.iter().zip(types).enumerate() {
+        let mut values: Vec<Option<Ex<'b>>> = Vec::new();
+        for (i, (p, ty)) in decl.params.iter().zip(&types).enumerate() {
             self.b.set_loc(p.loc);
-            let v = self.b.input(p.name.text.clone(), ty, p.mutable, layouts.map(|l| l[i].clone()));
-            names.insert(p.name.text.as_str(), Some(Val::Tensor(self.b.ex(v))));
+            let input = || {
+                let layout = call.layouts.map(|l| l[i].clone());
+                self.b.ex(self.b.input(p.name.text.clone(), ty.clone(), p.mutable, layout))
+            };
+            values.push((!call.bound.iter().any(|b| b.param == i)).then(input));
         }
-        self.frames.push(Frame { f: decl, names, sizes: sizes.clone(), call: None });
+        for bound in call.bound {
+            let (Some(p), Some(Some(of))) = (decl.params.get(bound.param), values.get(bound.of)) else {
+                let e = err::ty(format!("`{}`: a parameter is bound to no other", decl.name.text));
+                return self.fail(decl.name.loc, e);
+            };
+            self.b.set_loc(p.loc);
+            let view = bound.views.iter().fold(*of, |x, op| x.apply(op.clone(), &[]));
+            let v = view.value();
+            self.at(p.loc, v)?;
+            if view.ty() != types[bound.param] {
+                let (want, got) = (graph_type_text(&types[bound.param]), graph_type_text(&view.ty()));
+                let e = err::shape(format!("parameter `{}`: expected {want}, got {got}", p.name.text));
+                return self.fail(p.loc, e);
+            }
+            values[bound.param] = Some(view);
+        }
+        let names = decl.params.iter().zip(values).map(|(p, v)| (p.name.text.as_str(), v.map(Val::Tensor))).collect();
+        self.frames.push(Frame { f: decl, names, sizes: call.sizes.clone(), call: None });
         let result = self.body(decl);
         let outputs = result.and_then(|v| self.outputs(decl, v));
         self.frames.pop();

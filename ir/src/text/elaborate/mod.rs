@@ -6,11 +6,11 @@
 //! sizes, lists, dtypes) is computed right away. A statement that fails leaves its names poisoned: what uses them is
 //! skipped without a word, so that all errors of a function are reported, each once.
 
+mod bind;
 mod call;
 mod callgraph;
 mod expr;
 mod function;
-mod index;
 mod literal;
 mod number;
 mod sizes;
@@ -28,9 +28,11 @@ use crate::ops::Op;
 use crate::passes;
 use crate::types::{Layout, Type};
 use callgraph::CallGraph;
+use function::Call;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
+pub use bind::{Bound, ViewOf, view_of};
 pub use sizes::Sizes;
 
 /// A parsed file, whose functions can be traced.
@@ -136,6 +138,14 @@ impl Module {
         Sizes::bind(self.decl(f), &shapes)
     }
 
+    /// The sizes of a function, given by name instead of by arguments.
+    ///
+    /// # Errors
+    /// `name` if one is missing.
+    pub fn sizes(&self, f: FnId, given: &[(String, usize)]) -> Result<Sizes> {
+        Sizes::named(self.decl(f), given)
+    }
+
     /// The types of the parameters for these sizes.
     ///
     /// # Errors
@@ -147,18 +157,35 @@ impl Module {
     /// The graph of a function for these sizes. With `layouts`, the arguments lie in memory so (else they are
     /// contiguous); one for each parameter, of its shape.
     ///
+    /// A function with a header `// phase: …` before it is a printed graph: it is read back in that phase.
+    ///
     /// # Errors
     /// All errors of the function and of those that it calls, in the order of the text.
     pub fn trace(&self, f: FnId, sizes: &Sizes, layouts: Option<&[Layout]>) -> Result<Graph, Vec<Error>> {
-        // With symbolic sizes first: a size that happens to be 1 in this call broadcasts no more than another.
-        for g in self.calls.reachable(f.0) {
-            let own = g == f.0 && sizes.is_empty();
-            if !own && !self.errors(FnId(g)).is_empty() {
-                let all = self.calls.reachable(f.0).into_iter().flat_map(|g| self.errors(FnId(g)).iter().cloned());
-                return Err(in_order(all.collect()));
-            }
+        self.trace_bound(f, sizes, layouts, &[])
+    }
+
+    /// As [`Module::trace`], where some parameters are views of others. Those are no parameters of the graph.
+    ///
+    /// # Errors
+    /// As [`Module::trace`].
+    pub fn trace_bound(
+        &self,
+        f: FnId,
+        sizes: &Sizes,
+        layouts: Option<&[Layout]>,
+        bound: &[Bound],
+    ) -> Result<Graph, Vec<Error>> {
+        // With symbolic sizes first: a size that happens to be 1 in this call broadcasts no more than another. And with
+        // parameters of their own: one that is not `mut` may not be written by its name, whatever it is a view of.
+        let reachable = self.calls.reachable(f.0);
+        let checked = |g: &usize| *g != f.0 || !sizes.is_empty() || !bound.is_empty();
+        let before: Vec<Error> =
+            reachable.into_iter().filter(checked).flat_map(|g| self.errors(FnId(g)).iter().cloned()).collect();
+        if !before.is_empty() {
+            return Err(in_order(before));
         }
-        function::trace(self, f, sizes, layouts, false).map_err(|errors| {
+        function::trace(self, f, &Call { sizes, layouts, bound, generic: false }).map_err(|errors| {
             let with = |e: Error| match sizes.is_empty() || e.diagnostic().loc == Loc::Unknown {
                 true => e,
                 false => e.note(Loc::Unknown, format!("in a call with {}", sizes.describe())),
@@ -180,15 +207,19 @@ impl Module {
         in_order(all)
     }
 
+    fn generic(&self, f: FnId, sizes: &Sizes) -> Result<Graph, Vec<Error>> {
+        function::trace(self, f, &Call { sizes, layouts: None, bound: &[], generic: true })
+    }
+
     /// What is wrong with a function whatever its sizes are. Errors of the functions that it calls are theirs.
     fn errors(&self, f: FnId) -> &[Error] {
         self.checked[f.0].get_or_init(|| {
             let [first, second] = standin::stand_ins(&self.program, self.decl(f));
-            let Err(errors) = function::trace(self, f, &first, None, true) else { return Vec::new() };
+            let Err(errors) = self.generic(f, &first) else { return Vec::new() };
             if first.is_empty() {
                 return in_order(errors);
             }
-            let Err(again) = function::trace(self, f, &second, None, true) else { return Vec::new() };
+            let Err(again) = self.generic(f, &second) else { return Vec::new() };
             // The larger numbers may make a tensor that is too large, which hides what else is wrong.
             let hidden = again.iter().any(|e| e.diagnostic().message.contains("is too large"));
             let both = |e: &Error| hidden || again.iter().any(|a| a.diagnostic().loc == e.diagnostic().loc);
@@ -200,11 +231,11 @@ impl Module {
     /// Gradients of a function that do not exist; they are found by the passes.
     fn grad_errors(&self, f: FnId) -> Option<Error> {
         let [sizes, _] = standin::stand_ins(&self.program, self.decl(f));
-        let g = function::trace(self, f, &sizes, None, true).ok()?;
+        let g = self.generic(f, &sizes).ok()?;
         if !g.nodes().any(|n| matches!(g.op(n), Op::Grad(_))) {
             return None;
         }
-        let before = passes::PASSES.iter().filter(|p| p.from < Phase::Differentiated).map(|p| p.name);
+        let before = passes::PASSES.iter().filter(|p| p.from >= g.phase && p.from < Phase::Differentiated).map(|p| p.name);
         let e = passes::run_named(&g, &before.collect::<Vec<_>>()).err()?;
         (e.kind() == Kind::Grad).then(|| standin::rename(e, &sizes))
     }

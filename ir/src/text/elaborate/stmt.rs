@@ -3,6 +3,7 @@
 use super::function::{Got, Reported, Tracer};
 use super::value::Val;
 use crate::error::{Kind, err};
+use crate::ops::composite::index;
 use crate::ops::registry::{self, Arg};
 use crate::text::ast::{AssignOp, Expr, ExprKind, Pattern, Stmt, StmtKind, Types};
 
@@ -94,23 +95,23 @@ impl<'m, 'b> Tracer<'m, 'b> {
             if op != AssignOp::Set && !self.is_view_index(&items) {
                 // No view has these elements: read them, compute, write them back.
                 self.b.set_loc(s.loc);
-                let old = super::index::index(self.b, x, &items);
+                let old = index::index(self.b, x, &items);
                 let old = self.at(place.loc, old)?;
                 let copy = self.call_table("clone", vec![(None, Arg::Tensor(old))], s.loc)?;
                 let Val::Tensor(new) = self.call_table(function, vec![(None, copy.arg()), (None, v.arg())], s.loc)?
                 else {
                     return Ok(());
                 };
-                let r = super::index::set_index(self.b, x, &items, new);
+                let r = index::set_index(self.b, x, &items, new);
                 return self.at(s.loc, r);
             }
             self.b.set_loc(s.loc);
             if op == AssignOp::Set {
                 let value = self.operand(v, name, s)?;
-                let r = super::index::set_index(self.b, x, &items, value);
+                let r = index::set_index(self.b, x, &items, value);
                 return self.write_done(r, s);
             }
-            let view = super::index::index(self.b, x, &items);
+            let view = index::index(self.b, x, &items);
             let view = self.at(place.loc, view)?;
             return self.in_place(view, function, v, s);
         }
