@@ -1,11 +1,11 @@
 //! Expressions.
 
 use super::function::{Got, Tracer};
-use crate::ops::composite::index::{self, IndexItem};
 use super::number::{self, Num};
 use super::value::Val;
 use crate::builder::Ex;
 use crate::error::{Loc, err};
+use crate::ops::composite::index::{self, IndexItem};
 use crate::ops::literal::Literal;
 use crate::ops::registry::{self, Arg};
 use crate::ops::{Op, view};

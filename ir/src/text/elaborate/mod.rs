@@ -235,7 +235,8 @@ impl Module {
         if !g.nodes().any(|n| matches!(g.op(n), Op::Grad(_))) {
             return None;
         }
-        let before = passes::PASSES.iter().filter(|p| p.from >= g.phase && p.from < Phase::Differentiated).map(|p| p.name);
+        let before =
+            passes::PASSES.iter().filter(|p| p.from >= g.phase && p.from < Phase::Differentiated).map(|p| p.name);
         let e = passes::run_named(&g, &before.collect::<Vec<_>>()).err()?;
         (e.kind() == Kind::Grad).then(|| standin::rename(e, &sizes))
     }
