@@ -225,8 +225,11 @@ impl<'b> Env<'b> {
             }
             ExprKind::Index { base, indices } => {
                 let base = self.expr(base)?;
-                let base = self.tensor(base)?;
                 let items = self.items(indices)?;
+                if let (Arg::List(all), [IndexItem::Int(i)]) = (&base, items.as_slice()) {
+                    return all.get(*i as usize).cloned().ok_or_else(|| err::index("no such item of the tuple"));
+                }
+                let base = self.tensor(base)?;
                 Arg::Tensor(index(self.b, base, &items)?)
             }
             ExprKind::Call { callee, args } if callee.text == "grad" => self.grad(args)?,
