@@ -9,7 +9,6 @@ use crate::graph::{Graph, NodeId, Value};
 use crate::ops::Op;
 use crate::types::{Layout, ShapeText};
 use smallvec::{SmallVec, smallvec};
-use std::collections::HashSet;
 
 /// Base and layout of every value of one graph.
 #[derive(Clone, Debug, Default)]
@@ -94,12 +93,95 @@ impl Aliases {
     }
 }
 
-/// Whether two layouts of one storage have an element in common.
+/// Whether two layouts of one storage have an element in common. Exact, unless that takes very long: then yes.
 pub fn overlap(a: &Layout, b: &Layout) -> bool {
     let (Some((al, ah)), Some((bl, bh))) = (a.bounds(), b.bounds()) else { return false };
     if ah < bl || bh < al {
         return false;
     }
-    let seen: HashSet<usize> = a.indices().into_iter().collect();
-    b.indices().iter().any(|i| seen.contains(i))
+    // Some element is in both if `b.offset - a.offset` is a sum of steps, one for each dimension of both: a multiple
+    // `0..extent` of a's strides, minus such multiples of b's. Negative steps are turned around by starting at the end.
+    let mut target = b.offset as i128 - a.offset as i128;
+    let mut steps: Vec<(i128, i128)> = Vec::new();
+    let dims = |l: &Layout, sign: i128| -> Vec<(i128, i128)> {
+        l.strides.iter().zip(&l.shape).map(|(s, d)| (sign * *s as i128, *d as i128 - 1)).collect()
+    };
+    for (stride, most) in dims(a, 1).into_iter().chain(dims(b, -1)) {
+        if stride < 0 {
+            target -= stride * most;
+        }
+        let stride = stride.abs();
+        match steps.iter_mut().find(|(s, _)| *s == stride) {
+            _ if stride == 0 || most == 0 => {}
+            Some((_, m)) => *m += most,
+            None => steps.push((stride, most)),
+        }
+    }
+    steps.sort_unstable_by_key(|(s, _)| std::cmp::Reverse(*s));
+    reaches(target, &steps, &mut 100_000)
+}
+
+/// Whether `target` is a sum of `0..=most` times each step, the largest step first. True if `budget` runs out.
+fn reaches(target: i128, steps: &[(i128, i128)], budget: &mut u32) -> bool {
+    let Some(((step, most), rest)) = steps.split_first() else { return target == 0 };
+    let below: i128 = rest.iter().map(|(s, m)| s * m).sum();
+    let gcd = rest.iter().fold(0, |g, (s, _)| gcd(g, *s));
+    // What the smaller steps must make is between 0 and their sum, and a multiple of their common divisor.
+    let first = ((target - below).max(0) + step - 1) / step;
+    let last = target.div_euclid(*step).min(*most);
+    let mut n = first;
+    while n <= last {
+        if *budget == 0 {
+            return true;
+        }
+        *budget -= 1;
+        let left = target - n * step;
+        if (gcd == 0 && left == 0 || gcd != 0 && left % gcd == 0) && reaches(left, rest, budget) {
+            return true;
+        }
+        n += 1;
+    }
+    false
+}
+
+fn gcd(a: i128, b: i128) -> i128 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    fn layout() -> impl Strategy<Value = Layout> {
+        (proptest::collection::vec((0usize..5, -7isize..8), 0..4), 0usize..12).prop_map(|(dims, offset)| {
+            let reach: isize = dims.iter().map(|(d, s)| (*d as isize - 1).max(0) * (-s).max(0)).sum();
+            Layout {
+                shape: dims.iter().map(|(d, _)| *d).collect(),
+                strides: dims.iter().map(|(_, s)| *s).collect(),
+                offset: offset + reach as usize,
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn overlap_is_that_of_the_sets_of_elements(a in layout(), b in layout()) {
+            let of_a: HashSet<usize> = a.indices().into_iter().collect();
+            prop_assert_eq!(overlap(&a, &b), b.indices().iter().any(|i| of_a.contains(i)));
+        }
+    }
+
+    #[test]
+    fn overlap_of_large_views_takes_no_time() {
+        let x = Layout::contiguous(&[1 << 12, 1 << 12, 1 << 12]);
+        let every = |start| {
+            let all = crate::types::Range::all(1 << 12);
+            x.slice(&[all, all, crate::types::Range { start, len: 1 << 11, step: 2 }])
+        };
+        assert!(!overlap(&every(0), &every(1)));
+        assert!(overlap(&every(0), &every(0)));
+        assert!(overlap(&x, &x.permute(&[2, 1, 0])));
+    }
 }

@@ -236,7 +236,7 @@ impl Emitter<'_> {
     /// the trip through memory is hidden.
     fn shape(&self, l: &Loop, carried: &[AccId]) -> (usize, bool) {
         let mut count = Count::default();
-        count.stmts(self, &l.body);
+        count.stmts(self, &l.body, false);
         let by_length = match count.insts {
             0..=9 => 4,
             10..=24 => 2,
@@ -255,7 +255,7 @@ impl Emitter<'_> {
                 7..=24 => 4,
                 _ => 1,
             };
-            return ((8 / count.acc_parts.max(1)).clamp(1, most), true);
+            return ((8 / count.carried_parts().max(1)).clamp(1, most), true);
         }
         (if count.wide { by_length.min(2) } else { by_length }, true)
     }
@@ -268,12 +268,19 @@ struct Count {
     loops: bool,
     /// Whether it computes on 64-bit registers.
     wide: bool,
-    /// Machine values of one group of its accumulators.
-    acc_parts: usize,
+    /// Its accumulators, with the machine values of one group.
+    accs: Vec<(AccId, usize)>,
+    /// Those that its inner loops update.
+    updated: Vec<AccId>,
 }
 
 impl Count {
-    fn stmts(&mut self, e: &Emitter<'_>, stmts: &[Stmt]) {
+    /// Machine values of one group that the inner loops carry.
+    fn carried_parts(&self) -> usize {
+        self.accs.iter().filter(|(a, _)| self.updated.contains(a)).map(|(_, parts)| parts).sum()
+    }
+
+    fn stmts(&mut self, e: &Emitter<'_>, stmts: &[Stmt], inner: bool) {
         for s in stmts {
             match s {
                 Stmt::Inst(_, Inst::Const(..)) => {}
@@ -287,13 +294,19 @@ impl Count {
                 }
                 Stmt::For(l) => {
                     self.loops = true;
-                    self.stmts(e, &l.body);
+                    self.stmts(e, &l.body, true);
                 }
-                Stmt::Acc { combine, reg, .. } => {
+                Stmt::Acc { acc, combine, reg, .. } => {
                     let index = matches!(combine, Combine::ArgMax | Combine::ArgMin);
-                    self.acc_parts += parts_of(*reg) + if index { 2 } else { 0 };
+                    self.accs.push((*acc, parts_of(*reg) + if index { 2 } else { 0 }));
                 }
-                Stmt::Index(..) | Stmt::Store { .. } | Stmt::Update { .. } | Stmt::Read { .. } => self.insts += 1,
+                Stmt::Update { acc, .. } => {
+                    self.insts += 1;
+                    if inner {
+                        self.updated.push(*acc);
+                    }
+                }
+                Stmt::Index(..) | Stmt::Store { .. } | Stmt::Read { .. } => self.insts += 1,
             }
         }
     }

@@ -8,6 +8,7 @@
 pub mod ast;
 mod check;
 mod doc;
+pub mod elaborate;
 mod erase;
 mod format;
 mod lexer;
@@ -18,6 +19,7 @@ mod source;
 
 use crate::error::Loc;
 
+pub use elaborate::{Bound, FnId, Module, Sizes, ViewOf, view_of};
 pub use format::format;
 pub use parse::{parse, parse_expr};
 pub use source::{Source, render_plain};

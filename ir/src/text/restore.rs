@@ -11,13 +11,12 @@ use crate::ops::Op;
 use crate::passes::Rebuild;
 use std::collections::HashSet;
 
-/// The phase of the function that begins at byte `start` of the text: what the comment line before it says, or
-/// [`Phase::Traced`] if it says none.
-pub fn phase(text: &str, start: usize) -> Phase {
+/// The phase that the comment line before the function at byte `start` of the text says, if it says one.
+pub fn header(text: &str, start: usize) -> Option<Phase> {
     let before = text.get(..start).unwrap_or("").trim_end();
     let line = before.rsplit('\n').next().unwrap_or("").trim();
     let word = line.strip_prefix("// phase:").map(str::trim);
-    Phase::ALL.into_iter().find(|p| Some(p.name()) == word).unwrap_or(Phase::Traced)
+    Phase::ALL.into_iter().find(|p| Some(p.name()) == word)
 }
 
 /// Turns the writes to parameters of an elaborated dump back into final values. A traced graph stays as it is.
@@ -95,7 +94,7 @@ mod tests {
     #[test]
     fn the_header_before_a_function_says_its_phase() {
         let text = "// phase: pure\nfn f() {}\n\n// phase: purely\nfn g() {}\nfn h() {}\n";
-        let at = |name: &str| phase(text, text.find(name).unwrap());
-        assert_eq!([at("fn f"), at("fn g"), at("fn h")], [Phase::Pure, Phase::Traced, Phase::Traced]);
+        let at = |name: &str| header(text, text.find(name).unwrap());
+        assert_eq!([at("fn f"), at("fn g"), at("fn h")], [Some(Phase::Pure), None, None]);
     }
 }

@@ -2,9 +2,6 @@
 //!
 //! What is not obvious is computed a second way: by loops, as an adjoint, by central differences.
 
-#[path = "../golden/elaborate.rs"]
-mod elaborate;
-
 mod contract;
 mod gradient;
 mod index;
@@ -13,18 +10,20 @@ mod order;
 mod reduce;
 mod shape;
 
-use std::collections::HashMap;
 use tensorc_ir::interp::{Array, run};
 use tensorc_ir::passes::run_all;
-use tensorc_ir::{DType, Kind, Result, Scalar, Type};
+use tensorc_ir::text::Module;
+use tensorc_ir::{DType, Error, Kind, Result, Scalar};
 
 /// Runs `body` with parameters such as `x: f32[2, 3]`, after all passes; gives the results.
 fn run_body(body: &str, inputs: &[(&str, &[f64])]) -> Result<Vec<Array>> {
     let params: Vec<&str> = inputs.iter().map(|(p, _)| *p).collect();
-    let source = format!("fn f({}) {{ {body} }}", params.join(", "));
-    let g = run_all(&elaborate::elaborate(&source, &HashMap::new())?)?;
-    let types: Vec<Type> =
-        g.nodes().filter(|n| matches!(g.op(*n), tensorc_ir::Op::Input(_))).map(|n| g.ty(n.into()).clone()).collect();
+    let first = |e: Vec<Error>| e.into_iter().next().expect("an error");
+    let m = Module::parse("test", format!("fn f({}) {{ {body} }}", params.join(", "))).map_err(first)?;
+    let f = m.main()?;
+    let sizes = m.sizes(f, &[])?;
+    let types = m.param_types(f, &sizes)?;
+    let g = run_all(&m.trace(f, &sizes, None).map_err(first)?)?;
     let arrays: Vec<Array> = types
         .iter()
         .zip(inputs)

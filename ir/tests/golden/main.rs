@@ -4,9 +4,6 @@
 //! traced, with views that share memory and writes that change it. The folder is the one named by `GOLDEN_DIR`, or else
 //! `tests/golden` of the repository.
 
-mod elaborate;
-
-use elaborate::elaborate;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use serde_json::Value as Json;
@@ -14,7 +11,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use tensorc_ir::interp::{Array, run};
 use tensorc_ir::passes::run_all;
-use tensorc_ir::{DType, Error, Kind, Op, Scalar};
+use tensorc_ir::text::{Bound, Module, view_of};
+use tensorc_ir::{DType, Error, Graph, Kind, Layout, Op, Scalar, Type};
 
 fn folder() -> PathBuf {
     match std::env::var_os("GOLDEN_DIR") {
@@ -69,16 +67,47 @@ fn difference(got: &Array, want: &Array, rtol: f64, atol: f64) -> Option<String>
     (0..g.len()).find(|i| !close(g[*i], w[*i])).map(|i| format!("element {i} is {}, expected {}", g[i], w[i]))
 }
 
+/// The graph of a case. A parameter that `bind` names is a view of another one, and no input of the graph.
+fn traced(source: &str, bind: &HashMap<String, String>, input: &dyn Fn(&str) -> Array) -> Result<Graph, Error> {
+    let first = |errors: Vec<Error>| errors[0].clone();
+    let m = Module::parse("case", source).map_err(first)?;
+    let f = m.main()?;
+    let names: Vec<&str> = m.params(f).iter().map(|p| p.name.text.as_str()).collect();
+    let given: Vec<usize> = (0..names.len()).filter(|i| !bind.contains_key(names[*i])).collect();
+    let args: Vec<(&str, Type, Layout)> = given
+        .iter()
+        .map(|i| {
+            let a = input(names[*i]);
+            (names[*i], Type::new(a.dtype, a.shape().iter().copied()), a.layout)
+        })
+        .collect();
+    let mut layouts: Vec<Option<Layout>> = vec![None; names.len()];
+    for (i, (_, _, layout)) in given.iter().zip(&args) {
+        layouts[*i] = Some(layout.clone());
+    }
+    let mut bound = Vec::new();
+    for (param, name) in names.iter().enumerate() {
+        let Some(expr) = bind.get(*name) else { continue };
+        let v = view_of(expr, &args).map_err(first)?;
+        bound.push(Bound { param, of: given[v.of], views: v.views });
+        layouts[param] = Some(v.layout);
+    }
+    let layouts: Vec<Layout> = layouts.into_iter().map(|l| l.expect("every parameter has a layout")).collect();
+    let shapes: Vec<&[usize]> = layouts.iter().map(|l| l.shape.as_slice()).collect();
+    let sizes = m.bind_sizes(f, &shapes)?;
+    m.trace_bound(f, &sizes, Some(&layouts), &bound).map_err(first)
+}
+
 /// Runs one case; `Err` says what is wrong with what it gives.
 fn check(case: &Json, file: &SafeTensors<'_>) -> Result<(), String> {
     let source = case["source"].as_str().expect("a source");
     let bind = strings(case, "bind");
+    let keys = strings(case, "inputs");
     let attempt = || -> Result<(), Failure> {
-        let traced = elaborate(source, &bind)?;
+        let traced = traced(source, &bind, &|name| tensor(file, &keys[name]))?;
         let pure = run_all(&traced)?;
         let has_grad = traced.nodes().any(|n| matches!(traced.op(n), Op::Grad(_)));
         for g in [Some(&pure), (!has_grad).then_some(&traced)].into_iter().flatten() {
-            let keys = strings(case, "inputs");
             let inputs: Vec<Array> = g.params.iter().map(|p| tensor(file, &keys[&p.name])).collect();
             let results = run(g, &inputs)?;
             if case["error"] == true {

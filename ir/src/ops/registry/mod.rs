@@ -181,12 +181,7 @@ fn call_inner<'b>(b: &'b Builder, name: &str, args: Vec<(Option<&str>, Arg<'b>)>
         return apply(b, c, bind(c, args)?);
     }
     let Some(c) = in_place_base(name) else {
-        let close = list().into_iter().map(|(n, _, _)| n).min_by_key(|n| distance(n, name.trim_end_matches('_')));
-        let e = err::name(format!("there is no function `{name}`"));
-        return Err(match close {
-            Some(n) if distance(n, name.trim_end_matches('_')) <= 2 => e.help(format!("did you mean `{n}`?")),
-            _ => e,
-        });
+        return Err(unknown(name));
     };
     let args = bind(c, args)?;
     let Some(Arg::Tensor(x)) = args.values.first() else {
@@ -240,7 +235,18 @@ pub fn write<'b>(b: &'b Builder, name: &str, x: Ex<'b>, value: Ex<'b>) -> Result
     b.emit_all(Op::Write, &[x.value()?, value.value()?]).map(|_| ())
 }
 
-fn distance(a: &str, b: &str) -> usize {
+/// The error of a name that no function has, with the closest one.
+pub fn unknown(name: &str) -> crate::Error {
+    let base = name.trim_end_matches('_');
+    let e = err::name(format!("there is no function `{name}`"));
+    match list().into_iter().map(|(n, _, _)| (distance(n, base), n.len().abs_diff(base.len()), n)).min() {
+        Some((d, _, n)) if d <= 2 && d < base.len() => e.help(format!("did you mean `{n}`?")),
+        _ => e,
+    }
+}
+
+/// How many characters to insert, delete or replace to get from one name to the other.
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().enumerate() {

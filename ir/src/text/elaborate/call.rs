@@ -1,0 +1,313 @@
+//! Calls: functions of the file, `grad`, `tensor`, questions about shapes, and the table.
+
+use super::function::{Got, Reported, Tracer};
+use super::literal;
+use super::number::{self, Num};
+use super::value::Val;
+use crate::DType;
+use crate::builder::Ex;
+use crate::error::{Loc, err};
+use crate::ops::Op;
+use crate::ops::composite::primitive;
+use crate::ops::effect::Grad;
+use crate::ops::registry::{self, Arg, Out};
+use crate::text::ast::{BinaryOp, Expr, ExprKind, Name};
+use crate::types::axis;
+
+/// Arguments as they are written, with their keywords.
+type Written<'m> = Vec<(Option<&'m Name>, &'m Expr)>;
+
+/// Arguments with their values.
+type Given<'m, 'b> = Vec<(Option<&'m Name>, Val<'b>, Loc)>;
+
+const CONTROL: [&str; 3] = ["cond", "while_loop", "scan"];
+const RANDOM: [&str; 10] =
+    ["rand", "randn", "randint", "randperm", "rand_like", "randn_like", "bernoulli", "dropout", "normal", "fold_in"];
+
+impl<'m, 'b> Tracer<'m, 'b> {
+    /// `name(args)`.
+    pub(super) fn call(&mut self, name: &'m Name, args: Written<'m>, loc: Loc) -> Got<Val<'b>> {
+        let text = name.text.as_str();
+        if self.module.function(text).is_err() && !registry::exists(text) {
+            if CONTROL.contains(&text) {
+                let e = err::unsupported(format!("`{text}` is not supported yet"));
+                return self.fail(name.loc, e);
+            }
+            if RANDOM.contains(&text.trim_end_matches('_')) {
+                return self
+                    .fail(name.loc, err::unsupported(format!("random functions (`{text}`) are not supported yet")));
+            }
+        }
+        if text == "grad" && self.module.function(text).is_err() {
+            return self.grad(args, loc);
+        }
+        let given: Vec<Got<_>> = args.into_iter().map(|(n, e)| Ok((n, self.expr(e)?, e.loc))).collect();
+        // A name that nothing has is an error whatever the arguments are.
+        if self.module.function(text).is_err() && !registry::exists(text) && !self.is_question(text) {
+            let e = registry::unknown(text);
+            return self.fail(name.loc, e);
+        }
+        let given: Given = given.into_iter().collect::<Got<_>>()?;
+        if let Ok(f) = self.module.function(text) {
+            let args = self.bind_params(f, given, loc)?;
+            return self.inline(f, args, loc);
+        }
+        if text == "tensor" {
+            return self.tensor_literal(given, loc);
+        }
+        if let Some(v) = self.question(text, &given, loc)? {
+            return Ok(v);
+        }
+        if self.may_divide(text, &given) {
+            return self.unknown();
+        }
+        let args = given.into_iter().map(|(n, v, _)| (n.map(|n| n.text.as_str()), v.arg())).collect();
+        if self.dump {
+            self.b.set_loc(loc);
+            let out = primitive::call(self.b, text, args).and_then(|out| self.out(out));
+            return self.at(loc, out);
+        }
+        self.call_table(text, args, loc)
+    }
+
+    /// Whether this is a `view` whose -1 can only be worked out when the sizes are known: `x.view(B, H, -1)` of
+    /// `f32[B, D]`. What is left of the elements when the known extents are divided out is then a multiple of a size.
+    fn may_divide(&self, name: &str, given: &Given<'m, 'b>) -> bool {
+        let Some(((None, Val::Tensor(x), _), rest)) = given.split_first() else { return false };
+        if !self.generic || !matches!(name, "view" | "reshape") {
+            return false;
+        }
+        let dims = match rest {
+            [(_, Val::List(l) | Val::Tuple(l), _)] => l.iter().collect(),
+            all => all.iter().map(|(_, v, _)| v).collect::<Vec<_>>(),
+        };
+        let int = |v: &&Val| if let Val::Num(Num::Int(v)) = v { Some(*v) } else { None };
+        let Some(dims) = dims.iter().map(int).collect::<Option<Vec<i64>>>() else { return false };
+        let known = dims.iter().filter(|d| **d > 0).try_fold(1i64, |n, d| n.checked_mul(*d)).unwrap_or(1);
+        let (have, known) = (x.ty().numel(), known as usize);
+        dims.contains(&-1) && have % known != 0 && self.is_symbolic(have / gcd(have, known))
+    }
+
+    /// Calls a function of the table.
+    pub(super) fn call_table(&mut self, name: &str, args: Vec<(Option<&str>, Arg<'b>)>, loc: Loc) -> Got<Val<'b>> {
+        self.b.set_loc(loc);
+        let v = self.try_table(name, args);
+        self.at(loc, v)
+    }
+
+    /// Calls a function of the table at the builder's place.
+    pub(super) fn try_table(&mut self, name: &str, args: Vec<(Option<&str>, Arg<'b>)>) -> crate::Result<Val<'b>> {
+        let out = registry::call(self.b, name, args)?;
+        self.out(out)
+    }
+
+    fn out(&self, out: Out<'b>) -> crate::Result<Val<'b>> {
+        let tensor = |e: Ex<'b>| {
+            let v = e.value()?;
+            let ty = self.b.ty(v);
+            // A function that gives a number back unchanged: make a tensor of it.
+            let v = if ty.weak { self.b.cast(v, DType::default_of(ty.dtype.category()))? } else { v };
+            Ok(Val::Tensor(self.b.ex(v)))
+        };
+        match out {
+            Out::One(e) => tensor(e),
+            Out::Many(all) => all.into_iter().map(tensor).collect::<crate::Result<_>>().map(Val::Tuple),
+        }
+    }
+
+    /// The arguments in the order of the parameters of a function of the file.
+    fn bind_params(&mut self, f: super::FnId, given: Given<'m, 'b>, loc: Loc) -> Got<Vec<(Val<'b>, Loc)>> {
+        let decl = self.module.decl(f);
+        let (name, n) = (&decl.name.text, decl.params.len());
+        let mut bound: Vec<Option<(Val<'b>, Loc)>> = vec![None; n];
+        let count = given.len();
+        for (i, (keyword, v, at)) in given.into_iter().enumerate() {
+            let slot = match keyword {
+                None => i,
+                Some(k) => match decl.params.iter().position(|p| p.name.text == k.text) {
+                    Some(i) => i,
+                    None => {
+                        let e = err::name(format!("`{name}` has no parameter `{}`", k.text));
+                        return self.fail(k.loc, e.note(decl.name.loc, "the function"));
+                    }
+                },
+            };
+            match bound.get_mut(slot) {
+                None => {
+                    let e = err::ty(format!("`{name}` takes {n} arguments, got {count}"));
+                    return self.fail(at, e.note(decl.name.loc, "the function"));
+                }
+                Some(Some(_)) => {
+                    let e = err::ty(format!("`{name}`: argument `{}` is given twice", decl.params[slot].name.text));
+                    return self.fail(at, e);
+                }
+                Some(free) => *free = Some((v, at)),
+            }
+        }
+        if let Some(i) = bound.iter().position(Option::is_none) {
+            let p = &decl.params[i];
+            let e = err::ty(format!("`{name}`: argument `{}` is missing", p.name.text)).note(p.loc, "the parameter");
+            return self.fail(loc, e);
+        }
+        Ok(bound.into_iter().flatten().collect())
+    }
+
+    /// `grad(y, x, seed=…, allow_unused=…)`: see [`Grad`].
+    fn grad(&mut self, args: Written<'m>, loc: Loc) -> Got<Val<'b>> {
+        let (mut positional, mut seed, mut allow_unused) = (Vec::new(), None, None);
+        for (keyword, e) in args {
+            match keyword.map(|k| k.text.as_str()) {
+                None => positional.push(e),
+                Some("seed") => seed = Some(e),
+                Some("allow_unused") => allow_unused = Some(e),
+                Some(k) => {
+                    let e2 = err::name(format!("`grad` has no argument `{k}`"));
+                    return self.fail(keyword.map_or(loc, |k| k.loc), e2.help("grad(y, x, seed=…, allow_unused=…)"));
+                }
+            }
+        }
+        let [y, wrt] = positional[..] else {
+            let e = err::ty(format!("`grad` takes 2 arguments, got {}", positional.len()));
+            return self.fail(loc, e.help("grad(y, x) or grad(y, (x, w)), and seed=… for a `y` that is no scalar"));
+        };
+        let (y_loc, y) = (y.loc, self.expr(y));
+        let (many, names) = match &wrt.kind {
+            ExprKind::Tuple(items) | ExprKind::List(items) => (true, items.iter().collect()),
+            _ => (false, vec![wrt]),
+        };
+        let x: Vec<Got<_>> = names.into_iter().map(|e| self.differentiated(e)).collect();
+        let seed = seed.map(|e| Ok((self.expr(e)?, e.loc))).transpose();
+        let allow_unused = match allow_unused.map(|e| Ok::<_, Reported>((self.expr(e)?, e.loc))).transpose()? {
+            None => false,
+            Some((Val::Num(Num::Bool(v)), _)) => v,
+            Some((v, at)) => {
+                return self.fail(at, err::ty(format!("`allow_unused` is true or false, found {}", v.describe())));
+            }
+        };
+        let y = match y? {
+            Val::Tensor(y) => y,
+            Val::Num(n) => {
+                let e = err::grad(format!("`grad` of {}, which is constant", n.describe()));
+                return self.fail(y_loc, e);
+            }
+            v => return self.fail(y_loc, err::ty(format!("`grad` of a tensor, found {}", v.describe()))),
+        };
+        let mut operands = vec![self.at(y_loc, y.value())?];
+        let seeded = match seed? {
+            None => false,
+            Some((Val::Tensor(s), at)) => {
+                operands.push(self.at(at, s.value())?);
+                true
+            }
+            Some((Val::Num(n), at)) => {
+                let s = self.at(at, n.typed(y.dtype()))?;
+                self.b.set_loc(at);
+                let full = self.b.full(s, &y.shape()).value();
+                operands.push(self.at(at, full)?);
+                true
+            }
+            Some((v, at)) => return self.fail(at, err::ty(format!("the seed is a tensor, found {}", v.describe()))),
+        };
+        for x in x {
+            operands.push(x?);
+        }
+        self.b.set_loc(loc);
+        let node = self.b.emit_all(Op::Grad(Grad { seeded, allow_unused }), &operands);
+        let node = self.at(loc, node)?;
+        let all: Vec<_> = self.b.with_graph(|g| g.results(node).collect());
+        let mut all = all.into_iter().map(|v| Val::Tensor(self.b.ex(v)));
+        match (many, all.next()) {
+            (false, Some(one)) => Ok(one),
+            (_, first) => Ok(Val::Tuple(first.into_iter().chain(all).collect())),
+        }
+    }
+
+    /// A name that a gradient is asked for.
+    fn differentiated(&mut self, e: &'m Expr) -> Got<crate::Value> {
+        if e.as_name().is_none() {
+            let e2 = err::grad("a gradient is with respect to a name or a tuple of names");
+            return self.fail(e.loc, e2.help("give the value a name with `let` before it is used"));
+        }
+        match self.expr(e)? {
+            Val::Tensor(x) => self.at(e.loc, x.value()),
+            v => {
+                let e2 = err::grad(format!("a gradient is with respect to tensors, found {}", v.describe()));
+                self.fail(e.loc, e2)
+            }
+        }
+    }
+
+    /// `tensor(data, dtype=None)`.
+    fn tensor_literal(&mut self, given: Given<'m, 'b>, loc: Loc) -> Got<Val<'b>> {
+        let (mut data, mut dtype) = (None, None);
+        for (i, (keyword, v, at)) in given.into_iter().enumerate() {
+            match (keyword.map(|k| k.text.as_str()), i, v) {
+                (None | Some("data"), 0, v) => data = Some(v),
+                (Some("dtype"), _, Val::DType(d)) => dtype = Some(d),
+                (Some("dtype"), _, Val::None) => {}
+                (Some("dtype"), _, v) => {
+                    return self.fail(at, err::ty(format!("`dtype` is a dtype, found {}", v.describe())));
+                }
+                (Some(k), _, _) => {
+                    return self.fail(
+                        at,
+                        err::name(format!("`tensor` has no argument `{k}`")).help("tensor(data, dtype=None)"),
+                    );
+                }
+                (None, _, _) => {
+                    return self
+                        .fail(at, err::ty("`tensor` takes one list of numbers").help("tensor([1, 2], dtype=f32)"));
+                }
+            }
+        }
+        let Some(data) = data else {
+            return self.fail(loc, err::ty("`tensor` takes a list of numbers, or one"));
+        };
+        let op = literal::tensor(&data, dtype);
+        let op = self.at(loc, op)?;
+        self.b.set_loc(loc);
+        let v = self.b.emit(op, &[]);
+        Ok(Val::Tensor(self.b.ex(self.at(loc, v)?)))
+    }
+
+    /// Whether a name is answered here and not by the table.
+    fn is_question(&self, name: &str) -> bool {
+        matches!(name, "tensor" | "size" | "dim" | "ndimension" | "numel")
+    }
+
+    /// Functions whose result is known while tracing: questions about shapes, and integer arithmetic.
+    fn question(&mut self, name: &str, given: &Given<'m, 'b>, loc: Loc) -> Got<Option<Val<'b>>> {
+        let int = |v: usize| Val::Num(Num::Int(v as i64));
+        Ok(Some(match (name, given.as_slice()) {
+            ("size", [(None, Val::Tensor(x), _)]) => Val::List(x.shape().iter().map(|d| int(*d)).collect()),
+            ("size", [(None, Val::Tensor(x), _), (_, Val::Num(Num::Int(d)), at)]) => {
+                let d = axis(*d, x.rank())
+                    .and_then(|d| x.shape().get(d).copied().ok_or_else(|| err::index("a 0-d tensor has no dimension")));
+                int(self.at(*at, d)?)
+            }
+            ("dim" | "ndimension", [(None, Val::Tensor(x), _)]) => int(x.rank()),
+            ("numel", [(None, Val::Tensor(x), _)]) => int(x.ty().numel()),
+            ("size" | "dim" | "ndimension" | "numel", _) => {
+                let e =
+                    err::ty(format!("`{name}` is asked of one tensor")).help("x.size(), x.size(0), x.dim(), x.numel()");
+                return self.fail(loc, e);
+            }
+            ("floor_divide", [(None, Val::Num(Num::Int(a)), _), (None, Val::Num(Num::Int(b)), _)]) => {
+                let r = number::binary(BinaryOp::Rem, Num::Int(*a), Num::Int(*b));
+                let Num::Int(r) = self.at(loc, r)? else { return Ok(None) };
+                Val::Num(Num::Int((i128::from(*a) - i128::from(r)).div_euclid(i128::from(*b)) as i64))
+            }
+            ("maximum", [(None, Val::Num(Num::Int(a)), _), (None, Val::Num(Num::Int(b)), _)]) => {
+                Val::Num(Num::Int(*a.max(b)))
+            }
+            ("minimum", [(None, Val::Num(Num::Int(a)), _), (None, Val::Num(Num::Int(b)), _)]) => {
+                Val::Num(Num::Int(*a.min(b)))
+            }
+            _ => return Ok(None),
+        }))
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}

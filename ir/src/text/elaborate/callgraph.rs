@@ -1,0 +1,106 @@
+//! Which functions of a file call which. Calls are inlined, so none may come back to itself.
+
+use super::walk;
+use crate::error::{Error, Loc, err};
+use crate::text::ast::{ExprKind, Fn, Program};
+use std::collections::HashMap;
+
+/// The calls of a program among its own functions, by number.
+#[derive(Debug, Default)]
+pub(super) struct CallGraph {
+    /// For each function the functions that it calls, with the place of one call.
+    calls: Vec<Vec<(usize, Loc)>>,
+    /// All functions, each behind those that it calls.
+    order: Vec<usize>,
+}
+
+impl CallGraph {
+    /// The graph, and an error for each way in which a function calls itself.
+    pub(super) fn new(program: &Program, by_name: &HashMap<String, usize>) -> (CallGraph, Vec<Error>) {
+        let calls: Vec<Vec<(usize, Loc)>> = program.fns.iter().map(|f| calls_of(f, by_name)).collect();
+        let mut errors = Vec::new();
+        let mut order = Vec::new();
+        // Depth first without recursion: a file may hold a long chain of calls.
+        let mut state = vec![State::New; calls.len()];
+        for start in 0..calls.len() {
+            let mut stack = vec![(start, 0)];
+            if state[start] != State::New {
+                continue;
+            }
+            state[start] = State::Open;
+            while let Some((f, next)) = stack.last_mut() {
+                let f = *f;
+                let Some((callee, loc)) = calls[f].get(*next).copied() else {
+                    state[f] = State::Done;
+                    order.push(f);
+                    stack.pop();
+                    continue;
+                };
+                *next += 1;
+                match state[callee] {
+                    State::New => {
+                        state[callee] = State::Open;
+                        stack.push((callee, 0));
+                    }
+                    State::Open => {
+                        let name = &program.fns[callee].name;
+                        let way: Vec<&str> = stack
+                            .iter()
+                            .skip_while(|(g, _)| *g != callee)
+                            .map(|(g, _)| program.fns[*g].name.text.as_str())
+                            .collect();
+                        let e = err::unsupported(format!("recursion: `{}` calls itself", name.text)).at(loc);
+                        let e = if way.len() > 1 {
+                            e.note(name.loc, format!("by way of {} and back", way.join(", ")))
+                        } else {
+                            e.note(name.loc, "the function")
+                        };
+                        errors.push(e.help("calls are inlined; a loop is `while_loop` or `scan`"));
+                    }
+                    State::Done => {}
+                }
+            }
+        }
+        (CallGraph { calls, order }, errors)
+    }
+
+    /// All functions, each behind those that it calls.
+    pub(super) fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// The function and all that it calls, directly or not, each behind those that it calls.
+    pub(super) fn reachable(&self, f: usize) -> Vec<usize> {
+        let mut seen = vec![false; self.calls.len()];
+        let mut open = vec![f];
+        seen[f] = true;
+        while let Some(f) = open.pop() {
+            for (callee, _) in &self.calls[f] {
+                if !std::mem::replace(&mut seen[*callee], true) {
+                    open.push(*callee);
+                }
+            }
+        }
+        self.order.iter().copied().filter(|f| seen[*f]).collect()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    New,
+    Open,
+    Done,
+}
+
+fn calls_of(f: &Fn, by_name: &HashMap<String, usize>) -> Vec<(usize, Loc)> {
+    let mut out: Vec<(usize, Loc)> = Vec::new();
+    walk::expressions(f, &mut |e| {
+        let (ExprKind::Call { callee: name, .. } | ExprKind::Method { name, .. }) = &e.kind else { return };
+        if let Some(&g) = by_name.get(&name.text)
+            && !out.iter().any(|(h, _)| *h == g)
+        {
+            out.push((g, name.loc));
+        }
+    });
+    out
+}

@@ -1,0 +1,191 @@
+//! Symbolic sizes bound from the inputs of a call, and the shapes that types then say.
+//!
+//! Every size stands alone in some parameter, whose argument gives it its value; all other dims are checked against it.
+
+use crate::error::{Error, Result, err};
+use crate::text::ast::{self, Dim, DimKind, DimOp};
+use crate::types::{Shape, ShapeText, checked_numel};
+use std::collections::HashSet;
+
+/// The sizes of one function, in the order in which its parameters name them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    pub(super) entries: Vec<(String, i64)>,
+}
+
+impl Sizes {
+    /// The value of a size.
+    pub fn get(&self, name: &str) -> Option<i64> {
+        self.entries.iter().find(|(n, _)| n == name).map(|(_, v)| *v)
+    }
+
+    /// Sizes given by name.
+    ///
+    /// # Errors
+    /// `name` if one of the function's sizes is missing.
+    pub fn named(f: &ast::Fn, given: &[(String, usize)]) -> Result<Sizes> {
+        let mut entries: Vec<(String, i64)> = Vec::new();
+        for d in f.params.iter().flat_map(|p| &p.ty.dims) {
+            let DimKind::Size(name) = &d.kind else { continue };
+            if entries.iter().any(|(n, _)| n == name) {
+                continue;
+            }
+            let value = given.iter().find(|(n, _)| n == name).map(|(_, v)| *v as i64).ok_or_else(|| {
+                let f = &f.name.text;
+                err::name(format!("`{f}` has the size `{name}`, which has no value")).at(d.loc)
+            })?;
+            entries.push((name.clone(), value));
+        }
+        Ok(Sizes { entries })
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.entries.iter().map(|(n, v)| (n.as_str(), *v))
+    }
+
+    /// Whether the function has no sizes.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The value of a dim.
+    ///
+    /// # Errors
+    /// `shape` if it is negative or does not fit, `name` if a size is not bound.
+    pub fn dim(&self, d: &Dim) -> Result<usize> {
+        let bad = || err::shape(format!("the size `{}` is not between 0 and 2^47", dim_text(d))).at(d.loc);
+        let v = self.value(d)?.filter(|v| (0..=1 << 47).contains(v)).ok_or_else(bad)?;
+        usize::try_from(v).map_err(|_| bad())
+    }
+
+    /// `None` if it does not fit in 64 bits.
+    fn value(&self, d: &Dim) -> Result<Option<i64>> {
+        Ok(match &d.kind {
+            DimKind::Int(v) => Some(*v),
+            DimKind::Size(name) => {
+                let v = self.get(name);
+                Some(v.ok_or_else(|| err::name(format!("nothing gives the size `{name}` a value")).at(d.loc))?)
+            }
+            DimKind::Bin(op, a, b) => match (self.value(a)?, self.value(b)?) {
+                (Some(a), Some(b)) => match op {
+                    DimOp::Add => a.checked_add(b),
+                    DimOp::Sub => a.checked_sub(b),
+                    DimOp::Mul => a.checked_mul(b),
+                },
+                _ => None,
+            },
+        })
+    }
+
+    /// The shape that a type says.
+    ///
+    /// # Errors
+    /// `shape` if an extent is negative or the tensor too large.
+    pub fn shape(&self, ty: &ast::Type) -> Result<Shape> {
+        let shape = ty.dims.iter().map(|d| self.dim(d)).collect::<Result<Shape>>()?;
+        checked_numel(&shape).map_err(|e| e.at(ty.loc))?;
+        Ok(shape)
+    }
+
+    /// Binds the sizes of `f` from the shapes of its arguments and checks all other dims. `at` names the place of
+    /// argument `i` in errors.
+    pub(super) fn bind(f: &ast::Fn, shapes: &[&[usize]]) -> Result<Sizes> {
+        let name = &f.name.text;
+        if shapes.len() != f.params.len() {
+            let (want, got) = (f.params.len(), shapes.len());
+            return Err(err::ty(format!("`{name}` takes {want} inputs, got {got}")).at(f.name.loc));
+        }
+        let mut sizes = Sizes::default();
+        let mut first: Vec<&ast::Param> = Vec::new();
+        for (p, shape) in f.params.iter().zip(shapes) {
+            if p.ty.dims.len() != shape.len() {
+                return Err(mismatch(p, shape, None));
+            }
+            for (d, extent) in p.ty.dims.iter().zip(*shape) {
+                let DimKind::Size(size) = &d.kind else { continue };
+                match sizes.entries.iter().position(|(n, _)| n == size) {
+                    Some(i) if sizes.entries[i].1 != *extent as i64 => {
+                        let (before, why) = (sizes.entries[i].1, &first[i].name.text);
+                        let note = format!("`{why}` makes {size} = {before}");
+                        return Err(mismatch(p, shape, Some(&sizes)).note(first[i].loc, note));
+                    }
+                    Some(_) => {}
+                    None => {
+                        sizes.entries.push((size.clone(), *extent as i64));
+                        first.push(p);
+                    }
+                }
+            }
+        }
+        for (p, shape) in f.params.iter().zip(shapes) {
+            let same = p.ty.dims.iter().zip(*shape).all(|(d, extent)| sizes.dim(d).is_ok_and(|v| v == *extent));
+            if !same {
+                return Err(mismatch(p, shape, Some(&sizes)));
+            }
+            checked_numel(shape).map_err(|e| e.at(p.loc))?;
+        }
+        Ok(sizes)
+    }
+}
+
+fn mismatch(p: &ast::Param, shape: &[usize], sizes: Option<&Sizes>) -> Error {
+    let (name, want, got) = (&p.name.text, type_text(&p.ty), ShapeText(shape));
+    let known = sizes.map_or(String::new(), |s| s.describe_of(&p.ty));
+    err::shape(format!("parameter `{name}`: expected {want}{known}, got shape {got}")).at(p.loc)
+}
+
+impl Sizes {
+    /// ` with B = 3, N = 4` for the sizes that the type names.
+    fn describe_of(&self, ty: &ast::Type) -> String {
+        let mut named = HashSet::new();
+        ty.dims.iter().for_each(|d| names(d, &mut named));
+        let text = |(n, v): (&str, i64)| format!("{n} = {v}");
+        let all: Vec<String> = self.iter().filter(|(n, _)| named.contains(n)).map(text).collect();
+        if all.is_empty() { String::new() } else { format!(" with {}", all.join(", ")) }
+    }
+
+    /// `B = 3, N = 4`
+    pub(super) fn describe(&self) -> String {
+        self.iter().map(|(n, v)| format!("{n} = {v}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn names<'a>(d: &'a Dim, out: &mut HashSet<&'a str>) {
+    match &d.kind {
+        DimKind::Int(_) => {}
+        DimKind::Size(n) => {
+            out.insert(n);
+        }
+        DimKind::Bin(_, a, b) => {
+            names(a, out);
+            names(b, out);
+        }
+    }
+}
+
+/// How a type is written.
+pub(super) fn type_text(ty: &ast::Type) -> String {
+    if ty.dims.is_empty() {
+        return ty.dtype.to_string();
+    }
+    let dims: Vec<String> = ty.dims.iter().map(dim_text).collect();
+    format!("{}[{}]", ty.dtype, dims.join(", "))
+}
+
+fn dim_text(d: &Dim) -> String {
+    match &d.kind {
+        DimKind::Int(v) => v.to_string(),
+        DimKind::Size(n) => n.clone(),
+        DimKind::Bin(op, a, b) => {
+            // Left associative, and `*` binds tighter.
+            let side = |d: &Dim, right: bool| match &d.kind {
+                DimKind::Bin(inner, ..) if right || (*op == DimOp::Mul && *inner != DimOp::Mul) => {
+                    format!("({})", dim_text(d))
+                }
+                _ => dim_text(d),
+            };
+            format!("{} {} {}", side(a, false), op.symbol(), side(b, true))
+        }
+    }
+}
