@@ -94,3 +94,21 @@ fn triangles_keep_one_side() {
     assert_eq!(eval("triu(x)", &[SIX]), [1.0, 2.0, 3.0, 0.0, 5.0, 6.0]);
     assert_eq!(refused("tril(x)", &[("x: f32[2]", &[1.0, 2.0])]), Kind::Shape);
 }
+
+#[test]
+fn grids_diagonals_and_rotations() {
+    let v: (&str, &[f64]) = ("v: i64[2]", &[1.0, 2.0]);
+    assert_eq!(eval("diag(v)", &[v]), [1.0, 0.0, 0.0, 2.0]);
+    assert_eq!(eval("diag(v, -1)", &[v]), [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 2.0, 0.0]);
+    assert_eq!(eval("diag(x, 1)", &[SIX]), [2.0, 6.0]);
+    assert_eq!(all("meshgrid(v, arange(3))", &[v])[0], [1.0, 1.0, 1.0, 2.0, 2.0, 2.0]);
+    assert_eq!(eval("rot90(x)", &[SIX]), [3.0, 6.0, 2.0, 5.0, 1.0, 4.0]);
+    assert_eq!(eval("rot90(x, -1)", &[SIX]), [4.0, 1.0, 5.0, 2.0, 6.0, 3.0]);
+    assert_eq!(eval("select_scatter(x, zeros([3]), 0, 1)", &[SIX]), [1.0, 2.0, 3.0, 0.0, 0.0, 0.0]);
+    assert_eq!(eval("slice_scatter(x, zeros([2, 1]), 1, 2)", &[SIX]), [1.0, 2.0, 0.0, 4.0, 5.0, 0.0]);
+    assert_eq!(eval("diagonal_scatter(x, zeros([2]))", &[SIX]), [0.0, 2.0, 3.0, 4.0, 0.0, 6.0]);
+    assert_eq!(eval("index_fill(x, 1, arange(2), 0)", &[SIX]), [0.0, 0.0, 3.0, 0.0, 0.0, 6.0]);
+    assert_eq!(eval("interpolate(x.view(1, 2, 3), scale_factor=2)[0, 0]", &[SIX]), [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]);
+    assert_close(&eval("cdist(x, x[:1])", &[SIX]), &[0.0, 27f64.sqrt()]);
+    assert_eq!(eval("pixel_shuffle(arange(4).view(4, 1, 1), 2)", &[]), [0.0, 1.0, 2.0, 3.0]);
+}
