@@ -199,6 +199,17 @@ impl Graph {
         (0..self.node(n).types.len() as u16).map(move |result| Value { node: n, result })
     }
 
+    /// The parameter that a value is, or is a view of.
+    pub fn parameter_of(&self, mut v: Value) -> Option<usize> {
+        while self.op(v.node).is_view() {
+            v = self.operands(v.node)[0];
+        }
+        match self.op(v.node) {
+            Op::Input(i) => Some(*i as usize),
+            _ => None,
+        }
+    }
+
     /// The type of a value.
     pub fn ty(&self, v: Value) -> &Type {
         &self.node(v.node).types[v.result as usize]

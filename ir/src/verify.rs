@@ -117,6 +117,9 @@ fn finals(g: &Graph) -> Result<()> {
         {
             return Err(err::ty(format!("parameter `{}` ends as a value {}", p.name, g.ty(*v))));
         }
+        if g.parameter_of(*v).is_some_and(|j| g.mutated.iter().any(|(k, _)| *k == j)) {
+            return Err(err::ty(format!("parameter `{}` ends as one that is written too", p.name)));
+        }
         before = Some(*i);
     }
     Ok(())
@@ -137,19 +140,10 @@ fn views(g: &Graph) -> Result<()> {
                     return Err(err::ty(format!("result {k} is {}, the view gives {ty}", g.ty(*v))));
                 }
             }
-            _ => {
-                let mut at = *v;
-                while g.op(at.node).is_view() {
-                    at = g.operands(at.node)[0];
-                }
-                if matches!(g.op(at.node), Op::Input(_)) {
-                    return Err(shown(
-                        g,
-                        v.node,
-                        err::ty(format!("result {k} is new memory, but shares a parameter's")),
-                    ));
-                }
+            _ if g.parameter_of(*v).is_some() => {
+                return Err(shown(g, v.node, err::ty(format!("result {k} is new memory, but shares a parameter's"))));
             }
+            _ => {}
         }
     }
     Ok(())
@@ -245,6 +239,9 @@ mod tests {
         let mut g = graph(Phase::Pure);
         g.mutated.push((0, y()));
         refused(&g, "parameter `x` ends as");
+        let mut g = graph(Phase::Pure);
+        g.mutated = vec![(0, x())];
+        refused(&g, "ends as one that is written too");
         let mut g = graph(Phase::Traced);
         g.mutated.push((0, y()));
         refused(&g, "a traced graph has no final values");

@@ -113,6 +113,25 @@ fn results_that_are_views_of_parameters_say_so() {
 }
 
 #[test]
+fn final_values_can_be_stored_one_after_the_other() {
+    check(
+        GRADIENT,
+        "fn f(x: mut f32[2, 2], y: mut f32[2, 2], z: f32[2, 2]) {
+            let old = clone(x);
+            write_(x, y);
+            write_(y, permute(old, [1, 0]));
+        }",
+        &[
+            "let v3: f32[2, 2] = permute(x, [1, 0]);",
+            "let v4: f32[2, 2] = clone(y);",
+            "let v5: f32[2, 2] = clone(v3);",
+            "x.copy_(v4);",
+            "y.copy_(v5);",
+        ],
+    );
+}
+
+#[test]
 fn a_gradient_by_memory_written_since_shows_the_write() {
     let text = "fn f(x: f32[2]) -> f32[2] {
         let w = clone(x);

@@ -7,7 +7,8 @@
 //! What all of them keep: the parameters are the first nodes, in order; a result that is a view of a parameter
 //! ([`Graph::output_views`]) is rebuilt at the very end, over the parameter's final value, so that its nodes are the last
 //! ones; every other result is new memory for the caller, so it is never a parameter or a view of one (a `clone` stands
-//! between).
+//! between). Nor is a final value a parameter that is written itself, or a view of one: so the final values can be
+//! stored one after the other.
 
 pub mod autodiff;
 pub mod cleanup;
@@ -201,16 +202,23 @@ fn finish(
     b: Builder,
     inputs: &[Value],
     outputs: &[Option<Value>],
-    mutated: Vec<(usize, Value)>,
+    mut mutated: Vec<(usize, Value)>,
     mut views: Vec<Option<OutputView>>,
 ) -> Result<Graph> {
     views.resize(outputs.len(), None);
     // New results first, views of parameters last.
-    let fresh = |v: &Option<Value>| match v {
-        Some(v) if shares_parameter(&b, *v) => {
-            b.set_loc(b.node(v.node).loc);
-            b.emit(Op::Copy, &[*v]).map(Some)
+    let cloned = |v: Value| {
+        b.set_loc(b.node(v.node).loc);
+        b.emit(Op::Copy, &[v])
+    };
+    let written: Vec<usize> = mutated.iter().map(|(i, _)| *i).collect();
+    for (_, v) in &mut mutated {
+        if b.with_graph(|g| g.parameter_of(*v)).is_some_and(|i| written.contains(&i)) {
+            *v = cloned(*v)?;
         }
+    }
+    let fresh = |v: &Option<Value>| match v {
+        Some(v) if b.with_graph(|g| g.parameter_of(*v)).is_some() => cloned(*v).map(Some),
         v => Ok(*v),
     };
     let outputs = outputs.iter().map(fresh).collect::<Result<Vec<_>>>()?;
@@ -249,14 +257,4 @@ fn parameter_nodes(g: &Graph) -> Result<Vec<NodeId>> {
 /// The results of a new node.
 fn results(b: &Builder, n: NodeId) -> SmallVec<[Value; 1]> {
     b.with_graph(|g| g.results(n).collect())
-}
-
-/// Whether a value is a parameter or a view of one.
-fn shares_parameter(b: &Builder, mut v: Value) -> bool {
-    b.with_graph(|g| {
-        while g.op(v.node).is_view() {
-            v = g.operands(v.node)[0];
-        }
-        matches!(g.op(v.node), Op::Input(_))
-    })
 }
