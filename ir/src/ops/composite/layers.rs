@@ -176,7 +176,7 @@ pub static FNS: &[FnDef] = &[
     },
     FnDef {
         name: "batch_norm",
-        sig: "x, running_mean, running_var, weight = None, bias = None, training: bool = false, momentum: float = 0.1, \
+        sig: "x, running_mean: tensor?, running_var: tensor?, weight = None, bias = None, training: bool = false, momentum: float = 0.1, \
               eps: float = 1e-5",
         doc: "Channels (dimension 1) moved to mean 0 and variance 1: by the running statistics, or when training by the \
               batch's, which are then blended into the running ones in place. Floats of one dtype.",

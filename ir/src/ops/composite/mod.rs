@@ -5,7 +5,9 @@
 
 pub mod activate;
 pub mod arith;
+pub mod arrange;
 pub mod attention;
+pub mod compact;
 pub mod conv;
 pub mod create;
 pub mod einsum;
@@ -19,6 +21,7 @@ pub mod pool;
 pub mod primitive;
 pub mod random;
 pub mod reduce;
+pub mod running;
 pub mod shape;
 pub mod softmax;
 pub mod sort;
@@ -35,7 +38,9 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
     let families = [
         activate::FNS,
         arith::FNS,
+        arrange::FNS,
         attention::FNS,
+        compact::FNS,
         conv::FNS,
         create::FNS,
         einsum::FNS,
@@ -48,6 +53,7 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         primitive::FNS,
         random::FNS,
         reduce::FNS,
+        running::FNS,
         shape::FNS,
         softmax::FNS,
         sort::FNS,
@@ -80,6 +86,7 @@ pub static ALIASES: &[(&str, &str)] = &[
     ("multiply", "mul"),
     ("negative", "neg"),
     ("not_equal", "ne"),
+    ("sgn", "sign"),
     ("subtract", "sub"),
     ("swapaxes", "transpose"),
     ("swapdims", "transpose"),

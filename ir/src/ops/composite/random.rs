@@ -53,6 +53,66 @@ pub static FNS: &[FnDef] = &[
         },
     },
     FnDef {
+        name: "rand_like",
+        sig: "x, seed: tensor, dtype: dtype? = None",
+        doc: "Uniform numbers in [0, 1) of the shape and dtype of x.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            let dtype = if a.is_none(2) { x.dtype() } else { float(a, 2)? };
+            if !dtype.is_float() {
+                return Err(err::dtype(format!("random numbers of {dtype}: only floating point dtypes")));
+            }
+            let words = philox(b, b.iota(x.ty().numel()), seed(b, a, 1)?);
+            Ok(uniform(words, dtype).cast(dtype).reshape(&x.shape()).into())
+        },
+    },
+    FnDef {
+        name: "bernoulli",
+        sig: "p, seed: tensor",
+        doc: "1 with the probability that each element says, else 0, in the dtype of p.",
+        build: |b, a| {
+            let p = a.tensor(b, 0)?;
+            crate::ops::registry::require_float("bernoulli", p)?;
+            let u = uniform(philox(b, b.iota(p.ty().numel()), seed(b, a, 1)?), DType::F32).reshape(&p.shape());
+            Ok(u.lt(p.cast(DType::F32)).cast(p.dtype()).into())
+        },
+    },
+    FnDef {
+        name: "randperm",
+        sig: "n: int, seed: tensor",
+        doc: "The numbers 0..n in random order, i64.",
+        build: |b, a| {
+            let n = usize::try_from(a.int(0)?).map_err(|_| err::shape("`randperm`: n must not be negative"))?;
+            checked_numel(&[n])?;
+            let [w0, w1, ..] = philox(b, b.iota(n), seed(b, a, 1)?);
+            // 63 bits: equal keys, which keep their order, do not happen.
+            let keys = w0.map("bitwise_right_shift", &[int(b, 1)]) * int(b, 1 << 32) + w1;
+            Ok(super::sort::order(keys, 0, false).into())
+        },
+    },
+    FnDef {
+        name: "dropout",
+        sig: "x, p: float = 0.5, training: bool = true, seed: tensor? = None",
+        doc: "When training, each element is 0 with probability p, else divided by 1 - p; needs a seed. Floats only.",
+        build: |b, a| {
+            let (x, p) = (a.tensor(b, 0)?, a.float(1)?);
+            crate::ops::registry::require_float("dropout", x)?;
+            if !(0.0..=1.0).contains(&p) {
+                return Err(err::ty(format!("`dropout`: the probability has to be between 0 and 1, got {p}")));
+            }
+            if !a.bool(2)? || p == 0.0 {
+                return Ok(x.copy().into());
+            }
+            if a.is_none(3) {
+                return Err(err::ty("`dropout` needs a `seed` when training").help("give an i64 scalar: `seed=…`"));
+            }
+            let u = uniform(philox(b, b.iota(x.ty().numel()), seed(b, a, 3)?), DType::F32).reshape(&x.shape());
+            let keep = u.ge(b.number(Scalar::from_f64(DType::F64, p)));
+            let scaled = if p == 1.0 { x.zeros() } else { super::unit([x], |[x]| x / (1.0 - p)) };
+            Ok(keep.select(scaled, x.zeros()).into())
+        },
+    },
+    FnDef {
         name: "fold_in",
         sig: "seed: tensor, data: tensor",
         doc: "Another seed, for a number: independent streams for steps, layers, workers. i64 scalars.",

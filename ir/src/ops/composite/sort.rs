@@ -19,7 +19,7 @@ fn less<'b>(p: Ex<'b>, q: Ex<'b>) -> Ex<'b> {
 }
 
 /// The positions that sort `x` along an axis, `i64` of its shape.
-fn order<'b>(x: Ex<'b>, axis: usize, descending: bool) -> Ex<'b> {
+pub fn order<'b>(x: Ex<'b>, axis: usize, descending: bool) -> Ex<'b> {
     let b = x.builder();
     let keys = if x.dtype() == DType::Bool { x.cast(DType::U8) } else { x };
     let last = x.rank() - 1;
@@ -40,6 +40,11 @@ fn order<'b>(x: Ex<'b>, axis: usize, descending: bool) -> Ex<'b> {
 fn sorted<'b>(x: Ex<'b>, axis: usize, descending: bool) -> (Ex<'b>, Ex<'b>) {
     let at = order(x, axis, descending);
     (x.gather(axis, at), at)
+}
+
+/// A vector in ascending order.
+pub fn ascending(x: Ex<'_>) -> Ex<'_> {
+    sorted(x, 0, false).0
 }
 
 /// Scalars count as vectors of one element: `f` along an axis, and back.
@@ -122,7 +127,7 @@ fn median<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     Ok(v.isnan().select(v, shared).into())
 }
 
-fn searchsorted<'b>(b: &'b Builder, sorted: Ex<'b>, values: Ex<'b>, right: bool) -> Result<Ex<'b>> {
+fn searchsorted<'b>(sorted: Ex<'b>, values: Ex<'b>, right: bool) -> Result<Ex<'b>> {
     let (s, v) = (sorted.shape(), values.shape());
     let rows = sorted.rank() == 1 || sorted.rank() == values.rank() && s[..s.len() - 1] == v[..v.len() - 1];
     if sorted.rank() == 0 || !rows {
@@ -133,7 +138,6 @@ fn searchsorted<'b>(b: &'b Builder, sorted: Ex<'b>, values: Ex<'b>, right: bool)
     let (s, v) = (sorted.cast(dtype), values.cast(dtype).unsqueeze(values.rank()));
     let s = if sorted.rank() == 1 { s } else { s.unsqueeze(s.rank() - 1) };
     let before = if right { less(v, s).logical_not() } else { less(s, v) };
-    let _ = b;
     Ok(before.cast(DType::I64).sum(&[values.rank()], false))
 }
 
@@ -190,13 +194,13 @@ pub static FNS: &[FnDef] = &[
         name: "searchsorted",
         sig: "sorted_sequence, values, right: bool = false",
         doc: "Where each value would be inserted to keep the last dimension in order, i64.",
-        build: |b, a| Ok(searchsorted(b, a.tensor(b, 0)?, a.tensor(b, 1)?, a.bool(2)?)?.into()),
+        build: |b, a| Ok(searchsorted(a.tensor(b, 0)?, a.tensor(b, 1)?, a.bool(2)?)?.into()),
     },
     FnDef {
         name: "bucketize",
         sig: "x, boundaries, right: bool = false",
         doc: "The bucket of each element between boundaries in order, i64.",
-        build: |b, a| Ok(searchsorted(b, a.tensor(b, 1)?, a.tensor(b, 0)?, a.bool(2)?)?.into()),
+        build: |b, a| Ok(searchsorted(a.tensor(b, 1)?, a.tensor(b, 0)?, a.bool(2)?)?.into()),
     },
     FnDef {
         name: "quantile",

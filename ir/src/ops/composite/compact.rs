@@ -1,0 +1,128 @@
+//! Functions whose results have a size that depends on the data: `nonzero`, `masked_select`, `unique`.
+//!
+//! A graph has fixed sizes, so they are refused unless `size=n` bounds the result: then there are `n` places, the ones
+//! that are left over hold 0, and more elements than places are an error when the program runs.
+
+use super::row;
+use crate::builder::{Builder, Ex};
+use crate::dtype::{DType, Scalar};
+use crate::error::{Result, err};
+use crate::ops::gather::ScatterMode;
+use crate::ops::registry::{Args, FnDef};
+use crate::types::{broadcast, checked_numel};
+
+fn int(b: &Builder, v: usize) -> Ex<'_> {
+    b.number(Scalar::from_i64(DType::I64, v as i64))
+}
+
+/// The `size` argument.
+fn size(a: &Args<'_>, i: usize, name: &str) -> Result<usize> {
+    let Some(n) = a.opt_int(i)? else {
+        return Err(err::unsupported(format!("`{name}`: the size of the result depends on the data"))
+            .help("give a bound on it: `size=n`"));
+    };
+    let n = usize::try_from(n).map_err(|_| err::shape(format!("`{name}`: a size must not be negative, got {n}")))?;
+    checked_numel(&[n])?;
+    Ok(n)
+}
+
+/// Where the true elements of a vector stand, in order, as `i64[n]`, and which of the `n` places are taken.
+fn places<'b>(b: &'b Builder, mask: Ex<'b>, n: usize) -> Result<(Ex<'b>, Ex<'b>)> {
+    let count = mask.ty().numel();
+    let ones = mask.cast(DType::I64);
+    let found = row("check_index", &[ones.sum(&[0], false), int(b, n + 1)])?;
+    let place = ones.scan(crate::ops::scan::ScanKind::Sum, 0) - int(b, 1);
+    // What is not wanted goes to one more place behind the others.
+    let slot = mask.logical_and(place.lt(int(b, n))).select(place, int(b, n));
+    let spots = b.full(Scalar::from_i64(DType::I64, 0), &[n + 1]);
+    let at = spots.scatter(0, ScatterMode::Set, slot, b.iota(count)).narrow(0, 0, n);
+    let taken = b.iota(n).lt(found);
+    Ok((taken.select(at, int(b, 0)), taken))
+}
+
+/// The elements of a vector where the mask holds; 0 in the places left over.
+fn chosen<'b>(b: &'b Builder, x: Ex<'b>, mask: Ex<'b>, n: usize) -> Result<Ex<'b>> {
+    let (at, taken) = places(b, mask, n)?;
+    if x.ty().numel() == 0 {
+        return Ok(b.full(Scalar::from_i64(x.dtype(), 0), &[n]).copy());
+    }
+    let v = x.gather(0, at);
+    Ok(taken.select(v, v.zeros()))
+}
+
+fn flat(x: Ex<'_>) -> Ex<'_> {
+    x.reshape(&[x.ty().numel()])
+}
+
+fn nonzero<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (x, n) = (a.tensor(b, 0)?, size(a, 1, "nonzero")?);
+    let (at, _) = places(b, flat(x.cast(DType::Bool)), n)?;
+    let shape = x.shape();
+    let mut columns = Vec::new();
+    for (d, extent) in shape.iter().enumerate() {
+        let inner: usize = shape[d + 1..].iter().product();
+        columns.push(at.floor_divide(int(b, inner.max(1))).remainder(int(b, (*extent).max(1))));
+    }
+    if columns.is_empty() {
+        return Ok(b.full(Scalar::from_i64(DType::I64, 0), &[n, 0]).copy());
+    }
+    super::join::stack(b, &columns, 1)
+}
+
+fn masked_select<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (x, mask, n) = (a.tensor(b, 0)?, a.tensor(b, 1)?, size(a, 2, "masked_select")?);
+    if mask.dtype() != DType::Bool {
+        return Err(err::dtype(format!("`masked_select`: expected a bool mask, got {}", mask.dtype())));
+    }
+    let shape = broadcast(&x.shape(), &mask.shape())
+        .ok_or_else(|| err::shape(format!("`masked_select`: {} and {} do not broadcast", x.ty(), mask.ty())))?;
+    chosen(b, flat(x.expand(&shape)), flat(mask.expand(&shape)), n)
+}
+
+fn unique<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (x, n) = (flat(a.tensor(b, 0)?), size(a, 1, "unique")?);
+    let sorted = super::sort::ascending(x);
+    let count = x.ty().numel();
+    if count < 2 {
+        return chosen(b, sorted, b.full(Scalar::from_bool(true), &[count]), n);
+    }
+    let new = sorted.narrow(0, 1, count - 1).ne(sorted.narrow(0, 0, count - 1));
+    let first = super::join::cat(b, &[b.full(Scalar::from_bool(true), &[1]), new], 0)?;
+    chosen(b, sorted, first, n)
+}
+
+/// The functions.
+pub static FNS: &[FnDef] = &[
+    FnDef {
+        name: "nonzero",
+        sig: "x, size: int? = None",
+        doc: "The indices of elements that are not 0, i64[size, rank]. Refused without `size`.",
+        build: |b, a| Ok(nonzero(b, a)?.into()),
+    },
+    FnDef {
+        name: "masked_select",
+        sig: "x, mask, size: int? = None",
+        doc: "The elements where the mask holds, in row-major order, [size]. Refused without `size`.",
+        build: |b, a| Ok(masked_select(b, a)?.into()),
+    },
+    FnDef {
+        name: "unique",
+        sig: "x, size: int? = None",
+        doc: "The different elements in ascending order, [size]. Refused without `size`.",
+        build: |b, a| Ok(unique(b, a)?.into()),
+    },
+    FnDef {
+        name: "bincount",
+        sig: "x, size: int? = None",
+        doc: "How often each of 0..size occurs, i64. A number outside is an error. Refused without `size`.",
+        build: |b, a| {
+            let (x, n) = (a.tensor(b, 0)?, size(a, 1, "bincount")?);
+            if !x.dtype().is_int() || x.rank() != 1 {
+                return Err(err::dtype(format!("`bincount` takes a vector of integers, got {}", x.ty())));
+            }
+            let zeros = b.full(Scalar::from_i64(DType::I64, 0), &[n]);
+            let ones = b.full(Scalar::from_i64(DType::I64, 1), &x.shape());
+            Ok(zeros.scatter(0, ScatterMode::Add, x.cast(DType::I64), ones).into())
+        },
+    },
+];
