@@ -127,7 +127,7 @@ fn a_gradient_by_memory_written_since_shows_the_write() {
         _ => "",
     };
     assert_eq!(shown(e.diagnostic().loc), "grad(y, w)");
-    assert_eq!(shown(e.diagnostic().notes[0].0), "write_(w, x);");
+    assert_eq!(shown(e.diagnostic().notes[0].0), "write_(w, x)");
 }
 
 #[test]

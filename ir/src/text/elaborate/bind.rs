@@ -88,7 +88,10 @@ mod tests {
     fn a_view_is_a_place_in_an_arguments_memory() {
         let v = view_of("x[1:, 2]", &args()).unwrap();
         assert_eq!((v.of, v.ty, v.layout.offset, v.layout.strides[0]), (0, Type::new(DType::F32, [3]), 5, 3));
-        assert_eq!(view_of("n", &args()).unwrap(), ViewOf { of: 1, views: vec![], ty: args()[1].1.clone(), layout: args()[1].2.clone() });
+        assert_eq!(
+            view_of("n", &args()).unwrap(),
+            ViewOf { of: 1, views: vec![], ty: args()[1].1.clone(), layout: args()[1].2.clone() }
+        );
     }
 
     #[test]
