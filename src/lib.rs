@@ -22,9 +22,12 @@
 //! Every method returns a [`Result`] whose error carries the op, the shapes and the caller's line. `clone` makes another
 //! handle on the same memory, as assignment does in Python; [`Tensor::copy`] copies.
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod display;
 mod grad;
 mod jit;
+pub mod program;
 mod tensor;
 mod trace;
 mod tree;

@@ -1,2 +1,5 @@
-//! The command.
-fn main() {}
+//! The command `tensorc`.
+
+fn main() -> std::process::ExitCode {
+    tensorc::cli::main()
+}

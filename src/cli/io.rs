@@ -106,12 +106,12 @@ fn read_safetensors(path: &str, bytes: &[u8]) -> Result<Tensors> {
 }
 
 fn read_npz(path: &str, bytes: Vec<u8>) -> Result<Tensors> {
-    let mut archive = npyz::npz::NpzArchive::new(std::io::Cursor::new(bytes)).map_err(|e| io(path, e))?;
-    let names: Vec<String> = archive.array_names().map(str::to_string).collect();
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).map_err(|e| io(path, e))?;
     let mut out = Tensors::new();
-    for name in names {
-        let Some(array) = archive.by_name(&name).map_err(|e| io(path, e))? else { continue };
-        let tensor = from_npy(&format!("{path}: {name}"), array)?;
+    for i in 0..archive.len() {
+        let entry = archive.by_index(i).map_err(|e| io(path, e))?;
+        let Some(name) = entry.name().strip_suffix(".npy").map(str::to_string) else { continue };
+        let tensor = read_npy(&format!("{path}: {name}"), entry)?;
         out.insert(name, tensor);
     }
     Ok(out)
@@ -219,42 +219,50 @@ fn safetensors_bytes(path: &str, tensors: &Tensors) -> Result<Vec<u8>> {
 }
 
 fn npz_bytes(path: &str, tensors: &Tensors) -> Result<Vec<u8>> {
+    let mut npz = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    // Stored, as `numpy.savez` does; the time is a constant, so that equal tensors give equal files.
+    let options = zip::write::SimpleFileOptions::default()
+        .compression_method(zip::CompressionMethod::Stored)
+        .last_modified_time(zip::DateTime::default());
+    for (name, t) in tensors {
+        npz.start_file(format!("{name}.npy"), options).map_err(|e| io(path, e))?;
+        npz.write_all(&npy_bytes(path, name, t)?).map_err(|e| io(path, e))?;
+    }
+    Ok(npz.finish().map_err(|e| io(path, e))?.into_inner())
+}
+
+/// One tensor in NumPy's format.
+fn npy_bytes(path: &str, name: &str, t: &HostTensor) -> Result<Vec<u8>> {
+    let shape: Vec<u64> = t.shape.iter().map(|d| *d as u64).collect();
     let mut bytes = Vec::new();
-    {
-        let mut npz = npyz::npz::NpzWriter::new(std::io::Cursor::new(&mut bytes));
-        for (name, t) in tensors {
-            let shape: Vec<u64> = t.shape.iter().map(|d| *d as u64).collect();
-            let options = Default::default();
-            macro_rules! elements {
-                ($ty:ty, $from:expr) => {{
-                    let from: fn(Scalar) -> $ty = $from;
-                    let mut w = npz
-                        .array(name, options)
-                        .map_err(|e| io(path, e))?
-                        .default_dtype()
-                        .shape(&shape)
-                        .begin_nd()
-                        .map_err(|e| io(path, e))?;
-                    w.extend(t.scalars().into_iter().map(from)).map_err(|e| io(path, e))?;
-                    w.finish().map_err(|e| io(path, e))?;
-                }};
-            }
-            match t.dtype {
-                DType::F64 => elements!(f64, |s| s.to_f64()),
-                DType::F32 => elements!(f32, |s| s.to_f64() as f32),
-                DType::F16 => elements!(half::f16, |s| half::f16::from_f64(s.to_f64())),
-                DType::BF16 => {
-                    return Err(err::dtype(format!("{path}: NumPy has no bf16, which `{name}` is"))
-                        .help("write a .safetensors file"));
-                }
-                DType::I64 => elements!(i64, |s| s.to_i64()),
-                DType::I32 => elements!(i32, |s| s.to_i64() as i32),
-                DType::I16 => elements!(i16, |s| s.to_i64() as i16),
-                DType::I8 => elements!(i8, |s| s.to_i64() as i8),
-                DType::U8 => elements!(u8, |s| s.to_i64() as u8),
-                DType::Bool => elements!(bool, |s| s.to_bool()),
-            }
+    macro_rules! elements {
+        ($ty:ty, $from:expr) => {{
+            let from: fn(Scalar) -> $ty = $from;
+            let mut w = npyz::WriteOptions::new()
+                .default_dtype()
+                .shape(&shape)
+                .writer(&mut bytes)
+                .begin_nd()
+                .map_err(|e| io(path, e))?;
+            w.extend(t.scalars().into_iter().map(from)).map_err(|e| io(path, e))?;
+            w.finish().map_err(|e| io(path, e))?;
+        }};
+    }
+    match t.dtype {
+        DType::F64 => elements!(f64, |s| s.to_f64()),
+        DType::F32 => elements!(f32, |s| s.to_f64() as f32),
+        DType::F16 => elements!(half::f16, |s| half::f16::from_f64(s.to_f64())),
+        DType::BF16 => {
+            return Err(
+                err::dtype(format!("{path}: NumPy has no bf16, which `{name}` is")).help("write a .safetensors file")
+            );
         }
+        DType::I64 => elements!(i64, |s| s.to_i64()),
+        DType::I32 => elements!(i32, |s| s.to_i64() as i32),
+        DType::I16 => elements!(i16, |s| s.to_i64() as i16),
+        DType::I8 => elements!(i8, |s| s.to_i64() as i8),
+        DType::U8 => elements!(u8, |s| s.to_i64() as u8),
+        DType::Bool => elements!(bool, |s| s.to_bool()),
     }
     Ok(bytes)
 }

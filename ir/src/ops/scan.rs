@@ -91,7 +91,7 @@ impl Structural for Scan {
         let suffix_sum = |e: Ex<'b>| flip(flip(e).scan(ScanKind::Sum, self.axis));
         vec![Some(match self.kind {
             ScanKind::Sum => suffix_sum(dy),
-            ScanKind::Prod => cumprod_vjp(x[0], dy, self.axis, suffix_sum(dy * y)),
+            ScanKind::Prod => cumprod_vjp(x[0], y, dy, self.axis),
         })]
     }
 
@@ -100,21 +100,36 @@ impl Structural for Scan {
     }
 }
 
-/// dx_j = sum over i >= j of dy_i times the product of x_0..=x_i without x_j.
+/// dx_j = sum over i >= j of dy_i times the product of x_0..=x_i without x_j: the running product up to the element
+/// before (`y`, shifted) times s_j = dy_j + x_(j+1) s_(j+1).
 ///
-/// Before the first 0 of a row that is the suffix sum of dy * y, divided by x_j (y is 0 from the first 0 on). At the
-/// first 0 it is the sum of dy_i times the running product with that element taken as 1. After it every product holds
-/// the 0. As in PyTorch; linear in the length.
-fn cumprod_vjp<'b>(x: Ex<'b>, dy: Ex<'b>, axis: usize, sums: Ex<'b>) -> Ex<'b> {
-    let count = |v: i64| x.builder().number(crate::Scalar::from_i64(crate::DType::I64, v));
-    let is_zero = x.eq(x.number(0.0));
-    let zeros = is_zero.cast(crate::DType::I64).scan(ScanKind::Sum, axis);
-    let before = zeros.eq(count(0));
-    let first = is_zero.logical_and(zeros.eq(count(1)));
-    let without = first.select(x.number(1.0), x).scan(ScanKind::Prod, axis);
-    let at_first = before.select(x.zeros(), dy * without).sum(&[axis], true).expand(&x.shape());
-    let safe = is_zero.select(x.number(1.0), x);
-    before.select(sums / safe, first.select(at_first, x.zeros()))
+/// The recurrence is composed by doubling: after the step of width d, `b` holds it over d elements and `a` the product by
+/// which the rest enters. Nothing is divided, so zeros are exact, and so is every further derivative; the graph grows
+/// with the logarithm of the length.
+fn cumprod_vjp<'b>(x: Ex<'b>, y: Ex<'b>, dy: Ex<'b>, axis: usize) -> Ex<'b> {
+    let shape = x.shape();
+    let n = shape[axis];
+    if n < 2 {
+        return dy;
+    }
+    let all: Vec<Range> = shape.iter().map(|d| Range::all(*d)).collect();
+    let with = |start: usize, len: usize| {
+        let mut ranges = all.clone();
+        ranges[axis] = Range { start, len, step: 1 };
+        ranges
+    };
+    // The elements d places further on; zeros beyond the end.
+    let ahead = |e: Ex<'b>, d: usize| x.zeros().slice_update(&with(0, n - d), e.slice(&with(d, n - d)));
+    let one = x.builder().full(crate::Scalar::from_f64(x.dtype(), 1.0), &shape);
+    let before = one.slice_update(&with(1, n - 1), y.slice(&with(0, n - 1)));
+    let (mut a, mut b) = (ahead(x, 1), dy);
+    let mut d = 1;
+    while d < n {
+        b = b + a * ahead(b, d);
+        a = a * ahead(a, d);
+        d *= 2;
+    }
+    before * b
 }
 
 #[cfg(test)]

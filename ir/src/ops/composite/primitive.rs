@@ -63,15 +63,6 @@ pub static FNS: &[FnDef] = &[
         build: |b, a| scan(b, a, ScanKind::Prod),
     },
     FnDef {
-        name: "bmm",
-        sig: "x, mat2",
-        doc: "Batched matrix product: [b, m, k] times [b, k, n] gives [b, m, n].",
-        build: |b, a| {
-            let (x, other) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
-            one(x, Op::Dot, &[other])
-        },
-    },
-    FnDef {
         name: "iota",
         sig: "n: int",
         doc: "0 to n - 1, in i64.",

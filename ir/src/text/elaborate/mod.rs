@@ -152,6 +152,14 @@ impl Module {
         Sizes::bind(self.decl(f), &shapes)
     }
 
+    /// The sizes of a function, given by name instead of by arguments.
+    ///
+    /// # Errors
+    /// `name` if one is missing.
+    pub fn sizes(&self, f: FnId, given: &[(String, usize)]) -> Result<Sizes> {
+        Sizes::named(self.decl(f), given)
+    }
+
     /// The types of the parameters for these sizes.
     ///
     /// # Errors

@@ -19,6 +19,26 @@ impl Sizes {
         self.entries.iter().find(|(n, _)| n == name).map(|(_, v)| *v)
     }
 
+    /// Sizes given by name.
+    ///
+    /// # Errors
+    /// `name` if one of the function's sizes is missing.
+    pub fn named(f: &ast::Fn, given: &[(String, usize)]) -> Result<Sizes> {
+        let mut entries: Vec<(String, i64)> = Vec::new();
+        for d in f.params.iter().flat_map(|p| &p.ty.dims) {
+            let DimKind::Size(name) = &d.kind else { continue };
+            if entries.iter().any(|(n, _)| n == name) {
+                continue;
+            }
+            let value = given.iter().find(|(n, _)| n == name).map(|(_, v)| *v as i64).ok_or_else(|| {
+                let f = &f.name.text;
+                err::name(format!("`{f}` has the size `{name}`, which has no value")).at(d.loc)
+            })?;
+            entries.push((name.clone(), value));
+        }
+        Ok(Sizes { entries })
+    }
+
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, i64)> {
         self.entries.iter().map(|(n, v)| (n.as_str(), *v))
