@@ -16,8 +16,8 @@ use tensorc_ir::graph::Phase;
 use tensorc_ir::interp::{self, Array};
 use tensorc_ir::passes::{fuse, run_all, run_named};
 use tensorc_ir::scalar::eval;
-use tensorc_ir::text::{FnId, Module};
-use tensorc_ir::{Error, Graph, Layout, Loc, Op, Result, Scalar};
+use tensorc_ir::text::{Bound, FnId, Module, view_of};
+use tensorc_ir::{Error, Graph, Layout, Loc, Op, Result, Scalar, Type};
 use tensorc_runtime::executable::{Executable, Options, Overlap, View};
 use tensorc_runtime::storage::Storage;
 
@@ -64,18 +64,76 @@ impl Program {
         }
     }
 
-    /// Runs a function. `mut` parameters are written in the arguments' memory.
+    /// Runs a function on tensors. `mut` parameters are written in the arguments' memory.
     ///
     /// # Errors
     /// All errors of the function, or the one of the run; after an error no argument has changed.
     pub fn run(&self, name: Option<&str>, args: &[Tensor], mode: Mode) -> Result<Vec<Tensor>, Vec<Error>> {
+        let f = self.function(name).map_err(|e| vec![e])?;
+        let given: Vec<Given> = args.iter().map(|t| Given::Tensor(t.clone())).collect();
+        self.call(f, &self.bind(f, &given)?, mode)
+    }
+
+    /// Works out the arguments of a call, of which some may be views of others.
+    ///
+    /// # Errors
+    /// `type` or `dtype` if they do not fit the parameters; what is wrong with a view expression.
+    pub fn bind(&self, f: FnId, given: &[Given]) -> Result<Call, Vec<Error>> {
         let one = |e: Error| vec![e];
-        let f = self.function(name).map_err(one)?;
-        let views = self.arguments(f, args).map_err(one)?;
-        let shapes: Vec<Vec<usize>> = args.iter().map(|t| t.shape().to_vec()).collect();
+        let params = self.module.params(f);
+        if params.len() != given.len() {
+            let name = &self.module.decl(f).name.text;
+            return Err(one(err::ty(format!("`{name}` takes {} arguments, got {}", params.len(), given.len()))));
+        }
+        let mut tensors: Vec<Option<Tensor>> = vec![None; given.len()];
+        let mut memory = Vec::new();
+        let mut owners = Vec::new();
+        for (i, (p, g)) in params.iter().zip(given).enumerate() {
+            let Given::Tensor(t) = g else { continue };
+            let v = t.view_of("run").map_err(one)?;
+            let ty = Type::new(v.dtype, v.layout.shape.iter().copied());
+            memory.push((p.name.text.as_str(), ty, v.layout.clone()));
+            owners.push(i);
+            tensors[i] = Some(t.clone());
+        }
+        let mut bound = Vec::new();
+        for (param, g) in given.iter().enumerate() {
+            let Given::View(text) = g else { continue };
+            let v = view_of(text, &memory)?;
+            let of = owners[v.of];
+            if let Some(base) = &tensors[of] {
+                let base = base.view_of("run").map_err(one)?;
+                let view = View { storage: base.storage.clone(), dtype: base.dtype, layout: v.layout };
+                tensors[param] = Some(Tensor::concrete(view));
+            }
+            bound.push(Bound { param, of, views: v.views });
+        }
+        let tensors: Vec<Tensor> = tensors.into_iter().flatten().collect();
+        for (p, t) in params.iter().zip(&tensors) {
+            if p.ty.dtype != t.dtype() {
+                let (name, want, got) = (&p.name.text, p.ty.dtype, t.dtype());
+                return Err(one(err::dtype(format!("parameter `{name}` is {want}, its argument is {got}")).at(p.loc)));
+            }
+        }
+        Ok(Call { tensors, bound })
+    }
+
+    /// Runs a function on arguments that were worked out before.
+    ///
+    /// # Errors
+    /// As [`Program::run`].
+    pub fn call(&self, f: FnId, call: &Call, mode: Mode) -> Result<Vec<Tensor>, Vec<Error>> {
+        let one = |e: Error| vec![e];
+        let views: Vec<View> =
+            call.tensors.iter().map(|t| t.view_of("run").map(|v| (**v).clone())).collect::<Result<_>>().map_err(one)?;
+        let shapes: Vec<&[usize]> = call.tensors.iter().map(Tensor::shape).collect();
         let sizes = self.module.bind_sizes(f, &shapes).map_err(one)?;
-        let layouts: Vec<Layout> = views.iter().map(|v| Layout { offset: 0, ..v.layout.clone() }).collect();
-        let graph = self.module.trace(f, &sizes, Some(&layouts))?;
+        let layouts: Vec<Layout> = views.iter().map(|v| v.layout.clone()).collect();
+        let graph = self.module.trace_bound(f, &sizes, Some(&layouts), &call.bound)?;
+        // Parameters that are views of others are none of the graph's.
+        let own = |i: &usize| call.bound.iter().all(|b| b.param != *i);
+        let views: Vec<View> = (0..views.len()).filter(own).map(|i| views[i].clone()).collect();
+        let layouts: Vec<Layout> = views.iter().map(|v| v.layout.clone()).collect();
         let results = match mode {
             Mode::Interpret => interpret(&graph, &views),
             Mode::Fused => compiled(&graph, &layouts, &views, fuse::Mode::Fused),
@@ -83,29 +141,26 @@ impl Program {
         };
         Ok(results.map_err(one)?.into_iter().map(Tensor::concrete).collect())
     }
+}
 
-    /// The memory of the arguments, their number and dtypes checked.
-    fn arguments(&self, f: FnId, args: &[Tensor]) -> Result<Vec<View>> {
-        let params = self.module.params(f);
-        if params.len() != args.len() {
-            return Err(err::ty(format!(
-                "`{}` takes {} arguments, got {}",
-                self.module.decl(f).name.text,
-                params.len(),
-                args.len()
-            )));
-        }
-        params
-            .iter()
-            .zip(args)
-            .map(|(p, t)| {
-                if p.ty.dtype != t.dtype() {
-                    let (name, want, got) = (&p.name.text, p.ty.dtype, t.dtype());
-                    return Err(err::dtype(format!("parameter `{name}` is {want}, its argument is {got}")).at(p.loc));
-                }
-                t.view_of("run").map(|v| (**v).clone())
-            })
-            .collect()
+/// An argument as it is given.
+pub enum Given {
+    /// A tensor.
+    Tensor(Tensor),
+    /// A view of another argument, sharing its memory: `x[1:]`.
+    View(String),
+}
+
+/// The arguments of a call.
+pub struct Call {
+    tensors: Vec<Tensor>,
+    bound: Vec<Bound>,
+}
+
+impl Call {
+    /// The arguments, views included, in the order of the parameters.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
     }
 }
 

@@ -3,15 +3,14 @@
 use super::io::{self, HostTensor, Tensors};
 use super::report::Failure;
 use super::{Mode, read_text};
-use crate::program::{self, Program};
+use crate::program::{self, Given, Program};
 use crate::tensor::Tensor;
 use std::collections::HashMap;
 use std::time::Instant;
 use tensorc_ir::error::err;
 use tensorc_ir::text::ast::{Expr, ExprKind, UnaryOp};
 use tensorc_ir::text::parse_expr;
-use tensorc_ir::{DType, Error, Layout, Result, Scalar};
-use tensorc_runtime::executable::View;
+use tensorc_ir::{DType, Error, Result, Scalar};
 
 /// The command line of `run`.
 #[derive(clap::Args)]
@@ -56,19 +55,19 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let program = Program::parse(&args.file, &text).map_err(failed)?;
     // A file with several functions and none named is a wrong command line.
     let f = program.function(args.function.as_deref()).map_err(Failure::usage)?;
-    let name = program.module().decl(f).name.text.clone();
     let params = program.module().params(f);
-    let tensors = bind(args, params.iter().map(|p| (p.name.text.as_str(), p.ty.dtype)).collect())?;
+    let given = bind(args, params.iter().map(|p| (p.name.text.as_str(), p.ty.dtype)).collect())?;
+    let call = program.bind(f, &given).map_err(failed)?;
     let mode = match args.mode {
         Mode::Fused => program::Mode::Fused,
         Mode::Eager => program::Mode::Eager,
         Mode::Interpret => program::Mode::Interpret,
     };
     let start = Instant::now();
-    let results = program.run(Some(&name), &tensors, mode).map_err(failed)?;
+    let results = program.call(f, &call, mode).map_err(failed)?;
     let first = start.elapsed();
     let mut named: Vec<(String, Tensor)> = results.into_iter().enumerate().map(|(i, t)| (i.to_string(), t)).collect();
-    let written = params.iter().zip(&tensors).filter(|(p, _)| p.mutable);
+    let written = params.iter().zip(call.tensors()).filter(|(p, _)| p.mutable);
     named.extend(written.map(|(p, t)| (p.name.text.clone(), t.clone())));
     match &args.outputs {
         Some(path) => {
@@ -95,15 +94,14 @@ fn to_host(t: &Tensor) -> Result<HostTensor> {
 }
 
 /// The arguments, in the order of the parameters.
-fn bind(args: &Args, params: Vec<(&str, DType)>) -> Result<Vec<Tensor>, Failure> {
-    let mut given: HashMap<String, Tensor> = HashMap::new();
+fn bind(args: &Args, params: Vec<(&str, DType)>) -> Result<Vec<Given>, Failure> {
+    let mut given: HashMap<String, Given> = HashMap::new();
     for path in &args.inputs {
         for (name, t) in io::read(path).map_err(Failure::error)? {
             let tensor = Tensor::from_bytes(t.dtype, &t.shape, &t.bytes).map_err(Failure::error)?;
-            given.insert(name, tensor);
+            given.insert(name, Given::Tensor(tensor));
         }
     }
-    let mut views: Vec<(&str, &str)> = Vec::new();
     for a in &args.arguments {
         let Some((name, value)) = a.split_once('=') else {
             let e = err::name(format!("`{a}` is not of the form NAME=VALUE"));
@@ -119,18 +117,14 @@ fn bind(args: &Args, params: Vec<(&str, DType)>) -> Result<Vec<Tensor>, Failure>
             let file = io::read(value).map_err(Failure::error)?;
             for (_, t) in file {
                 let tensor = Tensor::from_bytes(t.dtype, &t.shape, &t.bytes).map_err(Failure::error)?;
-                given.insert(name.to_string(), tensor);
+                given.insert(name.to_string(), Given::Tensor(tensor));
             }
         } else if params.iter().any(|(p, _)| starts_with_name(value, p)) {
-            views.push((name, value));
+            given.insert(name.to_string(), Given::View(value.to_string()));
         } else {
             let tensor = literal(name, value, *dtype).map_err(Failure::error)?;
-            given.insert(name.to_string(), tensor);
+            given.insert(name.to_string(), Given::Tensor(tensor));
         }
-    }
-    for (name, text) in views {
-        let tensor = view(text, &given).map_err(Failure::error)?;
-        given.insert(name.to_string(), tensor);
     }
     for name in given.keys().filter(|n| !params.iter().any(|(p, _)| p == n)) {
         eprintln!("warning: the input `{name}` is no parameter and is not used");
@@ -138,7 +132,7 @@ fn bind(args: &Args, params: Vec<(&str, DType)>) -> Result<Vec<Tensor>, Failure>
     params
         .iter()
         .map(|(name, _)| {
-            given.get(*name).cloned().ok_or_else(|| {
+            given.remove(*name).ok_or_else(|| {
                 Failure::error(
                     err::io(format!("no input for parameter `{name}`"))
                         .help(format!("give it with --inputs FILE.safetensors, {name}=FILE.npy or {name}=LITERAL")),
@@ -193,31 +187,4 @@ fn elements(e: &Expr, dtype: DType, out: &mut Vec<Scalar>) -> Option<Vec<usize>>
         _ => return None,
     }
     Some(Vec::new())
-}
-
-/// A view of another argument, such as `x[1:]`: a small program says where it lies.
-fn view(text: &str, given: &HashMap<String, Tensor>) -> Result<Tensor> {
-    let first = |errors: Vec<Error>| errors.into_iter().next().unwrap_or_else(|| err::syntax("no view"));
-    let (name, base) = given
-        .iter()
-        .filter(|(n, _)| starts_with_name(text, n))
-        .max_by_key(|(n, _)| n.len())
-        .ok_or_else(|| err::name(format!("`{text}` is a view of an argument that is not given")))?;
-    let dims: Vec<String> = base.shape().iter().map(usize::to_string).collect();
-    let source = format!("fn f({name}: mut {}[{}]) {{ {text} }}", base.dtype(), dims.join(", "));
-    let program = Program::parse(text, &source).map_err(first)?;
-    let module = program.module();
-    let f = module.main()?;
-    let sizes = module.bind_sizes(f, &[base.shape()])?;
-    let memory = base.view_of("a view")?;
-    let layout = Layout { offset: 0, ..memory.layout.clone() };
-    let graph = tensorc_ir::passes::run_all(&module.trace(f, &sizes, Some(&[layout])).map_err(first)?)?;
-    match graph.output_views.as_slice() {
-        [Some(v)] => {
-            let layout = v.views.iter().try_fold(memory.layout.clone(), |l, op| op.structural().layout(&l));
-            let layout = layout.ok_or_else(|| err::shape(format!("`{text}` is no view")))?;
-            Ok(Tensor::concrete(View { storage: memory.storage.clone(), dtype: memory.dtype, layout }))
-        }
-        _ => Err(err::alias(format!("`{text}` is no view of an argument"))),
-    }
 }

@@ -2,11 +2,12 @@
 //! matrix products of half floats.
 //!
 //! - A reshape that neither strides nor index arithmetic can say reads a copy of its operand.
+//! - A constant that is read from memory (by `bmm`, say) becomes a copy of it.
 //! - A result, or the final value of a written parameter, that is a parameter or a constant becomes a copy of it, so that
 //!   it has memory of its own.
 //! - `bmm` of `f16` or `bf16` is computed in `f32` and rounded once.
 
-use super::{is_affine, source};
+use super::{is_affine, needs_memory, source};
 use crate::builder::Builder;
 use crate::error::Result;
 use crate::graph::{Graph, Value};
@@ -25,6 +26,12 @@ pub fn legalize(g: &Graph, params: &[Layout]) -> Result<Graph> {
         let node = g.node(n);
         b.set_loc(node.loc);
         let mut x: Vec<Value> = g.operands(n).iter().map(|v| map[v]).collect();
+        for (i, v) in x.iter_mut().enumerate() {
+            let constant = b.with_graph(|h| matches!(h.op(source(h, *v).0.node), Op::Const(_)));
+            if constant && needs_memory(&node.op, i) {
+                *v = b.emit(Op::Copy, &[*v])?;
+            }
+        }
         let new = match &node.op {
             Op::Input(i) => b.input_node(*i, node.types[0].clone()),
             Op::Reshape(r) if !is_affine(&g.ty(g.operands(n)[0]).shape, &r.0) => {

@@ -28,7 +28,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
     /// `name(args)`.
     pub(super) fn call(&mut self, name: &'m Name, args: Written<'m>, loc: Loc) -> Got<Val<'b>> {
         let text = name.text.as_str();
-        if self.module.function(text).is_err() && !registry::exists(text) {
+        if self.module.own(text).is_none() && !registry::exists(text) {
             if CONTROL.contains(&text) {
                 let e = err::unsupported(format!("`{text}` is not supported yet"));
                 return self.fail(name.loc, e);
@@ -38,17 +38,17 @@ impl<'m, 'b> Tracer<'m, 'b> {
                     .fail(name.loc, err::unsupported(format!("random functions (`{text}`) are not supported yet")));
             }
         }
-        if text == "grad" && self.module.function(text).is_err() {
+        if text == "grad" && self.module.own(text).is_none() {
             return self.grad(args, loc);
         }
         let given: Vec<Got<_>> = args.into_iter().map(|(n, e)| Ok((n, self.expr(e)?, e.loc))).collect();
         // A name that nothing has is an error whatever the arguments are.
-        if self.module.function(text).is_err() && !registry::exists(text) && !self.is_question(text) {
+        if self.module.own(text).is_none() && !registry::exists(text) && !self.is_question(text) {
             let e = registry::unknown(text);
             return self.fail(name.loc, e);
         }
         let given: Given = given.into_iter().collect::<Got<_>>()?;
-        if let Ok(f) = self.module.function(text) {
+        if let Some(f) = self.module.own(text) {
             let args = self.bind_params(f, given, loc)?;
             return self.inline(f, args, loc);
         }
@@ -58,7 +58,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
         if let Some(v) = self.question(text, &given, loc)? {
             return Ok(v);
         }
-        if self.may_divide(text, &given) {
+        if self.waits_for_sizes(text, &given) {
             return self.unknown();
         }
         let args = given.into_iter().map(|(n, v, _)| (n.map(|n| n.text.as_str()), v.arg())).collect();
@@ -70,11 +70,12 @@ impl<'m, 'b> Tracer<'m, 'b> {
         self.call_table(text, args, loc)
     }
 
-    /// Whether this is a `view` whose -1 can only be worked out when the sizes are known: `x.view(B, H, -1)` of
-    /// `f32[B, D]`. What is left of the elements when the known extents are divided out is then a multiple of a size.
-    fn may_divide(&self, name: &str, given: &Given<'m, 'b>) -> bool {
+    /// Whether a call can only be judged when the sizes are known. A `view` whose -1 does not divide, `x.view(B, H, -1)`
+    /// of `f32[B, D]`: what is left of the elements when the known extents are divided out is a multiple of a size. And
+    /// an `expand` of a size to another: it may be 1.
+    fn waits_for_sizes(&self, name: &str, given: &Given<'m, 'b>) -> bool {
         let Some(((None, Val::Tensor(x), _), rest)) = given.split_first() else { return false };
-        if !self.generic || !matches!(name, "view" | "reshape") {
+        if !self.generic || !matches!(name, "view" | "reshape" | "expand" | "broadcast_to") {
             return false;
         }
         let dims = match rest {
@@ -83,9 +84,17 @@ impl<'m, 'b> Tracer<'m, 'b> {
         };
         let int = |v: &&Val| if let Val::Num(Num::Int(v)) = v { Some(*v) } else { None };
         let Some(dims) = dims.iter().map(int).collect::<Option<Vec<i64>>>() else { return false };
-        let known = dims.iter().filter(|d| **d > 0).try_fold(1i64, |n, d| n.checked_mul(*d)).unwrap_or(1);
-        let (have, known) = (x.ty().numel(), known as usize);
-        dims.contains(&-1) && have % known != 0 && self.is_symbolic(have / gcd(have, known))
+        if matches!(name, "view" | "reshape") {
+            let known = dims.iter().filter(|d| **d > 0).try_fold(1i64, |n, d| n.checked_mul(*d)).unwrap_or(1);
+            let (have, known) = (x.ty().numel(), known as usize);
+            return dims.contains(&-1) && have % known != 0 && self.is_symbolic(have / gcd(have, known));
+        }
+        let shape = x.shape();
+        let pairs = shape.iter().rev().zip(dims.iter().rev());
+        let other = |(have, want): (&usize, &i64)| *want >= 0 && *have != 1 && *have as i64 != *want;
+        let unlike: Vec<_> = pairs.filter(|(have, want)| other((have, want))).collect();
+        !unlike.is_empty()
+            && unlike.iter().all(|(have, want)| self.is_symbolic(**have) || self.is_symbolic(**want as usize))
     }
 
     /// Calls a function of the table.
@@ -293,6 +302,11 @@ impl<'m, 'b> Tracer<'m, 'b> {
                 return self.fail(loc, e);
             }
             ("floor_divide", [(None, Val::Num(Num::Int(a)), _), (None, Val::Num(Num::Int(b)), _)]) => {
+                let symbolic = |n: i64| usize::try_from(n).is_ok_and(|n| self.is_symbolic(n));
+                if symbolic(*a) && symbolic(*b) && a % b != 0 {
+                    // It is to divide at the call: `x.view(B, H, floor_divide(D, H))`.
+                    return self.unknown();
+                }
                 let r = number::binary(BinaryOp::Rem, Num::Int(*a), Num::Int(*b));
                 let Num::Int(r) = self.at(loc, r)? else { return Ok(None) };
                 Val::Num(Num::Int((i128::from(*a) - i128::from(r)).div_euclid(i128::from(*b)) as i64))

@@ -69,6 +69,11 @@ impl CallGraph {
         &self.order
     }
 
+    /// The functions that a function calls.
+    pub(super) fn callees(&self, f: usize) -> impl Iterator<Item = usize> {
+        self.calls[f].iter().map(|(g, _)| *g)
+    }
+
     /// The function and all that it calls, directly or not, each behind those that it calls.
     pub(super) fn reachable(&self, f: usize) -> Vec<usize> {
         let mut seen = vec![false; self.calls.len()];

@@ -68,7 +68,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
             return Ok(Val::Num(Num::Int(v)));
         }
         let e = err::name(format!("there is no variable `{name}`"));
-        let e = if self.module.function(name).is_ok() || registry::exists(name) {
+        let e = if self.module.own(name).is_some() || registry::exists(name) {
             e.label("the name of a function").help(format!("to call it, write `{name}(…)`"))
         } else {
             let mut known: Vec<&str> = self.frame().names.keys().copied().collect();
@@ -240,7 +240,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
             }
             n => {
                 let e = err::name(format!("a tensor has no member `{n}`"));
-                let e = if registry::exists(n) || self.module.function(n).is_ok() {
+                let e = if registry::exists(n) || self.module.own(n).is_some() {
                     e.help(format!("to call the function, write `.{n}()`"))
                 } else {
                     e.help("the members are `T`, `mT`, `shape`, `dtype` and `ndim`")

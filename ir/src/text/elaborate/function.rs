@@ -20,7 +20,7 @@ use std::collections::HashMap;
 const MAX_NESTING: u32 = 320;
 
 /// How many nodes a graph may get by inlining.
-const MAX_NODES: usize = 1 << 20;
+const MAX_NODES: usize = 1 << 16;
 
 /// An error has been reported; what depends on the value is skipped.
 pub(super) struct Reported;
@@ -47,6 +47,8 @@ pub(super) struct Tracer<'m, 'b> {
     /// Errors here, and calls of functions that have some.
     failures: usize,
     depth: u32,
+    /// Whether inlining has stopped.
+    too_large: bool,
     /// Whether the sizes only stand for others.
     pub(super) generic: bool,
     /// Whether this is a printed graph, in which a call of a row is that row.
@@ -81,6 +83,7 @@ pub(super) fn trace(module: &Module, f: FnId, call: &Call<'_>) -> Result<Graph, 
         errors: Vec::new(),
         failures: 0,
         depth: 0,
+        too_large: false,
         generic: call.generic,
         dump: phase.is_some(),
     };
@@ -326,12 +329,15 @@ impl<'m, 'b> Tracer<'m, 'b> {
 
     /// Inlines a call. The arguments have been bound to the parameters, with the place of each.
     pub(super) fn inline(&mut self, f: FnId, args: Vec<(Val<'b>, Loc)>, call: Loc) -> Got<Val<'b>> {
-        if !self.module.errors(f).is_empty() {
+        if !self.module.sound(f) {
             // They are reported where they are.
             return self.unknown();
         }
         let decl = self.module.decl(f);
         if self.b.with_graph(|g| g.len()) > MAX_NODES {
+            if std::mem::replace(&mut self.too_large, true) {
+                return self.unknown();
+            }
             return self.fail(call, err::unsupported("the program is too large when its calls are inlined"));
         }
         let mut tensors = Vec::new();

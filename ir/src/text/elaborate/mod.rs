@@ -42,7 +42,16 @@ pub struct Module {
     program: ast::Program,
     by_name: HashMap<String, usize>,
     calls: CallGraph,
-    checked: Vec<OnceLock<Vec<Error>>>,
+    checked: Vec<OnceLock<Checked>>,
+}
+
+/// What is wrong with a function whatever its sizes are.
+#[derive(Debug)]
+struct Checked {
+    /// Errors of the function, not those of functions that it calls.
+    errors: Vec<Error>,
+    /// Whether nothing is wrong with it or what it calls.
+    sound: bool,
 }
 
 /// A function of a [`Module`].
@@ -94,7 +103,7 @@ impl Module {
     /// `name` if there is none.
     pub fn function(&self, name: &str) -> Result<FnId> {
         let missing = || err::name(format!("there is no function `{name}` in {}", self.source.name()));
-        self.by_name.get(name).map(|i| FnId(*i)).ok_or_else(|| match self.names().as_slice() {
+        self.own(name).ok_or_else(|| match self.names().as_slice() {
             [] => missing(),
             all => missing().help(format!("its functions are {}", all.join(", "))),
         })
@@ -112,6 +121,11 @@ impl Module {
             (None, _) => Err(err::name(format!("there is no function `main` in {}", self.source.name()))
                 .help(format!("name one of its functions: {}", self.names().join(", ")))),
         }
+    }
+
+    /// The function of that name, if there is one.
+    fn own(&self, name: &str) -> Option<FnId> {
+        self.by_name.get(name).map(|i| FnId(*i))
     }
 
     fn names(&self) -> Vec<&str> {
@@ -198,9 +212,8 @@ impl Module {
     pub fn check(&self) -> Vec<Error> {
         let mut all = Vec::new();
         for f in self.calls.order().iter().map(|f| FnId(*f)) {
-            let own = self.errors(f);
-            all.extend(own.iter().cloned());
-            if own.is_empty() && self.calls.reachable(f.0).iter().all(|g| self.errors(FnId(*g)).is_empty()) {
+            all.extend(self.errors(f).iter().cloned());
+            if self.sound(f) {
                 all.extend(self.grad_errors(f));
             }
         }
@@ -213,19 +226,33 @@ impl Module {
 
     /// What is wrong with a function whatever its sizes are. Errors of the functions that it calls are theirs.
     fn errors(&self, f: FnId) -> &[Error] {
+        &self.checked(f).errors
+    }
+
+    /// Whether nothing is wrong with a function or with those that it calls.
+    fn sound(&self, f: FnId) -> bool {
+        self.checked(f).sound
+    }
+
+    fn checked(&self, f: FnId) -> &Checked {
         self.checked[f.0].get_or_init(|| {
-            let [first, second] = standin::stand_ins(&self.program, self.decl(f));
-            let Err(errors) = self.generic(f, &first) else { return Vec::new() };
-            if first.is_empty() {
-                return in_order(errors);
-            }
-            let Err(again) = self.generic(f, &second) else { return Vec::new() };
-            // The larger numbers may make a tensor that is too large, which hides what else is wrong.
-            let hidden = again.iter().any(|e| e.diagnostic().message.contains("is too large"));
-            let both = |e: &Error| hidden || again.iter().any(|a| a.diagnostic().loc == e.diagnostic().loc);
-            let errors = errors.into_iter().filter(both).map(|e| standin::rename(e, &first));
-            in_order(errors.collect())
+            let errors = self.generic_errors(f);
+            let sound = errors.is_empty() && self.calls.callees(f.0).all(|g| self.sound(FnId(g)));
+            Checked { errors, sound }
         })
+    }
+
+    fn generic_errors(&self, f: FnId) -> Vec<Error> {
+        let [first, second] = standin::stand_ins(&self.program, self.decl(f));
+        let Err(errors) = self.generic(f, &first) else { return Vec::new() };
+        if first.is_empty() || errors.is_empty() {
+            return in_order(errors);
+        }
+        let Err(again) = self.generic(f, &second) else { return Vec::new() };
+        // The larger numbers may make a tensor that is too large, which hides what else is wrong.
+        let hidden = again.iter().any(|e| e.diagnostic().message.contains("is too large"));
+        let both = |e: &Error| hidden || again.iter().any(|a| a.diagnostic().loc == e.diagnostic().loc);
+        in_order(errors.into_iter().filter(both).map(|e| standin::rename(e, &first)).collect())
     }
 
     /// Gradients of a function that do not exist; they are found by the passes.

@@ -24,8 +24,10 @@ pub(super) fn stand_ins(program: &Program, f: &ast::Fn) -> [Sizes; 2] {
     }
     let mut literals = HashSet::new();
     program.fns.iter().for_each(|f| collect(f, &mut literals));
-    let divisors = literals.iter().filter(|v| (2..=64).contains(*v)).fold(8, |m, v| {
-        let l = lcm(m, *v);
+    let mut small: Vec<i64> = literals.iter().copied().filter(|v| (2..=64).contains(v)).collect();
+    small.sort_unstable();
+    let divisors = small.into_iter().fold(8, |m, v| {
+        let l = lcm(m, v);
         if l <= 840 { l } else { m }
     });
     let beyond = literals.iter().copied().filter(|v| *v < 20_000).max().unwrap_or(0);

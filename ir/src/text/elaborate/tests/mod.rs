@@ -1,5 +1,8 @@
 //! Programs traced and run in the interpreter, whose memory is real.
 
+mod errors;
+mod sizes;
+
 use super::Module;
 use crate::error::Error;
 use crate::interp::{Array, run};
@@ -170,15 +173,6 @@ fn tensor_literals() {
     assert_eq!(bad("tensor([[1], 2])"), "shape: expected a sequence of length 1 at dim 1, found the integer 2");
     assert_eq!(bad("tensor([300], dtype=u8)"), "dtype: the integer 300 does not fit in u8");
     assert_eq!(bad("tensor([tensor(1)])"), "type: `tensor` takes numbers, found a tensor i64");
-}
-
-#[test]
-fn sizes_are_numbers_and_shapes() {
-    let src = "fn f(x: f32[B, N], y: f32[2 * B]) { x.view(B * N)[1:] * (N - B) + x.shape[0] / x.size(-1) + x.ndim }";
-    let r = results(src, &[counting(&[2, 3]), counting(&[4])]);
-    let want: Vec<f64> = (1..6).map(|i| (i as f32 + (2. / 3.) as f32 + 2.) as f64).collect();
-    assert_eq!(floats(&r[0]), want);
-    assert_eq!(value("fn f(x: f32[B]) { B }", &[counting(&[5])]), [5.]);
 }
 
 #[test]
