@@ -109,8 +109,8 @@ fn pure_step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, all: &[Row
         10 | 11 if rank > 0 => {
             let mut axes: Vec<usize> = (0..rank).filter(|a| *a == axis || c.below(3) == 0).collect();
             axes.dedup();
-            let reduce = b.emit(Op::Reduce(Reduce { kind: c.of(&KINDS), axes: axes.into() }), &[v]);
-            reduce
+
+            b.emit(Op::Reduce(Reduce { kind: c.of(&KINDS), axes: axes.into() }), &[v])
         }
         12 if rank > 0 => {
             // What softmax and norms are made of.
