@@ -4,6 +4,8 @@
 //! what it gives, which is what PyTorch prints for the same steps. Each of these claims is also asserted, so a wrong one
 //! ends the program with an error.
 
+#![expect(clippy::reversed_empty_ranges, reason = "a negative end counts from the end, as in Python")]
+
 use std::fmt::Display;
 use tensorc::dtype::{Bool, F16, F32, F64, I64};
 use tensorc::{DType, Error, Kind, Result, Tensor, grad, jit, value_and_grad};
