@@ -61,8 +61,11 @@ fn same_bits(a: &Tensor, b: &Tensor) -> bool {
         && x.iter().zip(&y).all(|(x, y)| x == y || x.to_f64().is_nan() && y.to_f64().is_nan())
 }
 
-/// Results and arguments after running a case in one mode.
-fn run(case: &Json, file: &SafeTensors<'_>, mode: Mode) -> Result<(Vec<Tensor>, Vec<(String, Tensor)>), Error> {
+/// Results, and the arguments by name afterwards.
+type Ran = (Vec<Tensor>, Vec<(String, Tensor)>);
+
+/// Runs a case in one mode.
+fn run(case: &Json, file: &SafeTensors<'_>, mode: Mode) -> Result<Ran, Error> {
     let first = |e: Vec<Error>| e[0].clone();
     let program = Program::parse("case", case["source"].as_str().unwrap()).map_err(first)?;
     let f = program.function(None)?;

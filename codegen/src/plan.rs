@@ -6,13 +6,11 @@
 //! the parameter's memory if every other reader of it has run before. A program with checks computes aside and writes
 //! back at its end, so that a failed call leaves the caller's memory as it was.
 
-use crate::lower::{Places, Store, lower_group, lower_stores};
+use crate::lower::{Places, Store, lower_group, lower_stores, may_fail};
 use crate::program::{BufferDecl, BufferId, BufferKind, DotStep, Output, Place, Program, Step};
 use std::collections::HashMap;
 use tensorc_ir::ops::Op;
-use tensorc_ir::ops::elementwise::Row;
 use tensorc_ir::passes::fuse::{Fusion, GroupKind, Mode, fuse, layout_of, legalize, source};
-use tensorc_ir::scalar::{Block, Inst, V};
 use tensorc_ir::{Graph, Layout, NodeId, Result, Value, error::err};
 
 /// Compiles a pure graph to a program for parameters that lie as `params` say.
@@ -49,18 +47,6 @@ struct Planner<'a> {
     expire: HashMap<usize, Vec<(usize, usize)>>,
     in_place: HashMap<NodeId, NodeId>,
     at_home: HashMap<NodeId, usize>,
-}
-
-/// Whether a function checks its operands (an integer division does).
-fn checks(row: Row, dtypes: impl Iterator<Item = tensorc_ir::DType>) -> bool {
-    let mut b = Block::new();
-    let x: Vec<V> = dtypes.map(|d| b.param(d.reg())).collect();
-    let all_floats = x.iter().all(|v| b.ty(*v).is_float());
-    if all_floats {
-        return false;
-    }
-    row.lower(&mut b, &x, tensorc_ir::DType::I64);
-    b.insts().iter().any(|(_, i)| matches!(i, Inst::Check(..)))
 }
 
 fn is_root(g: &Graph, n: NodeId) -> bool {
@@ -120,11 +106,7 @@ impl<'a> Planner<'a> {
 
     /// Whether some kernel may record a fault.
     fn may_fail(&self) -> bool {
-        self.g.nodes().any(|n| match self.g.op(n) {
-            Op::Gather(_) | Op::Scatter(_) => true,
-            Op::Map(r) => checks(*r, self.g.operands(n).iter().map(|v| self.g.ty(*v).dtype)),
-            _ => false,
-        })
+        self.g.nodes().any(|n| may_fail(self.g, n))
     }
 
     /// Chains of updates that end in a parameter's final value, and elementwise results that are one, live in the

@@ -149,8 +149,13 @@ fn rows(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
             l.close();
         }
     }
-    let outer_stores = store(&l, Level::Outer);
-    l.store_all(&outer_stores, &outer)?;
+    // Values of the outer level have the kept dimensions, or all of them with one element where they are reduced.
+    let zeros: Ix = reduced.iter().map(|_| Lin::default()).collect();
+    let keepdim = full_index(group, &outer, &zeros);
+    let (flat, wide): (Vec<Store>, Vec<Store>) =
+        store(&l, Level::Outer).into_iter().partition(|s| s.place.layout.shape.len() == outer.len());
+    l.store_all(&flat, &outer)?;
+    l.store_all(&wide, &keepdim)?;
     Ok(Some(l.finish()))
 }
 

@@ -74,6 +74,24 @@ struct Scope {
     seen: HashMap<Inst, V>,
 }
 
+/// Whether a node checks its operands (an index, an integer divisor), so that it can fail.
+pub(crate) fn may_fail(g: &Graph, n: NodeId) -> bool {
+    match g.op(n) {
+        Op::Gather(_) | Op::Scatter(_) => true,
+        Op::Map(row) => {
+            let mut b = Block::new();
+            let x: Vec<V> = g.operands(n).into_iter().map(|v| b.param(g.ty(v).dtype.reg())).collect();
+            // Floats have nothing to check, and are most of all nodes.
+            if x.iter().all(|v| b.ty(*v).is_float()) {
+                return false;
+            }
+            row.lower(&mut b, &x, g.node(n).types[0].dtype);
+            b.insts().iter().any(|(_, i)| matches!(i, Inst::Check(..)))
+        }
+        _ => false,
+    }
+}
+
 /// A kernel under construction.
 pub struct Lower<'a> {
     g: &'a Graph,
@@ -244,12 +262,7 @@ impl<'a> Lower<'a> {
     /// The line of the group's node that checks its operands, if one does; else of its last node.
     fn fault_loc(&self) -> Loc {
         let nodes = self.fusion.groups.get(self.group).map_or(&[][..], |g| &g.nodes);
-        let checks = |n: &&NodeId| {
-            let op = self.g.op(**n);
-            let ints = matches!(op, Op::Map(_)) && !self.g.node(**n).types[0].dtype.is_float();
-            ints || matches!(op, Op::Gather(_) | Op::Scatter(_))
-        };
-        nodes.iter().find(checks).or(nodes.last()).map_or(Loc::Unknown, |n| self.g.node(*n).loc)
+        nodes.iter().find(|n| may_fail(self.g, **n)).or(nodes.last()).map_or(Loc::Unknown, |n| self.g.node(*n).loc)
     }
 
     /// The kernel as a step.

@@ -127,7 +127,8 @@ pub static ROWS: &[RowDef] = &[
         rule: Rule::NoBool(""),
         lower: |b, x| {
             let zero = b.int(b.ty(x[0]), 0);
-            let below = b.le(x[0], zero);
+            // Not `<=`: -0.0 stays, and NaN too.
+            let below = b.lt(x[0], zero);
             b.select(below, zero, x[0])
         },
         vjp: Some(|_, y, dy| gate(y, dy)),

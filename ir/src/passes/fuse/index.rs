@@ -76,6 +76,18 @@ impl DimMap {
         self.is_selection(space, &all)
     }
 
+    /// Whether the source is read at the same index of a common domain: every source dimension of more than one element
+    /// follows the reader's dimension of the same axis. `reader` and `source` name the axes of their dimensions; `reduced`
+    /// axes have one element in the source.
+    pub fn agrees(&self, reader: &[usize], source: &[usize], reduced: &[usize]) -> bool {
+        self.shape.len() == source.len()
+            && source.iter().zip(&self.dims).zip(&self.shape).all(|((axis, d), extent)| match d {
+                Dim::Same(p) => reader.get(*p) == Some(axis) || *extent == 1,
+                Dim::Zero => *extent == 1 || reduced.contains(axis),
+                Dim::Other => false,
+            })
+    }
+
     /// Whether the source's dimensions are the reader's `kept` ones, read at the reader's index.
     pub fn is_selection(&self, space: &[usize], kept: &[usize]) -> bool {
         self.shape.len() == kept.len()

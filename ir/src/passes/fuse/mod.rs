@@ -255,10 +255,10 @@ fn joins(
         Op::Reduce(_) => g.ty(g.operands(n)[0]).shape.clone(),
         _ => g.node(n).types[0].shape.clone(),
     };
-    let outer: Shape = kept(group);
+    let inner_only = matches!(op, Op::Reduce(_)) || group.kind != GroupKind::Rows;
     let level = if space == group.domain {
         Level::Full
-    } else if group.kind == GroupKind::Rows && space == outer && !matches!(op, Op::Reduce(_)) {
+    } else if !inner_only && (space == kept(group) || space == keepdim(group)) {
         Level::Outer
     } else {
         return Err("they iterate over different shapes");
@@ -271,11 +271,11 @@ fn joins(
             return Err("it is read at computed places");
         }
         let map = DimMap::through(g, &space, views);
+        let source = &g.node(*s).types[0].shape;
         let ok = match (level, f.level[s.0 as usize]) {
-            (Level::Full, Some(Level::Full)) | (Level::Outer, Some(Level::Outer)) => map.is_identity(&space),
-            (Level::Full, Some(Level::Outer)) => {
-                let kept: Vec<usize> = (0..space.len()).filter(|d| !group.axes.contains(d)).collect();
-                map.is_selection(&space, &kept)
+            (Level::Full, Some(Level::Full)) => map.is_identity(&space),
+            (_, Some(Level::Outer)) => {
+                map.agrees(&domain_axes(group, &space), &domain_axes(group, source), &group.axes)
             }
             _ => false,
         };
@@ -288,6 +288,18 @@ fn joins(
         Op::Reduce(_) => Ok(Level::Outer),
         _ => Ok(level),
     }
+}
+
+/// A group's domain with its reduced extents replaced by 1: the shape of reductions that keep their dimensions.
+pub fn keepdim(group: &Group) -> Shape {
+    (0..group.domain.len()).map(|d| if group.axes.contains(&d) { 1 } else { group.domain[d] }).collect()
+}
+
+/// Which axis of the group's domain each dimension of a shape of the group is: the domain's own or `keepdim`'s
+/// dimensions in order, or the kept ones.
+fn domain_axes(group: &Group, shape: &[usize]) -> Vec<usize> {
+    let all = 0..group.domain.len();
+    if shape.len() == group.domain.len() { all.collect() } else { all.filter(|d| !group.axes.contains(d)).collect() }
 }
 
 /// The kept extents of a group's domain.
