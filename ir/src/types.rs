@@ -197,7 +197,8 @@ impl Layout {
             if r.len > 0 {
                 offset += r.start as isize * s;
             }
-            strides.push(s * r.step);
+            // A step beyond the extent takes one element, and then the stride does not matter.
+            strides.push(s.saturating_mul(r.step));
         }
         Layout { shape: ranges.iter().map(|r| r.len).collect(), strides, offset: offset as usize }
     }

@@ -72,7 +72,7 @@ pub fn pick_along<'b>(x: Ex<'b>, axis: usize, arg: ReduceKind, keepdim: bool) ->
     if keepdim {
         return (at, picked);
     }
-    let mut shape = at.shape();
+    let mut shape = x.shape();
     shape.remove(axis);
     (at.reshape(&shape), picked.reshape(&shape))
 }
