@@ -309,7 +309,7 @@ impl<'a> Planner<'a> {
                 loc: self.g.node(n).loc,
             };
             if self.g.ty(n.into()).numel() > 0 {
-                self.program.steps.push(Step::Dot(step));
+                self.program.steps.push(Step::Dot(Box::new(step)));
             }
             return Ok(());
         }
@@ -318,7 +318,7 @@ impl<'a> Planner<'a> {
             && !self.in_place.contains_key(&n)
         {
             let (base, place) = (self.g.operands(n)[0], self.place(n.into())?);
-            let already = self.at_home.get(&n).is_some();
+            let already = self.at_home.contains_key(&n);
             if !already {
                 let domain = self.g.ty(n.into()).shape.clone();
                 let copy = Store { value: base, place };

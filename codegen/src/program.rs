@@ -94,7 +94,7 @@ pub enum Step {
     /// A kernel made of loops.
     Loops(LoopStep),
     /// A matrix product.
-    Dot(DotStep),
+    Dot(Box<DotStep>),
 }
 
 /// Where a result is found after the last step.

@@ -277,7 +277,7 @@ impl Scalar {
 /// The one rule of float to integer casts, on every target: truncate toward zero; NaN and what does not fit in `i64`
 /// give `i64::MIN`. Narrower integers then wrap, so `256.0` to `u8` is 0 and `-1.0` is 255, as in PyTorch.
 pub fn float_to_i64(v: f64) -> i64 {
-    if v >= -9223372036854775808.0 && v < 9223372036854775808.0 { v as i64 } else { i64::MIN }
+    if (-9223372036854775808.0..9223372036854775808.0).contains(&v) { v as i64 } else { i64::MIN }
 }
 
 impl fmt::Debug for Scalar {

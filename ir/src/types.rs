@@ -197,8 +197,8 @@ impl Layout {
             if r.len > 0 {
                 offset += r.start as isize * s;
             }
-            // A step beyond the extent takes one element, and then the stride does not matter.
-            strides.push(s.saturating_mul(r.step));
+            // The step of at most one element does not matter, and may be anything.
+            strides.push(if r.len > 1 { s * r.step } else { *s });
         }
         Layout { shape: ranges.iter().map(|r| r.len).collect(), strides, offset: offset as usize }
     }
@@ -206,8 +206,12 @@ impl Layout {
     /// The diagonal of dimensions `d0` and `d1`, `k` to the right, as a new last dimension.
     pub fn diagonal(&self, k: i64, d0: usize, d1: usize) -> Layout {
         let len = diagonal_len(self.shape[d0], self.shape[d1], k);
-        let (r, c) = if k < 0 { (-k, 0) } else { (0, k) };
-        let shift = if len == 0 { 0 } else { r as isize * self.strides[d0] + c as isize * self.strides[d1] };
+        // Where there is a diagonal, `k` is less than an extent.
+        let shift = match len {
+            0 => 0,
+            _ if k < 0 => -k as isize * self.strides[d0],
+            _ => k as isize * self.strides[d1],
+        };
         let keep: Vec<usize> = (0..self.shape.len()).filter(|i| *i != d0 && *i != d1).collect();
         let mut out = self.permute(&keep);
         out.shape.push(len);
@@ -276,15 +280,17 @@ impl Layout {
 
 /// The length of the `k`-th diagonal of `rows` by `cols`.
 pub fn diagonal_len(rows: usize, cols: usize, k: i64) -> usize {
-    let (r, c) = if k < 0 { (-k, 0) } else { (0, k) };
-    (rows as i64 - r).min(cols as i64 - c).max(0) as usize
+    let away = usize::try_from(k.unsigned_abs()).unwrap_or(usize::MAX);
+    let (r, c) = if k < 0 { (away, 0) } else { (0, away) };
+    rows.saturating_sub(r).min(cols.saturating_sub(c))
 }
 
 /// Row-major strides of a shape, in elements.
 pub fn row_major(shape: &[usize]) -> Strides {
     let mut s = Strides::from_elem(1, shape.len());
     for i in (1..shape.len()).rev() {
-        s[i - 1] = s[i] * shape[i].max(1) as isize;
+        // Extents beside a 0 may be anything.
+        s[i - 1] = s[i].saturating_mul(shape[i].max(1) as isize);
     }
     s
 }

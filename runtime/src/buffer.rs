@@ -338,11 +338,11 @@ mod tests {
         let mut last = 0;
         for class_index in 0..120 {
             let size = capacity(class_index);
-            assert!(size > last && size % ALIGN == 0);
+            assert!(size > last && size.is_multiple_of(ALIGN));
             assert_eq!(class(size), class_index);
             assert_eq!(class(last + 1), class_index, "one more than {last}");
             assert!(last < 4 * ALIGN || size - last <= size / 5, "{last} {size}");
-            assert!(size < system::LARGE || size % 4096 == 0);
+            assert!(size < system::LARGE || size.is_multiple_of(4096));
             last = size;
         }
         assert_eq!(class(0), 0);

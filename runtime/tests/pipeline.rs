@@ -1,86 +1,16 @@
 //! Graphs through the whole back end: the compiled program and the reference interpreter agree to the bit, fused and
 //! one op at a time.
 
-use tensorc_ir::graph::Phase;
-use tensorc_ir::interp::{Array, run};
+mod support;
+
+use support::{agree, f32s, graph, input, to_view};
+use tensorc_ir::interp::Array;
 use tensorc_ir::ops::gather::ScatterMode;
 use tensorc_ir::ops::reduce::ReduceKind;
 use tensorc_ir::ops::scan::ScanKind;
-use tensorc_ir::passes::fuse::Mode;
 use tensorc_ir::types::Range;
-use tensorc_ir::{Builder, DType, Ex, Graph, Layout, Loc, Scalar, Type};
-use tensorc_runtime::executable::{Executable, Options, View};
-use tensorc_runtime::storage::Storage;
-
-/// A deterministic input: small values with a few ties, all exactly representable in every dtype.
-fn input(ty: &Type, seed: usize) -> Array {
-    let value = |i: usize| ((i * 37 + seed * 11) % 29) as i64 - 9;
-    let one = |i: usize| match ty.dtype {
-        d if d.is_float() => Scalar::from_f64(d, value(i) as f64 * 0.25),
-        DType::Bool => Scalar::from_bool(value(i) % 3 == 0),
-        DType::U8 => Scalar::from_i64(ty.dtype, value(i).abs()),
-        d => Scalar::from_i64(d, value(i)),
-    };
-    Array::from_scalars(ty.dtype, &ty.shape, (0..ty.numel()).map(one))
-}
-
-fn to_view(a: &Array) -> View {
-    let size = a.dtype.size();
-    let mut bytes = vec![0; a.layout.numel() * size];
-    a.scalars().iter().zip(bytes.chunks_mut(size)).for_each(|(s, b)| s.write(b));
-    View { storage: Storage::from_bytes(&bytes).unwrap(), dtype: a.dtype, layout: Layout::contiguous(a.shape()) }
-}
-
-fn scalars(v: &View) -> Vec<Scalar> {
-    let size = v.dtype.size();
-    let bytes = v.storage.read(Loc::Unknown).unwrap();
-    v.layout.indices().into_iter().map(|i| Scalar::read(v.dtype, &bytes[i * size..])).collect()
-}
-
-fn same(a: &Scalar, b: &Scalar) -> bool {
-    a == b || (a.to_f64().is_nan() && b.to_f64().is_nan())
-}
-
-/// Builds a graph of these parameters and compares every way to run it.
-fn agree(name: &str, params: &[Type], f: impl for<'b> Fn(&'b Builder, &[Ex<'b>]) -> Vec<Ex<'b>>) {
-    let g = graph(params, f);
-    let inputs: Vec<Array> = params.iter().enumerate().map(|(i, t)| input(t, i)).collect();
-    let want = run(&g, &inputs).unwrap();
-    let layouts: Vec<Layout> = params.iter().map(|t| Layout::contiguous(&t.shape)).collect();
-    for mode in [Mode::Eager, Mode::Fused] {
-        let exe = Executable::compile(&g, &layouts, Options { mode, ..Options::default() })
-            .unwrap_or_else(|e| panic!("{name} {mode:?}: {e}"));
-        let views: Vec<View> = inputs.iter().map(to_view).collect();
-        let got = exe.call(&views, Loc::Unknown).unwrap_or_else(|e| panic!("{name} {mode:?}: {e}"));
-        assert_eq!(got.len(), want.len());
-        for (k, (got, want)) in got.iter().zip(&want).enumerate() {
-            assert_eq!(got.layout.shape.as_slice(), want.shape(), "{name}");
-            for (i, (x, y)) in scalars(got).iter().zip(want.scalars()).enumerate() {
-                assert!(
-                    same(x, &y),
-                    "{name} {mode:?} result {k} element {i}: {x:?}, expected {y:?}\n{}",
-                    exe.program()
-                );
-            }
-        }
-    }
-}
-
-fn graph(params: &[Type], f: impl for<'b> Fn(&'b Builder, &[Ex<'b>]) -> Vec<Ex<'b>>) -> Graph {
-    let b = Builder::new("f");
-    let values: Vec<_> = params.iter().map(|t| b.input("x", t.clone(), false, None)).collect();
-    let x: Vec<Ex<'_>> = values.iter().map(|v| b.ex(*v)).collect();
-    let out = f(&b, &x).iter().map(|e| e.value().unwrap()).collect();
-    b.with_graph(|g| {
-        g.outputs = out;
-        g.phase = Phase::Differentiated;
-    });
-    b.finish().unwrap()
-}
-
-fn f32s(shape: &[usize]) -> Type {
-    Type::new(DType::F32, shape.iter().copied())
-}
+use tensorc_ir::{DType, Ex, Layout, Loc, Scalar, Type};
+use tensorc_runtime::executable::{Executable, Options};
 
 #[test]
 fn elementwise_with_broadcasting_and_views() {

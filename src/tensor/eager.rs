@@ -35,7 +35,7 @@ struct Compiled {
 enum Body {
     /// Views of parameters, with the ops that make them.
     Views(Vec<(usize, Vec<Op>)>),
-    Run(Executable),
+    Run(Box<Executable>),
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -204,7 +204,10 @@ fn compile(name: &str, args: &[(Option<&str>, Argument)], loc: Loc, numbers: boo
         g.output_views.iter().map(|v| v.as_ref().map(|v| (v.param, v.views.clone()))).collect();
     let body = match views {
         Some(views) if g.mutated.is_empty() && views.len() == g.outputs.len() => Body::Views(views),
-        _ => Body::Run(Executable::compile(&g, &layouts, Options { mode: Mode::Fused, overlap: Overlap::Snapshot })?),
+        _ => {
+            let options = Options { mode: Mode::Fused, overlap: Overlap::Snapshot };
+            Body::Run(Box::new(Executable::compile(&g, &layouts, options)?))
+        }
     };
     Ok(Compiled { body, numbers })
 }

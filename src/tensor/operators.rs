@@ -65,7 +65,6 @@ macro_rules! operators {
             ///
             /// # Errors
             /// `shape` if the shapes do not broadcast, `dtype` if it is not defined for the dtypes.
-            #[expect(clippy::should_implement_trait, reason = "the operator is implemented too; this form chains")]
             #[track_caller]
             pub fn $method(&self, other: impl Operand) -> Result<Tensor> {
                 binary($op, self, other)

@@ -4,6 +4,11 @@
 //! how many iterations of a vector loop run at once, where loop-invariant code goes, and which machine types hold the
 //! values. What is computed, and in which order, the loop nest has fixed; nothing here may change a bit of a result.
 
+#![expect(
+    clippy::wrong_self_convention,
+    reason = "`to_` and `from_` say what the emitted code converts, not the emitter"
+)]
+
 mod acc;
 mod convert;
 mod emit;

@@ -129,6 +129,9 @@ impl<'b> Ex<'b> {
 
     /// Dimensions `a` and `b` swapped.
     pub fn transpose(self, a: usize, b: usize) -> Ex<'b> {
+        if self.v.is_none() {
+            return self;
+        }
         let mut order: Vec<usize> = (0..self.rank()).collect();
         order.swap(a, b);
         self.permute(&order)
@@ -141,6 +144,9 @@ impl<'b> Ex<'b> {
 
     /// Elements `start..start + len` of one dimension.
     pub fn narrow(self, dim: usize, start: usize, len: usize) -> Ex<'b> {
+        if self.v.is_none() {
+            return self;
+        }
         let mut ranges: Vec<Range> = self.shape().iter().map(|d| Range::all(*d)).collect();
         ranges[dim] = Range { start, len, step: 1 };
         self.slice(&ranges)
@@ -153,6 +159,9 @@ impl<'b> Ex<'b> {
 
     /// A new dimension of extent 1 before `dim`.
     pub fn unsqueeze(self, dim: usize) -> Ex<'b> {
+        if self.v.is_none() {
+            return self;
+        }
         let mut shape = self.shape();
         shape.insert(dim, 1);
         self.reshape(&shape)

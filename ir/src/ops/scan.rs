@@ -67,7 +67,7 @@ impl Structural for Scan {
         let insts = block.take();
         let mut regs = vec![0; block.len()];
         for i in 0..bits.len() {
-            if (i / inner.max(1)) % shape[self.axis] > 0 {
+            if !(i / inner.max(1)).is_multiple_of(shape[self.axis]) {
                 (regs[a.0 as usize], regs[v.0 as usize]) = (bits[i - inner], bits[i]);
                 eval::run(&insts, |r| block.ty(r), &mut regs);
                 bits[i] = regs[out.0 as usize];

@@ -265,7 +265,7 @@ impl Structural for Diagonal {
         let last = dy.rank() - 1;
         let mut rows = Vec::from(dy.shape().as_slice());
         rows[last] = r;
-        let start = if self.offset < 0 { (-self.offset) as usize } else { 0 };
+        let start = if self.offset < 0 && len > 0 { (-self.offset) as usize } else { 0 };
         let mut ranges: Vec<Range> = rows.iter().map(|d| Range::all(*d)).collect();
         ranges[last] = Range { start: if len == 0 { 0 } else { start }, len, step: 1 };
         let zero = b.full(crate::Scalar::from_f64(dy.dtype(), 0.0), &rows);

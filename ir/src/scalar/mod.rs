@@ -10,6 +10,7 @@
 
 mod block;
 pub mod eval;
+#[expect(clippy::approx_constant, reason = "constants rounded for f32, and split into sums of two")]
 pub mod math;
 pub mod print;
 

@@ -8,6 +8,7 @@ mod index;
 mod loss;
 mod order;
 mod reduce;
+mod robust;
 mod shape;
 
 use tensorc_ir::interp::{Array, run};

@@ -41,7 +41,8 @@ fn regrouped(c: &mut Choices<'_>, numel: usize) -> Shape {
     shape
 }
 
-fn range(c: &mut Choices<'_>, extent: usize) -> Range {
+/// Some elements of a dimension of that extent.
+pub fn range(c: &mut Choices<'_>, extent: usize) -> Range {
     if extent == 0 || c.below(3) == 0 {
         return Range::all(extent);
     }
@@ -52,7 +53,7 @@ fn range(c: &mut Choices<'_>, extent: usize) -> Range {
 }
 
 /// A view of a tensor of that shape, by an op that need not be possible.
-fn view_op(c: &mut Choices<'_>, shape: &[usize]) -> Op {
+pub fn view_op(c: &mut Choices<'_>, shape: &[usize]) -> Op {
     match c.below(8) {
         0 | 1 => Op::Slice(view::Slice(shape.iter().map(|d| range(c, *d)).collect())),
         2 => Op::Reshape(view::Reshape(regrouped(c, shape.iter().product()))),

@@ -231,7 +231,7 @@ impl GemmPlan {
 /// neighbouring rows fall into different cache sets.
 fn row_pitch(el: &Element, k: i64) -> i64 {
     let line = 64 / el.size;
-    (k / line + 1 | 1) * line
+    ((k / line + 1) | 1) * line
 }
 
 /// About how many cycles a shape takes; only the comparison of a product with its transpose matters.

@@ -13,7 +13,7 @@ use crate::ops::registry::{Args, FnDef, require_float};
 fn spread<'b>(x: Ex<'b>, heads: usize) -> Result<Ex<'b>> {
     let r = x.rank();
     let own = if r < 3 { 1 } else { x.shape()[r - 3] };
-    if r < 3 || own == 0 || heads % own != 0 {
+    if r < 3 || own == 0 || !heads.is_multiple_of(own) {
         return Err(err::shape(format!("`scaled_dot_product_attention`: {heads} query heads for {}", x.ty())));
     }
     let mut wide = x.shape();

@@ -421,7 +421,7 @@ pub fn infer_shape(dims: &[i64], numel: usize) -> Result<Shape> {
             text()
         )));
     }
-    if holes == 1 && numel % known != 0 || holes == 0 && known != numel {
+    if holes == 1 && !numel.is_multiple_of(known) || holes == 0 && known != numel {
         return Err(invalid());
     }
     Ok(dims.iter().map(|d| if *d == -1 { numel / known } else { *d as usize }).collect())

@@ -129,7 +129,7 @@ fn median<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
 
 fn searchsorted<'b>(sorted: Ex<'b>, values: Ex<'b>, right: bool) -> Result<Ex<'b>> {
     let (s, v) = (sorted.shape(), values.shape());
-    let rows = sorted.rank() == 1 || sorted.rank() == values.rank() && s[..s.len() - 1] == v[..v.len() - 1];
+    let rows = sorted.rank() == 1 || s.len() == v.len() && s.split_last().map(|s| s.1) == v.split_last().map(|v| v.1);
     if sorted.rank() == 0 || !rows {
         let (s, v) = (sorted.ty(), values.ty());
         return Err(err::shape(format!("`searchsorted`: boundaries {s} for values {v}")));

@@ -108,7 +108,7 @@ pub fn rows() -> impl Iterator<Item = Row> {
         activation::ROWS,
         index::ROWS,
     ];
-    families.into_iter().flatten().map(|d| Row(d))
+    families.into_iter().flatten().map(Row)
 }
 
 impl Row {

@@ -107,7 +107,7 @@ fn table() -> &'static HashMap<&'static str, Callable> {
         }
         for (alias, name) in composite::ALIASES {
             if let Some(c) = t.get(name).cloned() {
-                t.insert(*alias, Callable { name: *alias, ..c });
+                t.insert(*alias, Callable { name: alias, ..c });
             }
         }
         t

@@ -315,9 +315,9 @@ fn sink(g: &Graph, f: &mut Fusion, live: &[bool], forced: &[bool]) {
         let mut to = None;
         let one = readers[i].iter().all(|(r, operand)| {
             let k = f.group_of[r.0 as usize];
-            let ok = !needs_memory(g.op(*r), *operand)
-                && !(matches!(g.op(*r), Op::SliceUpdate(_) | Op::Scatter(_)) && *operand == 0)
-                && (to.is_none() || to == k);
+            // The base of an update is copied on its own, or taken over.
+            let base = matches!(g.op(*r), Op::SliceUpdate(_) | Op::Scatter(_)) && *operand == 0;
+            let ok = !needs_memory(g.op(*r), *operand) && !base && (to.is_none() || to == k);
             to = k;
             ok
         });
@@ -352,12 +352,11 @@ fn alone(g: &Graph, f: &Fusion, n: NodeId, readers: &[Vec<(NodeId, usize)>], for
 /// Which results go through memory: those that another group reads, and those that must.
 fn store(g: &Graph, f: &mut Fusion, live: &[bool], forced: &[bool]) {
     for n in g.nodes().filter(|n| live[n.0 as usize]) {
-        if let Some(k) = f.group_of[n.0 as usize] {
-            if forced[n.0 as usize]
-                || !matches!(f.groups[k].kind, GroupKind::Map | GroupKind::Rows) && !is_point(g.op(n))
-            {
-                f.stored[n.0 as usize] = true;
-            }
+        if let Some(k) = f.group_of[n.0 as usize]
+            && (forced[n.0 as usize]
+                || !matches!(f.groups[k].kind, GroupKind::Map | GroupKind::Rows) && !is_point(g.op(n)))
+        {
+            f.stored[n.0 as usize] = true;
         }
         if g.op(n).is_view() {
             continue;

@@ -81,7 +81,7 @@ impl Formatter<'_> {
     }
 
     fn args(&mut self, args: &[Arg], close_at: u32) -> Doc {
-        if args.is_empty() && !self.comments.get(self.next).is_some_and(|c| c.start < close_at) {
+        if args.is_empty() && self.comments.get(self.next).is_none_or(|c| c.start >= close_at) {
             return text("()");
         }
         let comma = Doc::IfBroken(if args.is_empty() { "" } else { "," });

@@ -159,7 +159,8 @@ impl Parser<'_> {
 
     /// Drops tokens up to the next function, or up to a `{` if `brace`.
     pub(super) fn skip_to_fn(&mut self, brace: bool) {
-        while !matches!(self.peek(), Tok::End | Tok::Fn) && !(brace && self.at(Tok::LBrace)) {
+        let here = |p: &Self| matches!(p.peek(), Tok::End | Tok::Fn) || brace && p.at(Tok::LBrace);
+        while !here(self) {
             self.next();
         }
     }

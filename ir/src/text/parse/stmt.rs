@@ -119,12 +119,9 @@ impl Parser<'_> {
         if self.eat(Tok::Semi).is_some() {
             return Ok(());
         }
-        let plain = self.on_new_line()
-            || match self.peek() {
-                Tok::RBrace | Tok::Let | Tok::Fn | Tok::End => true,
-                Tok::Name | Tok::Int | Tok::Float | Tok::Str | Tok::DType | Tok::None => true,
-                _ => false,
-            };
+        let ends = matches!(self.peek(), Tok::RBrace | Tok::Let | Tok::Fn | Tok::End);
+        let begins = matches!(self.peek(), Tok::Name | Tok::Int | Tok::Float | Tok::Str | Tok::DType | Tok::None);
+        let plain = self.on_new_line() || ends || begins;
         if plain {
             let gap = self.gap();
             let mut e = err::syntax(format!("expected `;`, found {}", self.describe(self.token()))).at(gap);

@@ -1,0 +1,225 @@
+//! A first walk through tensorc, chapter by chapter: tensors, arithmetic, indexing, views, gradients, compiled functions.
+//!
+//! Run it with `cargo run --example tutorial`. Every line that starts with `>` is code of this file, and below it stands
+//! what it gives, which is what PyTorch prints for the same steps. Each of these claims is also asserted, so a wrong one
+//! ends the program with an error.
+
+use std::fmt::Display;
+use tensorc::dtype::{Bool, F16, F32, F64, I64};
+use tensorc::{DType, Error, Kind, Result, Tensor, grad, jit, value_and_grad};
+
+fn main() -> Result<()> {
+    creating()?;
+    dtypes_and_sizes()?;
+    arithmetic()?;
+    broadcasting()?;
+    indexing()?;
+    views()?;
+    gradients()?;
+    compiling()?;
+    mistakes()?;
+    println!(
+        "\nNext: cargo run --release --example digits. Chapters on in-place writes, backward() and devices will follow."
+    );
+    Ok(())
+}
+
+fn chapter(title: &str) {
+    println!("\n{title}\n{}", "-".repeat(title.len()));
+}
+
+/// Prints code with what it gives, and holds that against what it should be.
+fn claim(code: &str, got: impl Display, expected: &str) {
+    println!("> {code}\n{got}");
+    assert_eq!(got.to_string(), expected, "{code}");
+}
+
+/// `show!(code, expected)`: the code itself is printed, so that it cannot differ from what ran.
+macro_rules! show {
+    ($code:expr, $expected:expr $(,)?) => {
+        claim(stringify!($code), &$code, $expected)
+    };
+}
+
+/// A dtype as it prints in a tensor's text.
+fn name(dtype: DType) -> String {
+    format!("tensorc.{dtype}")
+}
+
+fn creating() -> Result<()> {
+    chapter("1. Creating tensors");
+    show!(tensorc::zeros(&[2, 3], F32)?, "tensor([[0., 0., 0.],\n        [0., 0., 0.]])");
+    show!(tensorc::ones(&[3], I64)?, "tensor([1, 1, 1])");
+    show!(tensorc::full(&[2, 2], 2.5, F32)?, "tensor([[2.5000, 2.5000],\n        [2.5000, 2.5000]])");
+    show!(tensorc::arange(5)?, "tensor([0, 1, 2, 3, 4])");
+    show!(tensorc::arange_step(1.0, 2.5, 0.5)?, "tensor([1.0000, 1.5000, 2.0000])");
+    show!(tensorc::linspace(0.0, 1.0, 5)?, "tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])");
+    show!(tensorc::eye(3)?, "tensor([[1., 0., 0.],\n        [0., 1., 0.],\n        [0., 0., 1.]])");
+    show!(tensorc::tensor([[1.0f32, -2.0], [3.5, 4.0]])?, "tensor([[ 1.0000, -2.0000],\n        [ 3.5000,  4.0000]])");
+    show!(tensorc::tensor([true, false])?, "tensor([ True, False])");
+
+    // Equal seeds give equal numbers, in every mode and on any number of threads.
+    let (a, b) = (tensorc::rand(&[100], Some(7))?, tensorc::rand(&[100], Some(7))?);
+    show!(a.eq(&b)?.all()?, "tensor(True)");
+    show!(a.ge(0.0)?.logical_and(a.lt(1.0))?.all()?, "tensor(True)");
+    // Without one, the process's seed and the number of calls since decide.
+    tensorc::manual_seed(0);
+    let first = tensorc::randn(&[2, 3], None)?;
+    tensorc::manual_seed(0);
+    show!(first.eq(tensorc::randn(&[2, 3], None))?.all()?, "tensor(True)");
+    show!(first.eq(tensorc::randn(&[2, 3], None))?.all()?, "tensor(False)");
+    Ok(())
+}
+
+fn dtypes_and_sizes() -> Result<()> {
+    chapter("2. Dtypes and sizes");
+    let x = tensorc::rand(&[2, 3], Some(1))?;
+    show!(x.size(), "tensorc.Size([2, 3])");
+    show!(name(x.dtype()), "tensorc.f32");
+    show!(x.dim(), "2");
+    show!(x.numel(), "6");
+    // Integers are i64, floats f32 unless their Rust type says otherwise.
+    show!(name(tensorc::arange(3)?.dtype()), "tensorc.i64");
+    show!(name(tensorc::tensor([1.0f64])?.dtype()), "tensorc.f64");
+    // What is not the default of its kind is printed with its dtype.
+    show!(tensorc::zeros(&[2], F64)?, "tensor([0., 0.], dtype=tensorc.f64)");
+    show!(tensorc::tensor([1.9f32, -1.9])?.to(I64)?, "tensor([ 1, -1])");
+    show!(tensorc::tensor([0i64, 2])?.to(Bool)?, "tensor([False,  True])");
+    show!(tensorc::full(&[1], 0.1, F16)?, "tensor([0.1000], dtype=tensorc.f16)");
+    Ok(())
+}
+
+fn arithmetic() -> Result<()> {
+    chapter("3. Arithmetic");
+    let x = tensorc::tensor([1.0f32, 2.0, 3.0])?;
+    let y = tensorc::tensor([10.0f32, 20.0, 30.0])?;
+    show!((&x + &y)?, "tensor([11., 22., 33.])");
+    // The same as a function and as a method.
+    show!(tensorc::add(&x, &y)?, "tensor([11., 22., 33.])");
+    show!(x.add(&y)?, "tensor([11., 22., 33.])");
+    show!(tensorc::sub(&y, &x)?, "tensor([ 9., 18., 27.])");
+    show!(tensorc::mul(&x, &y)?, "tensor([10., 40., 90.])");
+    show!(tensorc::div(&x, &y)?, "tensor([0.1000, 0.1000, 0.1000])");
+    show!(tensorc::rem(&y, 7.0)?, "tensor([3., 6., 2.])");
+    // Every step may fail, and one `?` ends a whole expression.
+    show!((2.0 * &x)?.add(&y * &x)?, "tensor([12., 44., 96.])");
+    show!((-&x)?.exp()?, "tensor([0.3679, 0.1353, 0.0498])");
+    show!(x.pow(2)?.sum()?, "tensor(14.)");
+    show!(x.gt(1.5)?, "tensor([False,  True,  True])");
+    let m = tensorc::tensor([[1.0f32, 2.0], [3.0, 4.0]])?;
+    show!(m.matmul(&m)?, "tensor([[ 7., 10.],\n        [15., 22.]])");
+    show!(m.mean_dim(0, false)?, "tensor([2., 3.])");
+    show!(m.argmax_dim(1, true)?, "tensor([[1],\n        [1]])");
+    Ok(())
+}
+
+fn broadcasting() -> Result<()> {
+    chapter("4. Broadcasting and promotion");
+    let column = tensorc::tensor([[0i64], [10], [20]])?;
+    let row = tensorc::arange(4)?;
+    show!((&column + &row)?, "tensor([[ 0,  1,  2,  3],\n        [10, 11, 12, 13],\n        [20, 21, 22, 23]])");
+    show!((&column + &row)?.size(), "tensorc.Size([3, 4])");
+    // Integers with a float become floats; a plain number never widens a float tensor.
+    show!((&row + 0.5)?, "tensor([0.5000, 1.5000, 2.5000, 3.5000])");
+    show!((&row / 2)?, "tensor([0.0000, 0.5000, 1.0000, 1.5000])");
+    show!((&row * true)?, "tensor([0, 1, 2, 3])");
+    show!((tensorc::ones(&[2], F16)? * 3.0)?, "tensor([3., 3.], dtype=tensorc.f16)");
+    show!((tensorc::ones(&[2], F32)? + tensorc::ones(&[2], F64))?, "tensor([2., 2.], dtype=tensorc.f64)");
+    // A 0-d tensor counts as a plain number does.
+    show!((tensorc::ones(&[2], F32)? + Tensor::scalar(1.0f64))?, "tensor([2., 2.])");
+    Ok(())
+}
+
+fn indexing() -> Result<()> {
+    chapter("5. Indexing");
+    let x = tensorc::arange(12)?.view([3, 4])?;
+    show!(x, "tensor([[ 0,  1,  2,  3],\n        [ 4,  5,  6,  7],\n        [ 8,  9, 10, 11]])");
+    show!(x.i(0)?, "tensor([0, 1, 2, 3])");
+    show!(x.i((1.., ..2))?, "tensor([[4, 5],\n        [8, 9]])");
+    show!(x.i((.., -1))?, "tensor([ 3,  7, 11])");
+    show!(x.i((-2.., 1..-1))?, "tensor([[ 5,  6],\n        [ 9, 10]])");
+    show!(x.i((1, 2))?, "tensor(6)");
+    // One element as a Rust number.
+    show!(x.i((1, 2))?.item::<i64>()?, "6");
+    show!(x.i(-1)?.to_vec::<i64>()?.len(), "4");
+    Ok(())
+}
+
+fn views() -> Result<()> {
+    chapter("6. Views");
+    let x = tensorc::arange(16)?.view([4, 4])?;
+    show!(x.size(), "tensorc.Size([4, 4])");
+    let y = x.view([16])?;
+    show!(y.size(), "tensorc.Size([16])");
+    // One extent may be left to the others.
+    let z = x.view([-1, 8])?;
+    show!(z.size(), "tensorc.Size([2, 8])");
+    show!(z, "tensor([[ 0,  1,  2,  3,  4,  5,  6,  7],\n        [ 8,  9, 10, 11, 12, 13, 14, 15]])");
+    // All three are the same memory; a transpose only walks it in another order.
+    show!(x.shares_storage(&z), "true");
+    show!(x.t()?.i(0)?, "tensor([ 0,  4,  8, 12])");
+    show!(format!("{:?}", x.t()?.strides()), "[1, 4]");
+    show!(x.copy()?.shares_storage(&x), "false");
+    Ok(())
+}
+
+fn gradients() -> Result<()> {
+    chapter("7. Gradients");
+    let x = tensorc::ones(&[5], F32)?;
+    // z = sum(x + 2) grows by one with every element of x.
+    let dz = grad(|x: Tensor| (&x + 2.0)?.sum());
+    show!(dz(x.clone())?, "tensor([1., 1., 1., 1., 1.])");
+
+    let x = tensorc::tensor([1.0f32, 2.0, 3.0])?;
+    let (value, slope) = value_and_grad(|x: Tensor| x.pow(3)?.sum())(x.clone())?;
+    show!(value, "tensor(36.)");
+    show!(slope, "tensor([ 3., 12., 27.])");
+
+    // A gradient is a function like any other, so it has a gradient.
+    let second = grad(|x: Tensor| grad(|x: Tensor| x.pow(3)?.sum())(x)?.sum());
+    show!(second(x.clone())?, "tensor([ 6., 12., 18.])");
+
+    // Several arguments have as many gradients.
+    let (dx, dw) = grad(|(x, w): (Tensor, Tensor)| (&x * &w)?.sum())((x, tensorc::full(&[3], 5.0, F32)?))?;
+    show!(dx, "tensor([5., 5., 5.])");
+    show!(dw, "tensor([1., 2., 3.])");
+    Ok(())
+}
+
+fn compiling() -> Result<()> {
+    chapter("8. Compiled functions");
+    // Written once; called op by op, or traced and compiled to one kernel.
+    let f = |(x, w): (Tensor, Tensor)| (&x * &w)?.sigmoid()?.sum_dim(1, false);
+    let fused = jit(f);
+    let (x, w) = (tensorc::rand(&[3, 4], Some(1))?, tensorc::rand(&[4], Some(2))?);
+    let (together, one_by_one) = (fused.call((x.clone(), w.clone()))?, f((x.clone(), w.clone()))?);
+    show!(together.size(), "tensorc.Size([3])");
+    // The same bits, not nearly the same numbers.
+    assert!(together.to_bytes()? == one_by_one.to_bytes()?);
+    show!(together.eq(&one_by_one)?.all()?, "tensor(True)");
+
+    // A second call of the same signature compiles nothing, another shape is another signature.
+    fused.call((x, w))?;
+    show!(fused.compilations(), "1");
+    fused.call((tensorc::rand(&[5, 4], Some(3))?, tensorc::rand(&[4], Some(4))?))?;
+    show!(fused.compilations(), "2");
+
+    // Gradients are compiled with the function.
+    let step = jit(value_and_grad(|x: Tensor| x.mul(&x)?.mean()));
+    let (loss, slope) = step.call(tensorc::tensor([2.0f32, -4.0])?)?;
+    show!(loss, "tensor(10.)");
+    show!(slope, "tensor([ 2., -4.])");
+    Ok(())
+}
+
+fn mistakes() -> Result<()> {
+    chapter("9. Mistakes");
+    // Nothing panics: an error says what does not fit, with the line that asked for it.
+    let line = line!() + 1;
+    let refused = tensorc::zeros(&[2, 3], F32)?.add(tensorc::zeros(&[4], F32)?);
+    let Err(e) = refused else { return Err(Error::new(Kind::Shape, "sizes 3 and 4 were added")) };
+    println!("> tensorc::zeros(&[2, 3], F32)?.add(tensorc::zeros(&[4], F32)?)\n{e}");
+    assert_eq!(e.kind(), Kind::Shape);
+    assert!(e.to_string().contains(&format!("tutorial.rs:{line}")), "{e}");
+    Ok(())
+}
