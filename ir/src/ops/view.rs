@@ -160,8 +160,10 @@ pub struct Slice(pub SmallVec<[Range; 4]>);
 impl Slice {
     fn check(&self, shape: &[usize]) -> Result<()> {
         let inside = |(r, d): (&Range, &usize)| {
-            let last = r.start as isize + (r.len as isize - 1) * r.step;
-            r.step != 0 && (r.len == 0 || (r.start < *d && last >= 0 && (last as usize) < *d))
+            // `None` where it does not fit in a number, which is outside anything.
+            let reach = isize::try_from(r.len).ok().and_then(|n| (n - 1).checked_mul(r.step));
+            let last = reach.and_then(|n| r.start.checked_add_signed(n));
+            r.step != 0 && (r.len == 0 || (r.start < *d && last.is_some_and(|l| l < *d)))
         };
         if self.0.len() != shape.len() || !self.0.iter().zip(shape).all(inside) {
             return Err(err::index(format!("slice {} is outside {}", self.attrs(), ShapeText(shape))));

@@ -1,9 +1,9 @@
-//! The front of the `.tc` language: text to tokens to syntax tree, the tree back to canonical text, and errors drawn
-//! with the line they are about.
+//! The `.tc` language: text to tokens to syntax tree, the tree back to canonical text, the tree to graphs and graphs to
+//! text, and errors drawn with the line they are about.
 //!
 //! The idea: the parser is written by hand, one function for each rule of the grammar, and goes on after an error, so
-//! that a file's errors are all reported at once. Nothing here knows what an op is or what a shape does: the tree says
-//! what was written, and turning it into a graph is another module's work. No input, however broken, panics here.
+//! that a file's errors are all reported at once. The tree says what was written and knows no op and no shape; turning
+//! it into a graph is [`elaborate`]'s work, and nobody else's. No input, however broken, panics here.
 
 pub mod ast;
 mod check;

@@ -20,23 +20,25 @@ type Written<'m> = Vec<(Option<&'m Name>, &'m Expr)>;
 /// Arguments with their values.
 type Given<'m, 'b> = Vec<(Option<&'m Name>, Val<'b>, Loc)>;
 
-const CONTROL: [&str; 3] = ["cond", "while_loop", "scan"];
-const RANDOM: [&str; 10] =
-    ["rand", "randn", "randint", "randperm", "rand_like", "randn_like", "bernoulli", "dropout", "normal", "fold_in"];
+/// Names of PyTorch's that this version does not do, with the reason.
+fn known_but_missing(name: &str) -> Option<String> {
+    match name.trim_end_matches('_') {
+        "cond" | "while_loop" | "scan" => Some(format!("control flow (`{name}`) is not supported yet")),
+        "rand_like" | "randn_like" | "randint_like" | "randperm" | "bernoulli" | "multinomial" | "normal"
+        | "uniform" => Some(format!("the random function `{name}` is not supported yet")),
+        _ => None,
+    }
+}
 
 impl<'m, 'b> Tracer<'m, 'b> {
     /// `name(args)`.
     pub(super) fn call(&mut self, name: &'m Name, args: Written<'m>, loc: Loc) -> Got<Val<'b>> {
         let text = name.text.as_str();
-        if self.module.own(text).is_none() && !registry::exists(text) {
-            if CONTROL.contains(&text) {
-                let e = err::unsupported(format!("`{text}` is not supported yet"));
-                return self.fail(name.loc, e);
-            }
-            if RANDOM.contains(&text.trim_end_matches('_')) {
-                return self
-                    .fail(name.loc, err::unsupported(format!("random functions (`{text}`) are not supported yet")));
-            }
+        if self.module.own(text).is_none()
+            && !registry::exists(text)
+            && let Some(why) = known_but_missing(text)
+        {
+            return self.fail(name.loc, err::unsupported(why));
         }
         if text == "grad" && self.module.own(text).is_none() {
             return self.grad(args, loc);

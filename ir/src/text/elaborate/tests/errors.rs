@@ -135,6 +135,16 @@ fn names_come_with_advice() {
 }
 
 #[test]
+fn what_this_version_does_not_do_is_said_so() {
+    let bad =
+        |body: &str| messages(&format!("fn f(x: f32[3], m: bool[3]) {{ {body} }} fn g(x: f32[3]) {{ x }}")).join("; ");
+    assert_eq!(bad("cond(m[0], g, g, (x,))"), "unsupported: control flow (`cond`) is not supported yet");
+    assert!(bad("nonzero(x)").starts_with("unsupported: "), "{}", bad("nonzero(x)"));
+    assert_eq!(bad("x.uniform_()"), "unsupported: the random function `uniform_` is not supported yet");
+    assert!(bad("x[m]").starts_with("unsupported: "), "{}", bad("x[m]"));
+}
+
+#[test]
 fn writes_need_memory_that_is_the_variables() {
     let bad = |stmt: &str| messages(&format!("fn f(x: mut f32[2, 3], n: i64) {{ {stmt} }}")).join("; ");
     assert_eq!(bad("x.clone()[0] = 1;"), "alias: the write goes to a copy, not to `x`");
