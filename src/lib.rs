@@ -46,3 +46,8 @@ pub use tree::Tree;
 pub mod dtype {
     pub use tensorc_ir::DType::*;
 }
+
+/// The Rust in README.md is compiled and run with the other examples of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
