@@ -180,7 +180,7 @@ fn fits(x: Ex<'_>, shape: &[usize]) -> bool {
 }
 
 /// The pure graph that the choices say, with its arguments.
-fn pure(choices: &[u16], seed: u64) -> (Graph, Vec<Param>, bool) {
+fn pure(choices: &[u16], steps: &[Vec<u16>], seed: u64) -> (Graph, Vec<Param>, bool) {
     let mut c = Choices(choices.iter());
     let mut random = Random(seed);
     let passes = c.below(2) == 1;
@@ -218,8 +218,8 @@ fn pure(choices: &[u16], seed: u64) -> (Graph, Vec<Param>, bool) {
     }
     let all: Vec<Row> = rows().filter(|r| !["check_index", "check_target", "wrap_index"].contains(&r.name())).collect();
     let given = pool.len();
-    while !c.done() {
-        pure_step(&b, &mut c, &mut pool, &all);
+    for s in steps {
+        pure_step(&b, &mut Choices(s.iter()), &mut pool, &all);
         // A formula that was impossible leaves its error behind.
         let _ = b.check();
     }
@@ -239,7 +239,7 @@ fn pure(choices: &[u16], seed: u64) -> (Graph, Vec<Param>, bool) {
 }
 
 /// The program with views and writes that the choices say, with its arguments.
-fn traced(choices: &[u16], seed: u64) -> (Graph, Vec<Param>) {
+fn traced(choices: &[u16], steps: &[Vec<u16>], seed: u64) -> (Graph, Vec<Param>) {
     let mut c = Choices(choices.iter());
     let mut random = Random(seed);
     let b = Builder::new("p");
@@ -248,8 +248,8 @@ fn traced(choices: &[u16], seed: u64) -> (Graph, Vec<Param>) {
     let params = shapes.map(|(s, written)| Param::new(DType::F32, layout(&mut c, s, written), |d| random.special(d)));
     let inputs = params.iter().zip(shapes).map(|(p, (_, w))| b.input("x", p.ty(), w, Some(p.layout.clone())));
     let mut pool: Vec<Value> = inputs.collect();
-    while !c.done() {
-        step(&b, &mut c, &mut pool, false);
+    for s in steps {
+        step(&b, &mut Choices(s.iter()), &mut pool, false);
     }
     let outputs = pool.iter().rev().take(4).copied().collect();
     b.with_graph(|g| {
@@ -264,20 +264,34 @@ fn describe(d: &str, g: &Graph, params: &[Param]) -> String {
     format!("{d}\n{layouts:?}\n{}", print(g))
 }
 
+/// The choices of each step, apart, so that one step can go and the others stay.
+fn steps() -> impl Strategy<Value = Vec<Vec<u16>>> {
+    prop::collection::vec(prop::collection::vec(any::<u16>(), 0..12), 0..20)
+}
+
+fn config() -> ProptestConfig {
+    let cases = cases(150);
+    ProptestConfig { cases, max_shrink_iters: 3000, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(200), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
-    fn pure_graphs_agree(choices in prop::collection::vec(any::<u16>(), 0..120), seed in any::<u64>()) {
-        let (g, params, passes) = pure(&choices, seed);
+    fn pure_graphs_agree(head in prop::collection::vec(any::<u16>(), 30..31), steps in steps(), seed in any::<u64>()) {
+        let (g, params, passes) = pure(&head, &steps, seed);
         let compiled = if passes { run_named(&g, &["simplify", "cleanup"]).unwrap() } else { g.clone() };
         let d = disagreement(&g, &compiled, &params);
         prop_assert!(d.is_none(), "{}", describe(&d.unwrap_or_default(), &compiled, &params));
     }
 
     #[test]
-    fn programs_with_writes_agree(choices in prop::collection::vec(any::<u16>(), 0..140), seed in any::<u64>()) {
-        let (g, params) = traced(&choices, seed);
+    fn programs_with_writes_agree(
+        head in prop::collection::vec(any::<u16>(), 20..21),
+        steps in steps(),
+        seed in any::<u64>(),
+    ) {
+        let (g, params) = traced(&head, &steps, seed);
         let compiled = run_all(&g).unwrap();
         let d = disagreement(&g, &compiled, &params);
         prop_assert!(d.is_none(), "{}", describe(&d.unwrap_or_default(), &compiled, &params));
