@@ -108,10 +108,13 @@ fn pure_step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, all: &[Row
         6..=8 => b.emit(view_op(c, &shape), &[v]),
         9 => b.cast(v, c.of(&DType::ALL)),
         10 | 11 if rank > 0 => {
-            let mut axes: Vec<usize> = (0..rank).filter(|a| *a == axis || c.below(3) == 0).collect();
-            axes.dedup();
-            let reduce = b.emit(Op::Reduce(Reduce { kind: c.of(&KINDS), axes: axes.into() }), &[v]);
-            reduce
+            let axes: Vec<usize> = (0..rank).filter(|a| *a == axis || c.below(3) == 0).collect();
+            let kind = c.of(&KINDS);
+            // Nothing has no first largest element, and users cannot ask for it.
+            if kind.is_arg() && axes.iter().any(|a| shape[*a] == 0) {
+                return None;
+            }
+            b.emit(Op::Reduce(Reduce { kind, axes: axes.into() }), &[v])
         }
         12 if rank > 0 => {
             // What softmax and norms are made of.
