@@ -22,7 +22,7 @@ use tensorc_ir::text::print::print;
 use tensorc_ir::types::{Range, Shape};
 use tensorc_ir::{Builder, DType, Ex, Graph, Layout, Op, Scalar, Value};
 
-const EXTENTS: [usize; 11] = [3, 4, 1, 2, 5, 7, 16, 17, 33, 40, 0];
+const EXTENTS: [usize; 12] = [3, 4, 1, 2, 5, 7, 16, 17, 33, 40, 0, 130];
 /// Elements of a value, at most.
 const MOST: usize = 6000;
 const KINDS: [ReduceKind; 6] =
