@@ -1,7 +1,7 @@
 //! What has run once compiles nothing again: other numbers, other values, other shapes.
 
 use tensorc::dtype::*;
-use tensorc::{Result, Tensor, full, jit, ones, tensor, value_and_grad};
+use tensorc::{Result, Tensor, full, jit, ones, value_and_grad};
 use tensorc_runtime::kernels::compiled;
 
 // The counter is the process's: a second test here would disturb it.
@@ -47,6 +47,5 @@ fn warm_calls_and_new_shapes_compile_nothing() -> Result<()> {
     layers.call((ones(&[12, 7], F32)?, ones(&[7, 33], F32)?))?;
     assert_eq!(compiled(), before, "a jitted function with other shapes");
     assert_eq!(layers.compilations(), 2);
-    assert_eq!(tensor([1i64])?.to_vec::<i64>()?, [1]);
     Ok(())
 }

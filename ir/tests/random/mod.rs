@@ -2,7 +2,7 @@
 
 use tensorc_ir::ops::elementwise::Row;
 use tensorc_ir::ops::reduce::{Reduce, ReduceKind};
-use tensorc_ir::ops::scan::{Scan, ScanKind};
+use tensorc_ir::ops::scan::ScanKind;
 use tensorc_ir::ops::{Op, view};
 use tensorc_ir::types::{Range, Shape};
 use tensorc_ir::{Builder, Scalar, Value};
@@ -113,7 +113,8 @@ pub fn step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, smooth: boo
         }
         10 if !shape.is_empty() => {
             let kind = c.of(&[ScanKind::Sum, ScanKind::Prod]);
-            b.emit(Op::Scan(Scan { kind, axis }), &[x])
+            // No -0.0: whether a running sum starts from 0 or from its first element shows in its sign alone.
+            (b.ex(x) + 0.0).scan(kind, axis).value()
         }
         11 => {
             // A strided update of a value that nothing else sees.
