@@ -1,4 +1,5 @@
-//! Scans: the running sum, product or extreme along one axis, in ascending order, one rounding a step.
+//! Scans: the running sum, product or extreme along one axis, in ascending order from the
+//! combiner's identity, one rounding a step.
 
 use super::Structural;
 use crate::builder::Ex;
@@ -62,16 +63,20 @@ impl Structural for Scan {
         let inner: usize = shape[self.axis + 1..].iter().product();
         let reg = x.dtype.reg();
         let mut block = Block::new();
+        let identity = self.kind.combiner().identity(&mut block, reg);
         let (a, v) = (block.param(reg), block.param(reg));
         let out = self.kind.combiner().combine(&mut block, a, v);
         let insts = block.take();
         let mut regs = vec![0; block.len()];
+        // The first run is for the constant.
+        eval::run(&insts, |r| block.ty(r), &mut regs);
+        let identity = regs[identity.0 as usize];
         for i in 0..bits.len() {
-            if !(i / inner.max(1)).is_multiple_of(shape[self.axis]) {
-                (regs[a.0 as usize], regs[v.0 as usize]) = (bits[i - inner], bits[i]);
-                eval::run(&insts, |r| block.ty(r), &mut regs);
-                bits[i] = regs[out.0 as usize];
-            }
+            let first = (i / inner.max(1)).is_multiple_of(shape[self.axis]);
+            let before = if first { identity } else { bits[i - inner] };
+            (regs[a.0 as usize], regs[v.0 as usize]) = (before, bits[i]);
+            eval::run(&insts, |r| block.ty(r), &mut regs);
+            bits[i] = regs[out.0 as usize];
         }
         if x.dtype.is_half() {
             for b in &mut bits {
