@@ -107,7 +107,6 @@ fn products_scans_and_indices() {
 }
 
 #[test]
-#[ignore = "the interpreter starts a running sum from its first element, compiled code from 0"]
 fn running_sums_of_negative_zeros() {
     agree("scan", &[f32s(&[3])], |_, x| vec![((x[0] - x[0]) * -1.0).scan(ScanKind::Sum, 0)]);
 }

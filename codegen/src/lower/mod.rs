@@ -2,10 +2,10 @@
 //!
 //! The idea is to *pull*: to store a value at an index, evaluate its node there; a node evaluates its operands at
 //! indices that follow from its own, views only change the index, and what is in memory is loaded. So broadcasts, slices
-//! and permutations cost nothing and become strides. Loops are opened by the drivers in [`groups`]; an instruction goes
+//! and permutations cost nothing and become strides. Loops are opened by the drivers in `groups`; an instruction goes
 //! into the outermost loop in which its operands are known.
 //!
-//! While lowering, every extent, stride and offset is a run-time parameter with a known value; [`finish`] then merges
+//! While lowering, every extent, stride and offset is a run-time parameter with a known value; `finish` then merges
 //! loops, fixes strides 0 and 1 where they decide the kind of memory access, and leaves the rest as parameters.
 
 mod eval;

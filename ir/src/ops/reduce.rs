@@ -153,7 +153,8 @@ impl Structural for Reduce {
             return Err(err::index(format!("`{}`: axes {:?} of {}", self.kind.name(), self.axes.as_slice(), x[0])));
         }
         let n: usize = self.reduced(shape).iter().product();
-        let no_identity = !matches!(self.kind, ReduceKind::Sum | ReduceKind::Prod) && x[0].dtype != DType::Bool;
+        let sums = matches!(self.kind, ReduceKind::Sum | ReduceKind::Prod);
+        let no_identity = self.kind.is_arg() || !sums && x[0].dtype != DType::Bool;
         if n == 0 && no_identity && !self.kept(shape).contains(&0) {
             return Err(err::shape(format!("`{}` of {}: no elements, and no identity", self.kind.name(), x[0])));
         }

@@ -1,7 +1,7 @@
 //! `functionalize`: a traced program, with views that share memory and writes in program order, as pure ops.
 //!
 //! The idea: memory belongs to a *root* (a parameter or a new value), and what it holds now is one pure value of the whole
-//! root. A write replaces that value by itself with the written region updated ([`Region::update`]), and a read of a view
+//! root. A write replaces that value by itself with the written region updated (`Region::update`), and a read of a view
 //! whose root was written since applies the view ops anew to what the root holds now. The same node serves every read
 //! until the next write, and a view of memory that is never written keeps its one node, also if it is an identity: a
 //! gradient may be asked of it. Final values of written parameters and results that are views of parameters are recorded

@@ -113,8 +113,7 @@ pub fn step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, smooth: boo
         }
         10 if !shape.is_empty() => {
             let kind = c.of(&[ScanKind::Sum, ScanKind::Prod]);
-            // No -0.0: whether a running sum starts from 0 or from its first element shows in its sign alone.
-            (b.ex(x) + 0.0).scan(kind, axis).value()
+            b.ex(x).scan(kind, axis).value()
         }
         11 => {
             // A strided update of a value that nothing else sees.

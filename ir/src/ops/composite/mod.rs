@@ -1,7 +1,7 @@
 //! Composite functions: everything users call that is not an elementwise row, written over the builder.
 //!
 //! Each is declared once with PyTorch's name and argument order, and its definition is the decomposition into primitive
-//! ops. On half floats a composite computes in `f32` and rounds once, at its end ([`unit`]).
+//! ops. On half floats a composite computes in `f32` and rounds once, at its end ([`unit()`]).
 
 pub mod activate;
 pub mod arith;
