@@ -37,11 +37,9 @@ pub fn format(dtype: DType, shape: &[usize], values: &[Scalar]) -> String {
         nested(shape, values, prefix.len(), summarize, &columns)
     };
     let mut out = format!("{prefix}{body}");
-    let mut last = out.len() - out.rfind('\n').map_or(0, |i| i + 1) + 1;
-    if out.rfind('\n').is_none() {
-        // PyTorch counts from the position -1 that its search gives then.
-        last += 1;
-    }
+    // PyTorch counts the last line from the position before its first character, and without a line break from one
+    // before that.
+    let mut last = out.rfind('\n').map_or(out.len() + 2, |i| out.len() - i + 1);
     for s in suffixes {
         if last + s.len() + 2 > WIDTH {
             out += &format!(",\n{}{s}", " ".repeat(prefix.len()));

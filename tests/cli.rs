@@ -1,0 +1,170 @@
+//! The command, as a build engineer meets it: files in and out, modes that agree, errors with their line, exit statuses.
+
+use safetensors::tensor::{Dtype, TensorView};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn tensorc(dir: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tensorc")).args(args).current_dir(dir).output().unwrap()
+}
+
+fn stdout(o: &Output) -> String {
+    assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
+    String::from_utf8(o.stdout.clone()).unwrap()
+}
+
+fn stderr(o: &Output) -> String {
+    String::from_utf8(o.stderr.clone()).unwrap()
+}
+
+/// A fresh folder for one test.
+fn folder(name: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("tensorc-cli-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+fn read(path: &Path) -> HashMap<String, Vec<u8>> {
+    let file = std::fs::read(path).unwrap();
+    let st = safetensors::SafeTensors::deserialize(&file).unwrap();
+    st.tensors().into_iter().map(|(n, t)| (n, t.data().to_vec())).collect()
+}
+
+const DOUBLE: &str = "fn double(x: mut f32[N]) -> f32 {\n    x.mul_(2);\n    sum(x)\n}\n";
+
+#[test]
+fn results_and_written_parameters_are_printed() {
+    let dir = folder("print");
+    std::fs::write(dir.join("double.tc"), DOUBLE).unwrap();
+    for mode in ["fused", "eager", "interpret"] {
+        let out = tensorc(&dir, &["run", "double.tc", "x=[1, 2, -3.5]", "--mode", mode]);
+        assert_eq!(stdout(&out), "tensor(-1.)\nx = tensor([ 2.,  4., -7.])\n");
+    }
+}
+
+#[test]
+fn an_argument_may_be_a_view_of_another() {
+    let dir = folder("view");
+    let text = "fn f(x: mut f32[4], y: mut f32[3]) -> f32[3] {\n    x += 1;\n    y *= 10;\n    y + 0\n}\n";
+    std::fs::write(dir.join("f.tc"), text).unwrap();
+    for mode in ["fused", "eager", "interpret"] {
+        let out = tensorc(&dir, &["run", "f.tc", "x=[0, 1, 2, 3]", "y=x[1:]", "--mode", mode]);
+        let want = "tensor([20., 30., 40.])\nx = tensor([ 1., 20., 30., 40.])\ny = tensor([20., 30., 40.])\n";
+        assert_eq!(stdout(&out), want);
+    }
+}
+
+/// The example program, fed by its own outputs: the loss falls, and all modes give the same bytes.
+#[test]
+fn the_digits_step_feeds_itself() {
+    let dir = folder("digits");
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/digits.tc");
+    let ramp =
+        |n: usize, scale: f32| -> Vec<f32> { (0..n).map(|i| ((i * 37 % 101) as f32 / 50.0 - 1.0) * scale).collect() };
+    let (batch, hidden) = (6, 16);
+    let tensors: Vec<(&str, Dtype, Vec<usize>, Vec<u8>)> = vec![
+        ("x", Dtype::F32, vec![batch, 64], bytes(&ramp(batch * 64, 1.0))),
+        ("target", Dtype::I64, vec![batch], (0..batch as i64).flat_map(|i| (i % 10).to_le_bytes()).collect()),
+        ("w1", Dtype::F32, vec![64, hidden], bytes(&ramp(64 * hidden, 0.2))),
+        ("b1", Dtype::F32, vec![hidden], bytes(&vec![0.0; hidden])),
+        ("w2", Dtype::F32, vec![hidden, 10], bytes(&ramp(hidden * 10, 0.2))),
+        ("b2", Dtype::F32, vec![10], bytes(&[0.0; 10])),
+    ];
+    let views = tensors.iter().map(|(n, d, s, b)| (*n, TensorView::new(*d, s.clone(), b).unwrap()));
+    safetensors::serialize_to_file(views, None, &dir.join("in.safetensors")).unwrap();
+    let mut files: Vec<Vec<(String, Vec<u8>)>> = Vec::new();
+    for mode in ["fused", "eager", "interpret"] {
+        let mut losses = Vec::new();
+        let mut last = String::from("in.safetensors");
+        for step in 0..4 {
+            let out = format!("{mode}{step}.safetensors");
+            let args = [
+                "run",
+                program,
+                "--fn",
+                "main",
+                "--inputs",
+                "in.safetensors",
+                "--inputs",
+                &last,
+                "lr=0.5",
+                "--outputs",
+                &out,
+                "--mode",
+                mode,
+            ];
+            stdout(&tensorc(&dir, &args));
+            let loss = read(&dir.join(&out))["0"].clone();
+            losses.push(f32::from_le_bytes(loss.try_into().unwrap()));
+            last = out;
+        }
+        assert!(losses.windows(2).all(|l| l[1] < l[0]), "{mode}: {losses:?}");
+        let mut all: Vec<(String, Vec<u8>)> = read(&dir.join(&last)).into_iter().collect();
+        all.sort();
+        assert_eq!(all.len(), 5);
+        files.push(all);
+    }
+    assert!(files[0] == files[1] && files[1] == files[2], "the modes differ");
+}
+
+#[test]
+fn npz_files_come_and_go() {
+    let dir = folder("npz");
+    std::fs::write(dir.join("double.tc"), DOUBLE).unwrap();
+    stdout(&tensorc(&dir, &["run", "double.tc", "x=[1, 2]", "--outputs", "a.npz"]));
+    std::fs::write(dir.join("sum.tc"), "fn f(x: f32[N]) { sum(x) }").unwrap();
+    assert_eq!(stdout(&tensorc(&dir, &["run", "sum.tc", "--inputs", "a.npz"])), "tensor(6.)\n");
+}
+
+#[test]
+fn errors_show_the_line_and_give_status_1() {
+    let dir = folder("errors");
+    let text = "fn f(x: f32[3], y: f32[4]) {\n    let a = x + y;\n    let b = nosuch(x);\n    x[7]\n}\n";
+    std::fs::write(dir.join("bad.tc"), text).unwrap();
+    let out = tensorc(&dir, &["check", "bad.tc"]);
+    assert_eq!(out.status.code(), Some(1));
+    let text = stderr(&out);
+    for part in
+        ["error[shape]", "bad.tc:2:13", "let a = x + y;", "error[name]", "bad.tc:3:13", "error[index]", "bad.tc:4"]
+    {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    std::fs::write(dir.join("div.tc"), "fn f(x: i64[2], y: i64[2]) {\n    floor_divide(x, y)\n}\n").unwrap();
+    for mode in ["fused", "eager", "interpret"] {
+        let out = tensorc(&dir, &["run", "div.tc", "x=[1, 2]", "y=[1, 0]", "--mode", mode]);
+        assert_eq!(out.status.code(), Some(1));
+        assert!(stderr(&out).contains("error[data]") && stderr(&out).contains("div.tc:2:5"), "{}", stderr(&out));
+    }
+    let out = tensorc(&dir, &["run", "div.tc", "x=[1, 2]"]);
+    assert!(out.status.code() == Some(1) && stderr(&out).contains("no input for parameter `y`"));
+    let out = tensorc(&dir, &["run", "missing.tc"]);
+    assert!(out.status.code() == Some(1) && stderr(&out).contains("error[io]"));
+}
+
+#[test]
+fn a_wrong_command_line_gives_status_2() {
+    let dir = folder("usage");
+    std::fs::write(dir.join("two.tc"), "fn a() { 1.0 }\nfn b() { 2.0 }\n").unwrap();
+    for args in [&["run", "two.tc"][..], &["frobnicate"], &["run"], &["opt", "two.tc", "-p", "nosuch"]] {
+        assert_eq!(tensorc(&dir, args).status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn programs_print_after_every_pass_and_the_print_is_a_program() {
+    let dir = folder("opt");
+    std::fs::write(dir.join("double.tc"), DOUBLE).unwrap();
+    for passes in ["functionalize", "functionalize,autodiff", "all"] {
+        let text = stdout(&tensorc(&dir, &["opt", "double.tc", "--size", "N=3", "-p", passes]));
+        std::fs::write(dir.join("after.tc"), &text).unwrap();
+        let out = tensorc(&dir, &["run", "after.tc", "x=[1, 2, 3]"]);
+        assert_eq!(stdout(&out), "tensor(12.)\nx = tensor([2., 4., 6.])\n", "{text}");
+    }
+    assert!(stdout(&tensorc(&dir, &["ops", "tanh"])).contains("derivative: yes"));
+    assert!(stdout(&tensorc(&dir, &["ops"])).contains("softmax(x, dim: int"));
+}
