@@ -7,7 +7,7 @@ use tensorc_ir::ops::Op;
 use tensorc_ir::passes::fuse::source;
 use tensorc_ir::scalar::{Fault, Reg, V};
 use tensorc_ir::types::row_major;
-use tensorc_ir::{Error, Result, Value, error::err};
+use tensorc_ir::{Error, Result, Scalar, Value, error::err};
 
 fn internal(what: &str) -> Error {
     err::unsupported(format!("lowering: {what}"))
@@ -52,7 +52,7 @@ impl Lower<'_> {
         let x = self.g.operands(v.node);
         let dtype = node.types[v.result as usize].dtype;
         match &node.op {
-            Op::Const(c) => Ok(self.code(|b| b.scalar(dtype.reg(), *c))),
+            Op::Const(c) => Ok(self.constant(*c)),
             Op::Map(row) => {
                 let args = x.iter().map(|o| self.eval(*o, ix)).collect::<Result<Vec<V>>>()?;
                 Ok(self.code(|b| row.lower(b, &args, dtype)))
@@ -83,6 +83,26 @@ impl Lower<'_> {
                 self.eval(x[0], &inner)
             }
             op => Err(internal(&format!("`{}` is not stored", op.name()))),
+        }
+    }
+
+    /// A constant of the program. Floats are run-time parameters of the kernel, by their bits: another number (the
+    /// extent that a mean divides by, say) is no other kernel. Integers are not: shifts by a constant are vector code.
+    fn constant(&mut self, c: Scalar) -> V {
+        let bits = |v: i64| Lin { offset: v, ..Lin::default() };
+        match c.dtype.reg() {
+            Reg::F64 => {
+                let v = self.index_value(&bits(c.to_f64().to_bits() as i64));
+                self.code(|b| b.bitcast(Reg::F64, v))
+            }
+            Reg::F32 => {
+                let v = self.index_value(&bits(i64::from((c.to_f64() as f32).to_bits())));
+                self.code(|b| {
+                    let narrow = b.convert(Reg::I32, v);
+                    b.bitcast(Reg::F32, narrow)
+                })
+            }
+            reg => self.code(|b| b.scalar(reg, c)),
         }
     }
 
