@@ -23,8 +23,11 @@ use tensorc_ir::{Graph, Layout, NodeId};
 
 const SEPARATOR: &str = "// ---";
 
+/// What a stage prints for a case.
+type Stage = fn(&Case) -> Result<String, Vec<Error>>;
+
 /// What happens to the programs in a folder besides the passes.
-const STAGES: &[(&str, fn(&Case) -> Result<String, Vec<Error>>)] =
+const STAGES: &[(&str, Stage)] =
     &[("fuse", show_fusion), ("lower", show_loops), ("run", show_run), ("check", show_check), ("fmt", show_format)];
 
 /// A file up to the separator.

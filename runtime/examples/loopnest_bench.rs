@@ -51,6 +51,9 @@ fn map(f: impl Fn(&mut Block, &[tensorc_ir::scalar::V]) -> tensorc_ir::scalar::V
     }
 }
 
+/// The same computation in Rust, compiled with the same width.
+type Reference = fn(&[f32], &mut [f32], &[i64]);
+
 struct Case {
     name: &'static str,
     nest: LoopNest,
@@ -60,7 +63,7 @@ struct Case {
     end: u64,
     /// Elements to divide the time by.
     elements: usize,
-    rust: Option<fn(&[f32], &mut [f32], &[i64])>,
+    rust: Option<Reference>,
 }
 
 fn main() {
@@ -144,7 +147,7 @@ fn cases() -> Vec<Case> {
             store b1[i0] = %1
         }
     }";
-    let map_case = |name, nest, n: usize, rust: Option<fn(&[f32], &mut [f32], &[i64])>| Case {
+    let map_case = |name, nest, n: usize, rust: Option<Reference>| Case {
         name,
         nest,
         sizes: (n, n),
@@ -153,7 +156,7 @@ fn cases() -> Vec<Case> {
         elements: n,
         rust,
     };
-    let row_case = |name, nest, m: usize, n: usize, rust: Option<fn(&[f32], &mut [f32], &[i64])>| Case {
+    let row_case = |name, nest, m: usize, n: usize, rust: Option<Reference>| Case {
         name,
         nest,
         sizes: (m * n, m),

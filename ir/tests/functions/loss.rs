@@ -77,7 +77,8 @@ fn normalising_layers_give_mean_0_and_variance_1() {
 #[test]
 fn batch_norm_blends_its_statistics_when_training() {
     let x: (&str, &[f64]) = ("x: f32[4, 1]", &[1.0, 2.0, 3.0, 6.0]);
-    let (m, v): ((&str, &[f64]), (&str, &[f64])) = (("m: mut f32[1]", &[0.0]), ("v: mut f32[1]", &[1.0]));
+    let m: (&str, &[f64]) = ("m: mut f32[1]", &[0.0]);
+    let v: (&str, &[f64]) = ("v: mut f32[1]", &[1.0]);
     let r = all("let y = batch_norm(x, m, v, training=true); (y, m, v)", &[x, m, v]);
     assert_close(&r[1], &[0.3]);
     assert_close(&r[2], &[0.9 + 0.1 * 14.0 / 3.0]);

@@ -42,8 +42,11 @@ fn nest(kind: LoopKind, types: &[Reg], strides: &[i64], insts: &[(Reg, Inst)]) -
     nest
 }
 
+/// Types of the parameters, and instructions with the types of their results.
+type Code = (Vec<Reg>, Vec<(Reg, Inst)>);
+
 /// Every well-typed instruction: operand types, instructions (the last is the one meant), which operands may be uniform.
-fn all() -> Vec<(Vec<Reg>, Vec<(Reg, Inst)>)> {
+fn all() -> Vec<Code> {
     let mut out = Vec::new();
     let (a, b, c) = (V(0), V(1), V(2));
     let uns = [Un::Neg, Un::Abs, Un::Sqrt, Un::Floor, Un::Ceil, Un::Trunc, Un::Nearest, Un::Not];

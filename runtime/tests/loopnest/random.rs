@@ -349,7 +349,8 @@ impl Gen {
                 self.update(&mut out);
             }
         }
-        for (acc, combine, reg, ..) in self.accs[mine..].to_vec() {
+        for i in mine..self.accs.len() {
+            let (acc, combine, reg, ..) = self.accs[i];
             self.read(&mut out, acc, combine, reg);
         }
         self.store(&mut out);
