@@ -4,7 +4,7 @@
 //! outside [`jit`](crate::jit). Outside, on concrete tensors, the call traces the function, compiles it with its
 //! gradient, and keeps the code for programs of the same text.
 
-use crate::jit::finish;
+use crate::jit::finish_once;
 use crate::tensor::{Repr, Tensor};
 use crate::trace::{self, Trace};
 use crate::tree::Tree;
@@ -49,7 +49,7 @@ pub fn value_and_grad<A: Tree, F: Fn(A) -> Result<Tensor>>(f: F) -> impl Fn(A) -
         }
         let (y, dx) = trace.within(|| differentiate::<A, F>(&f, &trace, &structure, &inputs, loc))?;
         let results: Vec<Tensor> = std::iter::once(y).chain(dx).collect();
-        let (exe, captured) = finish(&trace, &results, &views)?;
+        let (exe, captured) = finish_once(&trace, &results, &views)?;
         let args: Vec<View> = views.into_iter().chain(captured.iter().map(|v| (**v).clone())).collect();
         let mut results = exe.call(&args, loc)?.into_iter().map(Tensor::concrete);
         let y = results.next().ok_or_else(|| err::grad("a program without its value"))?;

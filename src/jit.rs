@@ -10,9 +10,9 @@ use crate::tree::Tree;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tensorc_ir::error::err;
-use tensorc_ir::{Layout, Loc, Result, Value};
+use tensorc_ir::{Graph, Layout, Loc, Result, Value};
 use tensorc_runtime::executable::{Executable, Options, View};
 
 /// A function that is compiled for each signature it is called with.
@@ -111,7 +111,39 @@ fn inputs(trace: &Arc<Trace>, views: &[View]) -> Result<Vec<Tensor>> {
 }
 
 /// Ends a trace whose parameters are `views` and compiles it.
-pub(crate) fn finish(trace: &Arc<Trace>, results: &[Tensor], views: &[View]) -> Result<(Executable, Vec<Arc<View>>)> {
+fn finish(trace: &Arc<Trace>, results: &[Tensor], views: &[View]) -> Result<(Executable, Vec<Arc<View>>)> {
+    let (graph, layouts, captured) = end(trace, results, views)?;
+    Ok((compile_traced(&graph, &layouts, Options::default())?, captured))
+}
+
+/// The most programs that are kept for calls without a [`Jit`] of their own; with more the table starts anew.
+const MOST_PROGRAMS: usize = 512;
+
+/// As [`finish`], for a function that is traced at every call: a program of the same text is compiled once.
+pub(crate) fn finish_once(
+    trace: &Arc<Trace>,
+    results: &[Tensor],
+    views: &[View],
+) -> Result<(Arc<Executable>, Vec<Arc<View>>)> {
+    static PROGRAMS: OnceLock<Mutex<HashMap<String, Arc<Executable>>>> = OnceLock::new();
+    let programs = PROGRAMS.get_or_init(Mutex::default);
+    let (graph, layouts, captured) = end(trace, results, views)?;
+    let strides: Vec<&[isize]> = layouts.iter().map(|l| l.strides.as_slice()).collect();
+    let key = format!("{strides:?}\n{}", tensorc_ir::text::print::print(&graph));
+    if let Some(exe) = programs.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        return Ok((exe.clone(), captured));
+    }
+    let exe = Arc::new(compile_traced(&graph, &layouts, Options::default())?);
+    let mut programs = programs.lock().unwrap_or_else(PoisonError::into_inner);
+    if programs.len() >= MOST_PROGRAMS {
+        programs.clear();
+    }
+    programs.insert(key, exe.clone());
+    Ok((exe, captured))
+}
+
+/// Ends a trace: its graph, the layouts of its parameters, and what it captured.
+fn end(trace: &Arc<Trace>, results: &[Tensor], views: &[View]) -> Result<(Graph, Vec<Layout>, Vec<Arc<View>>)> {
     let values: Vec<Value> = results.iter().map(|t| trace.value_of(t)).collect::<Result<_>>()?;
     let (graph, captured) = trace.finish(values)?;
     let layouts: Vec<Layout> =
@@ -119,5 +151,5 @@ pub(crate) fn finish(trace: &Arc<Trace>, results: &[Tensor], views: &[View]) -> 
     if graph.params.len() != layouts.len() {
         return Err(err::ty("a traced function has lost a parameter"));
     }
-    Ok((compile_traced(&graph, &layouts, Options::default())?, captured))
+    Ok((graph, layouts, captured))
 }

@@ -24,6 +24,13 @@ fn warm_calls_and_new_shapes_compile_nothing() -> Result<()> {
     assert_eq!(step.compilations(), 1);
     assert!(first > second && second > third, "{first} {second} {third}");
 
+    // A gradient outside `jit` is traced at each call, and finds its program.
+    let slope = |at: f32| value_and_grad(|x: Tensor| x.tanh()?.mul(&x)?.sum())(full(&[9], at, F32)?)?.1.to_vec::<f32>();
+    slope(0.5)?;
+    let before = compiled();
+    slope(0.25)?;
+    assert_eq!(compiled(), before, "a gradient of the same function");
+
     let eager = |rows: usize, cols: usize, number: f32| -> Result<Vec<f32>> {
         let x = full(&[rows, cols], 2.0, F32)?;
         ((&x * number)? + &x)?.tanh()?.mean_dim(1i64, false)?.to_vec::<f32>()

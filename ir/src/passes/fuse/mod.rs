@@ -134,6 +134,10 @@ pub fn fuse(g: &Graph, mode: Mode) -> Fusion {
     f.groups.iter_mut().for_each(|group| group.nodes.sort_unstable());
     store(g, &mut f, &live, &forced);
     drop_empty(&mut f);
+    // Sinking may have brought together what joining left apart.
+    let group_of = &f.group_of;
+    f.apart.retain(|(reader, read, _)| group_of[reader.0 as usize] != group_of[read.0 as usize]);
+    f.apart.dedup();
     f
 }
 
