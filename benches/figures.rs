@@ -103,5 +103,6 @@ fn record(rows: &[(&str, f64, &str)]) -> Result<()> {
     for (name, value, unit) in rows {
         let _ = writeln!(text, "{date},{commit},{cpu} x{cores},\"{name}\",{value:.3},{unit}");
     }
+    std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/record")).map_err(io)?;
     std::fs::write(path, text).map_err(io)
 }
