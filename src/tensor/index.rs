@@ -47,8 +47,8 @@ index! {
     RangeTo<i64>: |r| IndexItem::Slice(None, Some(r.end), 1);
     RangeTo<i32>: |r| IndexItem::Slice(None, Some(r.end as i64), 1);
     RangeTo<usize>: |r| IndexItem::Slice(None, Some(r.end as i64), 1);
-    RangeInclusive<usize>: |r| IndexItem::Slice(Some(*r.start() as i64), Some(*r.end() as i64 + 1), 1);
-    RangeToInclusive<usize>: |r| IndexItem::Slice(None, Some(r.end as i64 + 1), 1);
+    RangeInclusive<usize>: |r| IndexItem::Slice(Some(*r.start() as i64), Some((*r.end() as i64).saturating_add(1)), 1);
+    RangeToInclusive<usize>: |r| IndexItem::Slice(None, Some((r.end as i64).saturating_add(1)), 1);
     IndexItem: |i| *i;
 }
 
