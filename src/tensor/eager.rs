@@ -36,9 +36,11 @@ enum Body {
     /// Views of parameters, with the ops that make them.
     Views(Vec<(usize, Vec<Op>)>),
     Run(Box<Executable>),
+    /// Numbers cannot be inputs: there is a program for each, under a signature that holds them.
+    Constants,
 }
 
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     name: String,
     words: Vec<u64>,
@@ -73,28 +75,54 @@ pub(crate) fn run(name: &str, args: &[(Option<&str>, Argument)], loc: Loc) -> Re
         check_overlap(&s)?;
     }
     let key = Key { name: name.into(), words: s.words };
-    let hit = cache().lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-    let compiled = match hit {
+    let compiled = match cached(&key) {
         Some(c) => c,
-        None => {
-            let c = match compile(name, args, loc, true) {
-                Ok(c) => Arc::new(c),
-                // Some functions look at a number while they are traced; then it is a part of the program.
-                Err(e) if !s.numbers.is_empty() => match compile(name, args, loc, false) {
-                    Ok(c) => return execute(&c, &s.tensors, &s.numbers, loc),
-                    Err(_) => return Err(e),
-                },
-                Err(e) => return Err(e),
-            };
-            let mut cache = cache().lock().unwrap_or_else(PoisonError::into_inner);
-            if cache.len() >= MOST_OPS {
-                cache.clear();
+        None => match compile(name, args, loc, true) {
+            Ok(c) => insert(key.clone(), c),
+            Err(e) if s.numbers.is_empty() => return Err(e),
+            // Some functions look at a number while they are traced; then it is a part of the program, if that is what
+            // was wrong.
+            Err(e) => {
+                let constant = Compiled { body: Body::Constants, numbers: false };
+                let c = compile(name, args, loc, false).map_err(|_| e)?;
+                insert(with_numbers(&key, &s.numbers), c);
+                insert(key.clone(), constant)
             }
-            cache.insert(key, c.clone());
-            c
-        }
+        },
+    };
+    if !matches!(compiled.body, Body::Constants) {
+        return execute(&compiled, &s.tensors, &s.numbers, loc);
+    }
+    let key = with_numbers(&key, &s.numbers);
+    let compiled = match cached(&key) {
+        Some(c) => c,
+        None => insert(key, compile(name, args, loc, false)?),
     };
     execute(&compiled, &s.tensors, &s.numbers, loc)
+}
+
+fn cached(key: &Key) -> Option<Arc<Compiled>> {
+    cache().lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+}
+
+fn insert(key: Key, compiled: Compiled) -> Arc<Compiled> {
+    let compiled = Arc::new(compiled);
+    let mut cache = cache().lock().unwrap_or_else(PoisonError::into_inner);
+    if cache.len() >= MOST_OPS {
+        cache.clear();
+    }
+    cache.insert(key, compiled.clone());
+    compiled
+}
+
+/// The signature of a call whose numbers are a part of the program.
+fn with_numbers(key: &Key, numbers: &[Scalar]) -> Key {
+    let mut key = key.clone();
+    for n in numbers {
+        let bits = if n.dtype.is_float() { n.to_f64().to_bits() } else { n.to_i64() as u64 };
+        key.words.extend([12, bits]);
+    }
+    key
 }
 
 fn execute(c: &Compiled, tensors: &[&Arc<View>], numbers: &[Scalar], loc: Loc) -> Result<Vec<Tensor>> {
@@ -108,6 +136,7 @@ fn execute(c: &Compiled, tensors: &[&Arc<View>], numbers: &[Scalar], loc: Loc) -
                 Ok(Tensor::concrete(View { storage: base.storage.clone(), dtype: base.dtype, layout }))
             })
             .collect(),
+        Body::Constants => Err(err::unsupported("an op without its program")),
         Body::Run(exe) => {
             let mut args: Vec<View> = tensors.iter().map(|v| (***v).clone()).collect();
             if c.numbers {
