@@ -2,13 +2,15 @@
 //!
 //! One jitted function computes the loss, its gradients and the update of all parameters in one call: it is traced once,
 //! differentiated symbolically, fused and compiled. Run it with `cargo run --release --example digits`; `--quick` trains
-//! for a few epochs only. The loss curve goes to `out/digits-loss.svg`. The last line is the accuracy on the held-out
-//! digits.
+//! for a few epochs only; `--save FILE.safetensors` writes the first parameters and all digits to learn from, as
+//! `examples/digits.tc` takes them, and stops. The loss curve goes to `out/digits-loss.svg`. The last line is the accuracy
+//! on the held-out digits.
 
 mod chart;
 
 use flate2::read::GzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
+use safetensors::tensor::{Dtype, TensorView};
 use std::error::Error;
 use std::io::Read;
 use tensorc::dtype::F32;
@@ -77,6 +79,23 @@ fn shuffle(order: &mut [usize], seed: &mut u64) {
     }
 }
 
+/// Writes what the program `digits.tc` reads.
+fn save(path: &str, p: &Params, x: Tensor, target: Tensor) -> Result<(), Box<dyn Error>> {
+    let named = [("x", &x), ("target", &target), ("w1", &p.w1), ("b1", &p.b1), ("w2", &p.w2), ("b2", &p.b2)];
+    let bytes = named.iter().map(|(_, t)| t.to_bytes()).collect::<tensorc::Result<Vec<_>>>()?;
+    let mut views = Vec::new();
+    for ((name, t), bytes) in named.iter().zip(&bytes) {
+        let dtype = if t.dtype() == F32 { Dtype::F32 } else { Dtype::I64 };
+        views.push((*name, TensorView::new(dtype, t.shape().to_vec(), bytes)?));
+    }
+    if let Some(folder) = std::path::Path::new(path).parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    safetensors::serialize_to_file(views, None, path.as_ref())?;
+    println!("{} digits and the first parameters are in {path}", x.shape()[0]);
+    Ok(())
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let quick = std::env::args().any(|a| a == "--quick");
     let (epochs, batch, lr) = (if quick { 20 } else { 60 }, 32, 0.1);
@@ -99,6 +118,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
 
     let params = Params::new(PIXELS, 128, 10)?;
+    if let Some(path) = std::env::args().skip_while(|a| a != "--save").nth(1) {
+        let (x, target) = digits.batch(&train)?;
+        return save(&path, &params, x, target);
+    }
     let lr = Tensor::scalar::<f32>(lr)?;
     let bar = ProgressBar::new(epochs)
         .with_style(ProgressStyle::with_template("{bar:40} epoch {pos}/{len}  {msg}  {elapsed} elapsed, {eta} left")?);
