@@ -10,7 +10,7 @@ use crate::lower::{Places, Store, lower_group, lower_stores, may_fail};
 use crate::program::{BufferDecl, BufferId, BufferKind, DotStep, Output, Place, Program, Step};
 use std::collections::HashMap;
 use tensorc_ir::ops::Op;
-use tensorc_ir::passes::fuse::{Fusion, GroupKind, Mode, fuse, layout_of, legalize, source};
+use tensorc_ir::passes::fuse::{Fusion, GroupKind, Mode, fuse, legalize, source};
 use tensorc_ir::{Graph, Layout, NodeId, Result, Value, error::err};
 
 /// Compiles a pure graph to a program for parameters that lie as `params` say.
@@ -350,9 +350,4 @@ impl<'a> Planner<'a> {
 
 fn round_up(bytes: usize) -> usize {
     bytes.div_ceil(64) * 64
-}
-
-/// Whether a value can be read where it lies, given where parameters lie; for callers that plan their own copies.
-pub fn readable(g: &Graph, v: Value, params: &[Layout]) -> bool {
-    layout_of(g, v, params).is_some()
 }

@@ -220,11 +220,6 @@ impl Graph {
         self.node(v.node).loc
     }
 
-    /// All values that leave the graph: results, then final values of written parameters.
-    pub fn roots(&self) -> impl Iterator<Item = Value> + '_ {
-        self.outputs.iter().copied().chain(self.mutated.iter().map(|(_, v)| *v))
-    }
-
     /// The values that must be computed: results that are no views of a parameter, and final values of written
     /// parameters.
     pub fn computed_roots(&self) -> impl Iterator<Item = Value> + '_ {
@@ -242,23 +237,6 @@ impl Graph {
         for n in self.nodes().rev() {
             if live[n.0 as usize] {
                 self.operands(n).into_iter().for_each(|v| live[v.node.0 as usize] = true);
-            }
-        }
-        live
-    }
-
-    /// For each node, whether a root depends on it (or it has an effect).
-    pub fn live(&self) -> Vec<bool> {
-        let mut live = vec![false; self.len()];
-        for v in self.roots() {
-            live[v.node.0 as usize] = true;
-        }
-        for n in self.nodes().rev() {
-            if live[n.0 as usize] || self.op(n).writes() {
-                live[n.0 as usize] = true;
-                for v in self.operands(n) {
-                    live[v.node.0 as usize] = true;
-                }
             }
         }
         live

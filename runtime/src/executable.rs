@@ -9,7 +9,6 @@ use crate::launch::Work;
 use crate::pool::Pool;
 use crate::storage::{Access, Borrows, Storage};
 use smallvec::SmallVec;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tensorc_codegen::cpu::gemm::{GemmPlan, GemmShape};
 use tensorc_codegen::plan::plan;
@@ -345,6 +344,3 @@ impl Ready {
 fn fault(f: Fault, loc: Loc) -> Error {
     tensorc_ir::interp::fault(f).at(loc)
 }
-
-/// A shared executable.
-pub type Shared = Arc<Executable>;

@@ -9,7 +9,7 @@ use crate::dtype::DType;
 use crate::error::{Result, err};
 use crate::interp::Array;
 use crate::ops::reduce::ReduceKind;
-use crate::scalar::{Block, Fault, eval};
+use crate::scalar::{Block, eval};
 use crate::types::{Layout, Shape, Type, for_each_index};
 use smallvec::{SmallVec, smallvec};
 
@@ -150,6 +150,3 @@ impl Structural for Scatter {
         format!("dim={}", self.axis)
     }
 }
-
-/// The fault that kernels record for a bad index.
-pub const FAULT: Fault = Fault::Index;
