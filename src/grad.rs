@@ -11,7 +11,7 @@ use crate::tree::Tree;
 use std::sync::Arc;
 use tensorc_ir::error::err;
 use tensorc_ir::ops::{Op, effect::Grad};
-use tensorc_ir::{Loc, Result, Value};
+use tensorc_ir::{Loc, Result, Strided, Value};
 use tensorc_runtime::executable::View;
 
 /// The gradient of a scalar function with respect to all tensors of its argument: a tree of the argument's structure.
@@ -45,7 +45,7 @@ pub fn value_and_grad<A: Tree, F: Fn(A) -> Result<Tensor>>(f: F) -> impl Fn(A) -
         let views: Vec<View> = leaves.iter().map(|t| Ok((**t.view_of("grad")?).clone())).collect::<Result<_>>()?;
         let mut inputs = Vec::new();
         for (i, v) in views.iter().enumerate() {
-            inputs.push(trace.input(&format!("arg{i}"), v.dtype, &v.layout)?);
+            inputs.push(trace.input(&format!("arg{i}"), v.dtype, &Strided::from(&v.layout))?);
         }
         let (y, dx) = trace.within(|| differentiate::<A, F>(&f, &trace, &structure, &inputs, loc))?;
         let results: Vec<Tensor> = std::iter::once(y).chain(dx).collect();

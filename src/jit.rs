@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tensorc_ir::error::err;
-use tensorc_ir::{Graph, Layout, Loc, Result, Value};
+use tensorc_ir::{Graph, Layout, Loc, Result, Strided, Value};
 use tensorc_runtime::executable::{Executable, Options, View};
 
 /// A function that is compiled for each signature it is called with.
@@ -105,7 +105,7 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
 fn inputs(trace: &Arc<Trace>, views: &[View]) -> Result<Vec<Tensor>> {
     let mut inputs: Vec<Tensor> = Vec::new();
     for (i, v) in views.iter().enumerate() {
-        inputs.push(trace.input(&format!("arg{i}"), v.dtype, &v.layout)?);
+        inputs.push(trace.input(&format!("arg{i}"), v.dtype, &Strided::from(&v.layout))?);
     }
     Ok(inputs)
 }

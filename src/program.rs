@@ -17,7 +17,7 @@ use tensorc_ir::interp::{self, Array};
 use tensorc_ir::passes::{fuse, run_all, run_named};
 use tensorc_ir::scalar::eval;
 use tensorc_ir::text::{Bound, FnId, Module, view_of};
-use tensorc_ir::{Error, Graph, Layout, Loc, Op, Result, Scalar, Type};
+use tensorc_ir::{Error, Graph, Layout, Loc, Op, Result, Scalar, Strided, Type};
 use tensorc_runtime::executable::{Executable, Options, Overlap, View};
 use tensorc_runtime::storage::Storage;
 
@@ -129,7 +129,8 @@ impl Program {
         let shapes: Vec<&[usize]> = call.tensors.iter().map(Tensor::shape).collect();
         let sizes = self.module.bind_sizes(f, &shapes).map_err(one)?;
         let layouts: Vec<Layout> = views.iter().map(|v| v.layout.clone()).collect();
-        let graph = self.module.trace_bound(f, &sizes, Some(&layouts), &call.bound)?;
+        let strided: Vec<Strided> = layouts.iter().map(Strided::from).collect();
+        let graph = self.module.trace_bound(f, &sizes, Some(&strided), &call.bound)?;
         // Parameters that are views of others are none of the graph's.
         let own = |i: &usize| call.bound.iter().all(|b| b.param != *i);
         let views: Vec<View> = (0..views.len()).filter(own).map(|i| views[i].clone()).collect();

@@ -3,12 +3,13 @@
 //! Concrete tensors that the closure has captured become inputs when an op first meets them, one for each memory and
 //! layout. A trace is behind a mutex, so its tensors can be sent around like any other; ops of two traces do not mix.
 
+use crate::tensor::index::IndexItem;
 use crate::tensor::{Argument, Repr, Tensor};
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tensorc_ir::error::err;
 use tensorc_ir::ops::registry::{self, Arg, Out};
-use tensorc_ir::{Builder, DType, Graph, Layout, Loc, Result, Scalar, Type, Value};
+use tensorc_ir::{Builder, DType, Dim, Graph, Layout, Loc, Result, Scalar, Shape, Strided, Type, Value};
 use tensorc_runtime::executable::View;
 
 /// A value of a trace.
@@ -17,6 +18,8 @@ pub(crate) struct Traced {
     pub(crate) trace: Arc<Trace>,
     pub(crate) value: Value,
     pub(crate) ty: Type,
+    /// The extents; of symbolic ones those of the call at hand.
+    extents: Shape,
 }
 
 /// A program being recorded.
@@ -48,8 +51,36 @@ impl Traced {
             && self.trace.with(|b| b.storage(self.value).0 == b.storage(other.value).0).unwrap_or(false)
     }
 
+    /// Where it lies in its memory; one that is not known is given as row-major.
     pub(crate) fn layout(&self) -> Layout {
-        self.trace.with(|b| b.storage(self.value).1).unwrap_or_else(|_| Layout::contiguous(&self.ty.shape))
+        let known = self.trace.with(|b| b.storage(self.value).1).and_then(|l| l.known());
+        known.unwrap_or_else(|_| Layout::contiguous(self.shape()))
+    }
+
+    /// The extents as numbers. Who looks at a symbolic one gets that of the call at hand, and the program is then one for
+    /// this call's sizes: what the numbers are used for cannot be seen.
+    pub(crate) fn shape(&self) -> &[usize] {
+        if let Err(e) = self.ty.extents() {
+            // An ended trace has no program to spoil.
+            let _ = self.trace.with(|b| b.fail(e));
+        }
+        &self.extents
+    }
+
+    /// The part that these items name, where extents are symbolic.
+    pub(crate) fn at(&self, items: &[IndexItem]) -> Result<Tensor> {
+        use tensorc_ir::ops::composite::index::{IndexItem as Item, index};
+        let item = |i: &IndexItem| match *i {
+            IndexItem::At(i) => Item::Int(i.into()),
+            IndexItem::Slice(start, stop, step) => {
+                Item::Slice { start: start.map(Into::into), stop: stop.map(Into::into), step: Some(step) }
+            }
+            IndexItem::Ellipsis => Item::Ellipsis,
+            IndexItem::NewAxis => Item::NewAxis,
+        };
+        let items: Vec<Item<'_>> = items.iter().map(item).collect();
+        let value = self.trace.with(|b| index(b, b.ex(self.value), &items)?.value())??;
+        self.trace.tensor(value)
     }
 }
 
@@ -88,13 +119,14 @@ impl Trace {
     /// A tensor of this trace for a value.
     pub(crate) fn tensor(self: &Arc<Trace>, value: Value) -> Result<Tensor> {
         let ty = self.with(|b| b.ty(value))?;
-        Ok(Tensor(Repr::Traced(Traced { trace: self.clone(), value, ty })))
+        let extents = ty.shape.iter().map(|d| tensorc_ir::dim::hint(*d).unwrap_or(2) as usize).collect();
+        Ok(Tensor(Repr::Traced(Traced { trace: self.clone(), value, ty, extents })))
     }
 
     /// Declares the next parameter, that lies like `view`.
-    pub(crate) fn input(self: &Arc<Trace>, name: &str, dtype: DType, layout: &Layout) -> Result<Tensor> {
+    pub(crate) fn input(self: &Arc<Trace>, name: &str, dtype: DType, layout: &Strided) -> Result<Tensor> {
         let ty = Type::new(dtype, layout.shape.iter().copied());
-        let layout = Layout { offset: 0, ..layout.clone() };
+        let layout = Strided { offset: Dim::ZERO, ..layout.clone() };
         let value = self.with(|b| b.input(name, ty, true, Some(layout)))?;
         self.tensor(value)
     }
@@ -122,7 +154,7 @@ impl Trace {
                     ));
                 }
                 let ty = Type::new(v.dtype, v.layout.shape.iter().copied());
-                let layout = Layout { offset: 0, ..v.layout.clone() };
+                let layout = Strided { offset: Dim::ZERO, ..Strided::from(&v.layout) };
                 let name = format!("captured{}", state.captured.len());
                 let b = state.builder.as_ref().ok_or_else(ended)?;
                 let value = b.input(name, ty, true, Some(layout));

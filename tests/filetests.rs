@@ -19,7 +19,7 @@ use tensorc_ir::passes::fuse::{self, Fusion, GroupKind, fuse, legalize};
 use tensorc_ir::passes::{PASSES, run_all, run_named};
 use tensorc_ir::text::print::{line, print};
 use tensorc_ir::text::{FnId, Module, Source, format, parse, render_plain};
-use tensorc_ir::{Graph, Layout, NodeId};
+use tensorc_ir::{Graph, NodeId, Strided};
 
 const SEPARATOR: &str = "// ---";
 
@@ -68,14 +68,14 @@ impl Case {
     }
 
     /// Shows every function of the file, a blank line between two.
-    fn each(&self, show: impl Fn(&Graph, &[Layout]) -> Result<String, Error>) -> Result<String, Vec<Error>> {
+    fn each(&self, show: impl Fn(&Graph, &[Strided]) -> Result<String, Error>) -> Result<String, Vec<Error>> {
         let module = self.module()?;
         let mut out = Vec::new();
         for f in module.functions() {
             let sizes = self.sizes(&module, f)?;
             let g = module.trace(f, &sizes, None)?;
             let types = module.param_types(f, &sizes).map_err(one)?;
-            let layouts: Vec<Layout> = types.iter().map(|t| Layout::contiguous(&t.shape)).collect();
+            let layouts: Vec<Strided> = types.iter().map(|t| Strided::contiguous(&t.shape)).collect();
             out.push(show(&g, &layouts).map_err(one)?);
         }
         Ok(out.join("\n"))

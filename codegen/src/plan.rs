@@ -10,14 +10,14 @@ use crate::lower::{Places, Store, lower_group, lower_stores, may_fail};
 use crate::program::{BufferDecl, BufferId, BufferKind, DotStep, Output, Place, Program, Step};
 use std::collections::HashMap;
 use tensorc_ir::ops::Op;
-use tensorc_ir::passes::fuse::{Fusion, GroupKind, Mode, fuse, legalize, source};
-use tensorc_ir::{Graph, Layout, NodeId, Result, Value, error::err};
+use tensorc_ir::passes::fuse::{Fusion, GroupKind, Mode, fuse, legalize, source, through};
+use tensorc_ir::{Dim, Graph, NodeId, Result, Strided, Value, error::err};
 
 /// Compiles a pure graph to a program for parameters that lie as `params` say.
 ///
 /// # Errors
 /// `unsupported` if a value cannot be computed by a kernel.
-pub fn plan(g: &Graph, params: &[Layout], mode: Mode) -> Result<Program> {
+pub fn plan(g: &Graph, params: &[Strided], mode: Mode) -> Result<Program> {
     let g = &legalize(g, params)?;
     let fusion = fuse(g, mode);
     let mut p = Planner::new(g, &fusion, params);
@@ -34,7 +34,7 @@ pub fn plan(g: &Graph, params: &[Layout], mode: Mode) -> Result<Program> {
 struct Planner<'a> {
     g: &'a Graph,
     fusion: &'a Fusion,
-    params: &'a [Layout],
+    params: &'a [Strided],
     places: Places,
     program: Program,
     /// For each node, the last group that reads its memory, through whatever views.
@@ -42,9 +42,9 @@ struct Planner<'a> {
     /// For each node, every group that reads its memory and the readers' nodes.
     readers: Vec<Vec<(usize, NodeId)>>,
     /// Bytes of the arena that are free again, as (offset, size).
-    free: Vec<(usize, usize)>,
+    free: Vec<(Dim, Dim)>,
     /// Buffers of the arena to free after a group.
-    expire: HashMap<usize, Vec<(usize, usize)>>,
+    expire: HashMap<usize, Vec<(Dim, Dim)>>,
     in_place: HashMap<NodeId, NodeId>,
     at_home: HashMap<NodeId, usize>,
 }
@@ -54,7 +54,7 @@ fn is_root(g: &Graph, n: NodeId) -> bool {
 }
 
 impl<'a> Planner<'a> {
-    fn new(g: &'a Graph, fusion: &'a Fusion, params: &'a [Layout]) -> Planner<'a> {
+    fn new(g: &'a Graph, fusion: &'a Fusion, params: &'a [Strided]) -> Planner<'a> {
         let mut readers: Vec<Vec<(usize, NodeId)>> = vec![Vec::new(); g.len()];
         let live = g.computed();
         for n in g.nodes().filter(|n| live[n.0 as usize]) {
@@ -84,7 +84,7 @@ impl<'a> Planner<'a> {
         BufferId(self.program.buffers.len() as u32 - 1)
     }
 
-    fn declare_params(&mut self, params: &[Layout]) {
+    fn declare_params(&mut self, params: &[Strided]) {
         let mut types: Vec<Option<tensorc_ir::DType>> = vec![None; params.len()];
         let inputs: Vec<(NodeId, usize)> = self
             .g
@@ -95,7 +95,7 @@ impl<'a> Planner<'a> {
             types[*i] = Some(self.g.ty((*n).into()).dtype);
         }
         for (i, layout) in params.iter().enumerate() {
-            let numel = layout.bounds().map_or(0, |(_, hi)| hi as usize + 1);
+            let numel = reach(layout);
             let dtype = types[i].unwrap_or(tensorc_ir::DType::F32);
             self.buffer(BufferDecl { dtype, numel, kind: BufferKind::Param(i) });
         }
@@ -223,7 +223,7 @@ impl<'a> Planner<'a> {
             self.in_place.insert(n, base);
             // The buffer now lives as long as its new value.
             if let BufferKind::Temp(at) = self.program.buffers[place.buffer.0 as usize].kind {
-                let size = round_up(ty.numel() * ty.dtype.size());
+                let size = round_up(ty.count() * ty.dtype.size());
                 let end = self.last_reader[n.0 as usize].unwrap_or(k);
                 for v in self.expire.values_mut() {
                     v.retain(|(a, _)| *a != at);
@@ -237,30 +237,32 @@ impl<'a> Planner<'a> {
             Op::Literal(l) => BufferKind::Literal(l.clone()),
             _ if is_root(self.g, n) => BufferKind::Output,
             _ => {
-                let size = round_up(ty.numel() * ty.dtype.size());
+                let size = round_up(ty.count() * ty.dtype.size());
                 let at = self.arena(size);
                 let end = self.last_reader[n.0 as usize].unwrap_or(k);
                 self.expire.entry(end).or_default().push((at, size));
                 BufferKind::Temp(at)
             }
         };
-        let buffer = self.buffer(BufferDecl { dtype: ty.dtype, numel: ty.numel(), kind });
-        self.places.insert(n, Place { buffer, layout: Layout::contiguous(&ty.shape) });
+        let buffer = self.buffer(BufferDecl { dtype: ty.dtype, numel: ty.count(), kind });
+        self.places.insert(n, Place { buffer, layout: Strided::contiguous(&ty.shape) });
         Ok(())
     }
 
     /// Best fit among free pieces, else the end of the arena.
-    fn arena(&mut self, size: usize) -> usize {
-        let best = (0..self.free.len()).filter(|i| self.free[*i].1 >= size).min_by_key(|i| self.free[*i].1);
+    fn arena(&mut self, size: Dim) -> Dim {
+        // Pieces that are large enough whatever the sizes.
+        let fits = |i: &usize| (self.free[*i].1 - size).least().is_some_and(|left| left >= 0);
+        let best = (0..self.free.len()).filter(fits).min_by_key(|i| self.free[*i].1.known().unwrap_or(i64::MAX));
         if let Some(i) = best {
             let (at, have) = self.free.swap_remove(i);
-            if have > size {
+            if have != size {
                 self.free.push((at + size, have - size));
             }
             return at;
         }
         let at = self.program.arena;
-        self.program.arena += size;
+        self.program.arena = at + size;
         at
     }
 
@@ -268,7 +270,7 @@ impl<'a> Planner<'a> {
     fn place(&self, v: Value) -> Result<Place> {
         let (s, views) = source(self.g, v);
         let base = self.places.get(&s.node).ok_or_else(|| err::unsupported("a value that is needed is not stored"))?;
-        let layout = views.iter().rev().try_fold(base.layout.clone(), |l, n| self.g.op(*n).structural().layout(&l));
+        let layout = through(self.g, Some(base.layout.clone()), &views)?;
         let layout = layout.ok_or_else(|| err::unsupported("a view that strides cannot say"))?;
         Ok(Place { buffer: base.buffer, layout })
     }
@@ -290,7 +292,7 @@ impl<'a> Planner<'a> {
                 group: k,
                 loc: self.g.node(n).loc,
             };
-            if self.g.ty(n.into()).numel() > 0 {
+            if !self.g.ty(n.into()).is_empty() {
                 self.program.steps.push(Step::Dot(Box::new(step)));
             }
             return Ok(());
@@ -335,9 +337,10 @@ impl<'a> Planner<'a> {
             let out = match view {
                 Some(view) => {
                     let base = self.params.get(view.param).cloned();
-                    let layout =
-                        view.views.iter().try_fold(base, |l, op| l.map(|l| op.structural().layout(&l)).ok_or(()));
-                    let layout = layout.ok().flatten();
+                    let layout = view.views.iter().try_fold(base, |l, op| match l {
+                        Some(l) => op.structural().layout(&l),
+                        None => Ok(None),
+                    })?;
                     Output::View(view.param, layout.ok_or_else(|| err::shape("a returned view is impossible"))?)
                 }
                 None => Output::Place(self.place(*v)?),
@@ -348,6 +351,14 @@ impl<'a> Planner<'a> {
     }
 }
 
-fn round_up(bytes: usize) -> usize {
-    bytes.div_ceil(64) * 64
+fn round_up(bytes: Dim) -> Dim {
+    bytes.ceil_div(64.into()) * 64
+}
+
+/// How many elements from the start of its storage a parameter spans.
+fn reach(layout: &Strided) -> Dim {
+    if let Ok(l) = layout.known() {
+        return l.bounds().map_or(Dim::ZERO, |(_, hi)| Dim::from(hi) + 1);
+    }
+    layout.shape.iter().zip(&layout.strides).fold(layout.offset + 1, |n, (d, s)| n + (*d - 1) * *s)
 }

@@ -3,8 +3,9 @@
 use crate::loopnest::LoopNest;
 use std::fmt;
 use std::sync::Arc;
+use tensorc_ir::dim::{Dim, Sizes};
 use tensorc_ir::ops::literal::Literal;
-use tensorc_ir::{DType, Layout, Loc};
+use tensorc_ir::{DType, Loc, Strided};
 
 /// A buffer of the program, by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,7 +19,7 @@ pub enum BufferKind {
     /// New memory that goes to the caller.
     Output,
     /// Scratch memory at that byte offset of the program's arena.
-    Temp(usize),
+    Temp(Dim),
     /// A constant tensor.
     Literal(Literal),
 }
@@ -29,7 +30,7 @@ pub struct BufferDecl {
     /// Element type.
     pub dtype: DType,
     /// Elements.
-    pub numel: usize,
+    pub numel: Dim,
     /// Where it comes from.
     pub kind: BufferKind,
 }
@@ -40,7 +41,7 @@ pub struct Place {
     /// The buffer.
     pub buffer: BufferId,
     /// The value's layout.
-    pub layout: Layout,
+    pub layout: Strided,
 }
 
 /// A buffer argument of a kernel: the pointer to its element `offset`.
@@ -49,7 +50,16 @@ pub struct BufferArg {
     /// The buffer.
     pub buffer: BufferId,
     /// In elements.
-    pub offset: usize,
+    pub offset: Dim,
+}
+
+/// A run-time parameter of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Word {
+    /// An extent, a stride or an offset.
+    Dim(Dim),
+    /// The bits of a number of the program.
+    Bits(i64),
 }
 
 /// A loop nest with its arguments.
@@ -60,11 +70,11 @@ pub struct LoopStep {
     /// Its buffers.
     pub args: Vec<BufferArg>,
     /// Its run-time parameters.
-    pub params: Vec<i64>,
+    pub params: Vec<Word>,
     /// The extent of its parallel loop; 1 without one.
-    pub range: u64,
+    pub range: Dim,
     /// Elements that one iteration of that loop works on, for the decision whether to split.
-    pub work: u64,
+    pub work: Dim,
     /// Which group of the fusion it comes from.
     pub group: usize,
     /// The user's line that a failed check of this step points at.
@@ -103,11 +113,11 @@ pub enum Output {
     /// In a buffer of the program.
     Place(Place),
     /// It is a view of that parameter, with this layout over its storage.
-    View(usize, Layout),
+    View(usize, Strided),
 }
 
 /// A compiled program, but for machine code.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Program {
     /// Its buffers.
     pub buffers: Vec<BufferDecl>,
@@ -120,7 +130,70 @@ pub struct Program {
     /// Which parameters are written.
     pub mutated: Vec<usize>,
     /// Bytes of scratch memory.
-    pub arena: usize,
+    pub arena: Dim,
+}
+
+impl Program {
+    /// The program for these sizes: the same kernels, with numbers in place of symbolic sizes.
+    pub fn bind(&self, sizes: &Sizes) -> Program {
+        let mut p = self.clone();
+        let bind = |d: &mut Dim| *d = d.bind(sizes);
+        for b in &mut p.buffers {
+            bind(&mut b.numel);
+            if let BufferKind::Temp(at) = &mut b.kind {
+                bind(at);
+            }
+        }
+        let place = |p: &mut Place| p.layout = p.layout.bind(sizes);
+        for s in p.steps.iter_mut().chain(&mut p.write_back) {
+            match s {
+                Step::Loops(l) => {
+                    l.args.iter_mut().for_each(|a| bind(&mut a.offset));
+                    for w in &mut l.params {
+                        if let Word::Dim(d) = w {
+                            bind(d);
+                        }
+                    }
+                    bind(&mut l.range);
+                    bind(&mut l.work);
+                }
+                Step::Dot(d) => {
+                    let d = &mut **d;
+                    [&mut d.a, &mut d.b, &mut d.c].into_iter().for_each(place);
+                }
+            }
+        }
+        for o in &mut p.outputs {
+            match o {
+                Output::Place(p) => place(p),
+                Output::View(_, l) => *l = l.bind(sizes),
+            }
+        }
+        bind(&mut p.arena);
+        p
+    }
+}
+
+impl Default for Program {
+    fn default() -> Program {
+        Program {
+            buffers: Vec::new(),
+            steps: Vec::new(),
+            write_back: Vec::new(),
+            outputs: Vec::new(),
+            mutated: Vec::new(),
+            arena: Dim::ZERO,
+        }
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Word::Dim(d) => write!(f, "{d}"),
+            Word::Bits(b) => write!(f, "{b}"),
+        }
+    }
 }
 
 impl fmt::Display for Program {
@@ -139,7 +212,9 @@ impl fmt::Display for Program {
                 match s {
                     Step::Loops(l) => {
                         let args: Vec<String> = l.args.iter().map(|a| format!("{}+{}", a.buffer.0, a.offset)).collect();
-                        writeln!(f, "{name}: loops({}) params {:?} range {}", args.join(", "), l.params, l.range)?;
+                        let params: Vec<String> = l.params.iter().map(Word::to_string).collect();
+                        let (args, params) = (args.join(", "), params.join(", "));
+                        writeln!(f, "{name}: loops({args}) params [{params}] range {}", l.range)?;
                     }
                     Step::Dot(d) => writeln!(f, "{name}: dot {} {} -> {}", d.a.buffer.0, d.b.buffer.0, d.c.buffer.0)?,
                 }

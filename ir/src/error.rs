@@ -124,6 +124,8 @@ pub struct Diagnostic {
     pub notes: Vec<(Loc, String)>,
     /// What to do.
     pub help: Option<String>,
+    /// Whether nothing is wrong but that symbolic sizes are not known: with numbers in their place it may be right.
+    pub waits_for_sizes: bool,
 }
 
 /// An error; see [`Diagnostic`] for what it holds.
@@ -141,6 +143,7 @@ impl Error {
             label: String::new(),
             notes: Vec::new(),
             help: None,
+            waits_for_sizes: false,
         }))
     }
 
@@ -168,6 +171,17 @@ impl Error {
     pub fn help(mut self, help: impl Into<String>) -> Error {
         self.0.help = Some(help.into());
         self
+    }
+
+    /// Says that nothing is wrong but that symbolic sizes are not known.
+    pub fn waiting_for_sizes(mut self) -> Error {
+        self.0.waits_for_sizes = true;
+        self
+    }
+
+    /// Whether nothing is wrong but that symbolic sizes are not known.
+    pub fn is_waiting_for_sizes(&self) -> bool {
+        self.0.waits_for_sizes
     }
 
     /// The kind.

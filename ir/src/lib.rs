@@ -3,10 +3,12 @@
 
 pub mod alias;
 pub mod builder;
+pub mod dim;
 pub mod dtype;
 pub mod error;
 pub mod graph;
 pub mod interp;
+pub mod layout;
 pub mod ops;
 pub mod passes;
 pub mod scalar;
@@ -15,8 +17,10 @@ pub mod types;
 pub mod verify;
 
 pub use builder::{Builder, Ex};
+pub use dim::{Dim, Dims};
 pub use dtype::{Category, DType, Scalar};
 pub use error::{Error, Kind, Loc, Result};
 pub use graph::{Graph, NodeId, Value};
+pub use layout::{Layout, Strided};
 pub use ops::Op;
-pub use types::{Layout, Shape, Type};
+pub use types::{Shape, Type};

@@ -1,8 +1,9 @@
-//! Shapes, the type of a value, and strided layouts.
+//! Shapes, and the type of a value.
 //!
-//! A [`Type`] (dtype and shape) belongs to a value of the graph. A [`Layout`] (offset and strides) belongs to memory: to
-//! buffers and to views of them, never to an edge of the graph.
+//! A [`Type`] (dtype and extents, which may be symbolic) belongs to a value of the graph; where its elements lie is a
+//! [`crate::Layout`]'s to say, which belongs to memory and never to an edge of the graph.
 
+use crate::dim::{Dim, Dims, at_most, extents, product};
 use crate::dtype::DType;
 use crate::error::{Result, err};
 use smallvec::SmallVec;
@@ -20,20 +21,20 @@ pub struct Type {
     /// Element type.
     pub dtype: DType,
     /// Extents.
-    pub shape: Shape,
+    pub shape: Dims,
     /// Whether this is a plain number (a Rust or `.tc` literal): it takes part in promotion by its category only.
     pub weak: bool,
 }
 
 impl Type {
     /// A tensor type.
-    pub fn new(dtype: DType, shape: impl IntoIterator<Item = usize>) -> Type {
-        Type { dtype, shape: shape.into_iter().collect(), weak: false }
+    pub fn new<D: Into<Dim>>(dtype: DType, shape: impl IntoIterator<Item = D>) -> Type {
+        Type { dtype, shape: shape.into_iter().map(Into::into).collect(), weak: false }
     }
 
     /// The type of a plain number.
     pub fn number(dtype: DType) -> Type {
-        Type { dtype, shape: Shape::new(), weak: true }
+        Type { dtype, shape: Dims::new(), weak: true }
     }
 
     /// Number of dimensions.
@@ -42,8 +43,21 @@ impl Type {
     }
 
     /// Number of elements.
-    pub fn numel(&self) -> usize {
-        self.shape.iter().product()
+    pub fn count(&self) -> Dim {
+        product(&self.shape)
+    }
+
+    /// The extents, if they are known.
+    ///
+    /// # Errors
+    /// One that says that sizes must be known.
+    pub fn extents(&self) -> Result<Shape> {
+        extents(&self.shape)
+    }
+
+    /// Whether it is known to have no elements.
+    pub fn is_empty(&self) -> bool {
+        self.shape.contains(&Dim::ZERO)
     }
 }
 
@@ -60,9 +74,9 @@ impl fmt::Debug for Type {
 }
 
 /// Prints a shape as `[2, 3]`.
-pub struct ShapeText<'a>(pub &'a [usize]);
+pub struct ShapeText<'a, D>(pub &'a [D]);
 
-impl fmt::Display for ShapeText<'_> {
+impl<D: fmt::Display> fmt::Display for ShapeText<'_, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[")?;
         for (i, d) in self.0.iter().enumerate() {
@@ -81,15 +95,25 @@ pub fn checked_numel(shape: &[usize]) -> Result<usize> {
         .ok_or_else(|| err::shape(format!("a tensor of shape {} is too large", ShapeText(shape))))
 }
 
+/// As [`checked_numel`]; what is symbolic may be as large as it likes until it is known.
+pub fn checked_count(dims: &[Dim]) -> Result<Dim> {
+    match extents(dims) {
+        Ok(shape) => checked_numel(&shape).map(Dim::from),
+        Err(_) => Ok(product(dims)),
+    }
+}
+
 /// The shape that `a` and `b` broadcast to, by the rule of NumPy and PyTorch: align at the right, 1 stretches.
-pub fn broadcast(a: &[usize], b: &[usize]) -> Option<Shape> {
+///
+/// A symbolic extent stretches no more than another: it goes with a known 1 or with an equal expression.
+pub fn broadcast<D: Copy + PartialEq + PartialEq<usize> + From<usize>>(a: &[D], b: &[D]) -> Option<SmallVec<[D; 4]>> {
     let rank = a.len().max(b.len());
-    let at = |s: &[usize], i: usize| (i + s.len()).checked_sub(rank).map_or(1, |j| s[j]);
+    let at = |s: &[D], i: usize| (i + s.len()).checked_sub(rank).map_or(D::from(1), |j| s[j]);
     (0..rank)
         .map(|i| match (at(a, i), at(b, i)) {
             (x, y) if x == y => Some(x),
-            (1, y) => Some(y),
-            (x, 1) => Some(x),
+            (x, y) if x == 1usize => Some(y),
+            (x, y) if y == 1usize => Some(x),
             _ => None,
         })
         .collect()
@@ -125,156 +149,69 @@ impl Range {
     }
 }
 
-/// How the elements of a tensor lie in a storage.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Layout {
-    /// Extents.
-    pub shape: Shape,
-    /// Element strides.
-    pub strides: Strides,
-    /// Element index of the first element in its storage.
-    pub offset: usize,
+/// Which elements of a base a slice takes in one dimension, where extents may be symbolic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Span {
+    /// First element taken.
+    pub start: Dim,
+    /// How many.
+    pub len: Dim,
+    /// Distance between them; negative only in copies (`flip`), never 0.
+    pub step: i64,
 }
 
-impl Layout {
-    /// Row-major, from the start of the storage.
-    pub fn contiguous(shape: &[usize]) -> Layout {
-        Layout { shape: shape.into(), strides: row_major(shape), offset: 0 }
+impl Span {
+    /// All of a dimension of that extent.
+    pub fn all(extent: impl Into<Dim>) -> Span {
+        Span { start: Dim::ZERO, len: extent.into(), step: 1 }
     }
 
-    /// Number of elements.
-    pub fn numel(&self) -> usize {
-        self.shape.iter().product()
+    /// One element.
+    pub fn one(at: impl Into<Dim>) -> Span {
+        Span { start: at.into(), len: Dim::ONE, step: 1 }
     }
 
-    /// Whether the elements lie in row-major order without gaps. Dimensions of extent 1 do not matter.
-    pub fn is_contiguous(&self) -> bool {
-        let want = row_major(&self.shape);
-        self.numel() == 0 || self.shape.iter().zip(self.strides.iter().zip(&want)).all(|(d, (s, w))| *d == 1 || s == w)
+    /// The last element taken, if there is one.
+    pub fn last(self) -> Dim {
+        self.start + (self.len - 1) * self.step
     }
 
-    /// The lowest and highest element index in the storage, if there is any element.
-    pub fn bounds(&self) -> Option<(isize, isize)> {
-        if self.numel() == 0 {
-            return None;
+    /// Whether all elements taken are elements of a dimension of that extent.
+    ///
+    /// # Errors
+    /// One that says that sizes must be known.
+    pub fn inside(self, extent: Dim) -> Result<bool> {
+        if self.step == 0 {
+            return Ok(false);
         }
-        let (mut lo, mut hi) = (self.offset as isize, self.offset as isize);
-        for (d, s) in self.shape.iter().zip(&self.strides) {
-            let reach = (*d as isize - 1) * s;
-            if reach < 0 { lo += reach } else { hi += reach }
+        // None taken: there is no place to be wrong.
+        if self.len.is(0) {
+            return Ok(true);
         }
-        Some((lo, hi))
-    }
-
-    /// Whether two indices lead to the same element (some stride 0, as after `expand`).
-    pub fn overlaps_itself(&self) -> bool {
-        self.numel() > 0 && self.shape.iter().zip(&self.strides).any(|(d, s)| *d > 1 && *s == 0)
-    }
-
-    /// The same memory with dimensions in another order.
-    pub fn permute(&self, order: &[usize]) -> Layout {
-        Layout {
-            shape: order.iter().map(|i| self.shape[*i]).collect(),
-            strides: order.iter().map(|i| self.strides[*i]).collect(),
-            offset: self.offset,
+        let (low, high) = if self.step > 0 { (self.start, self.last()) } else { (self.last(), self.start) };
+        if at_most(0i64, low)? && at_most(high + 1, extent)? {
+            return Ok(true);
         }
+        // A symbolic length may still be 0.
+        Ok(self.len.known().is_none() && at_most(self.len, 0i64)?)
     }
+}
 
-    /// Stretches dimensions of extent 1 and adds leading ones, with stride 0. `shape` is a valid target.
-    pub fn expand(&self, shape: &[usize]) -> Layout {
-        let lead = shape.len() - self.shape.len();
-        let strides = (0..shape.len())
-            .map(|i| if i < lead || self.shape[i - lead] != shape[i] { 0 } else { self.strides[i - lead] })
-            .collect();
-        Layout { shape: shape.into(), strides, offset: self.offset }
+impl From<Range> for Span {
+    fn from(r: Range) -> Span {
+        Span { start: r.start.into(), len: r.len.into(), step: r.step as i64 }
     }
+}
 
-    /// Some elements of each dimension.
-    pub fn slice(&self, ranges: &[Range]) -> Layout {
-        let mut offset = self.offset as isize;
-        let mut strides = Strides::new();
-        for (r, s) in ranges.iter().zip(&self.strides) {
-            if r.len > 0 {
-                offset += r.start as isize * s;
-            }
-            // The step of at most one element does not matter, and may be anything.
-            strides.push(if r.len > 1 { s * r.step } else { *s });
-        }
-        Layout { shape: ranges.iter().map(|r| r.len).collect(), strides, offset: offset as usize }
+impl From<&Range> for Span {
+    fn from(r: &Range) -> Span {
+        Span::from(*r)
     }
+}
 
-    /// The diagonal of dimensions `d0` and `d1`, `k` to the right, as a new last dimension.
-    pub fn diagonal(&self, k: i64, d0: usize, d1: usize) -> Layout {
-        let len = diagonal_len(self.shape[d0], self.shape[d1], k);
-        // Where there is a diagonal, `k` is less than an extent.
-        let shift = match len {
-            0 => 0,
-            _ if k < 0 => -k as isize * self.strides[d0],
-            _ => k as isize * self.strides[d1],
-        };
-        let keep: Vec<usize> = (0..self.shape.len()).filter(|i| *i != d0 && *i != d1).collect();
-        let mut out = self.permute(&keep);
-        out.shape.push(len);
-        out.strides.push(self.strides[d0] + self.strides[d1]);
-        out.offset = (self.offset as isize + shift) as usize;
-        out
-    }
-
-    /// The same memory in another shape with as many elements, if strides can say it.
-    pub fn reshape(&self, shape: &[usize]) -> Option<Layout> {
-        if self.numel() == 0 {
-            return Some(Layout { offset: self.offset, ..Layout::contiguous(shape) });
-        }
-        // Walk both shapes from the right in blocks of equal element count; inside a block the old dimensions
-        // must be mergeable (each stride is the next one's stride times its extent).
-        let old: Vec<(usize, isize)> =
-            self.shape.iter().zip(&self.strides).map(|(d, s)| (*d, *s)).filter(|(d, _)| *d != 1).collect();
-        let mut strides = Strides::from_elem(0, shape.len());
-        let mut i = old.len();
-        let mut j = shape.len();
-        while j > 0 {
-            if shape[j - 1] == 1 {
-                j -= 1;
-                strides[j] = if j + 1 < shape.len() { strides[j + 1] * shape[j + 1] as isize } else { 1 };
-                continue;
-            }
-            i = i.checked_sub(1)?;
-            let (mut have, base) = (old[i].0, old[i].1);
-            let mut next = base;
-            let mut want = 1usize;
-            let mut expect = base * old[i].0 as isize;
-            loop {
-                while want < have && j > 0 {
-                    j -= 1;
-                    strides[j] = next;
-                    next *= shape[j] as isize;
-                    want *= shape[j];
-                }
-                if want == have {
-                    break;
-                }
-                i = i.checked_sub(1)?;
-                if old[i].1 != expect {
-                    return None;
-                }
-                have *= old[i].0;
-                expect *= old[i].0 as isize;
-            }
-        }
-        Some(Layout { shape: shape.into(), strides, offset: self.offset })
-    }
-
-    /// The storage index of the element at `index`.
-    pub fn at(&self, index: &[usize]) -> usize {
-        let d: isize = index.iter().zip(&self.strides).map(|(i, s)| *i as isize * s).sum();
-        (self.offset as isize + d) as usize
-    }
-
-    /// The storage indices of all elements in row-major order.
-    pub fn indices(&self) -> Vec<usize> {
-        let mut out = Vec::with_capacity(self.numel());
-        for_each_index(&self.shape, |i| out.push(self.at(i)));
-        out
+impl From<&Span> for Span {
+    fn from(s: &Span) -> Span {
+        *s
     }
 }
 
@@ -283,6 +220,20 @@ pub fn diagonal_len(rows: usize, cols: usize, k: i64) -> usize {
     let away = usize::try_from(k.unsigned_abs()).unwrap_or(usize::MAX);
     let (r, c) = if k < 0 { (away, 0) } else { (0, away) };
     rows.saturating_sub(r).min(cols.saturating_sub(c))
+}
+
+/// As [`diagonal_len`], where extents may be symbolic.
+///
+/// # Errors
+/// One that says that sizes must be known.
+pub fn diagonal_count(rows: Dim, cols: Dim, k: i64) -> Result<Dim> {
+    if let (Some(r), Some(c)) = (rows.extent(), cols.extent()) {
+        return Ok(diagonal_len(r, c, k).into());
+    }
+    let rows = if k < 0 { rows + k } else { rows };
+    let cols = if k > 0 { cols - k } else { cols };
+    let len = if at_most(rows, cols)? { rows } else { cols };
+    Ok(if at_most(0i64, len)? { len } else { Dim::ZERO })
 }
 
 /// Row-major strides of a shape, in elements.
@@ -323,25 +274,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reshape_shares_memory_where_strides_can_say_it() {
-        let x = Layout::contiguous(&[2, 3, 4]);
-        assert_eq!(x.reshape(&[6, 4]).unwrap().strides.as_slice(), [4, 1]);
-        assert_eq!(x.reshape(&[24]).unwrap().strides.as_slice(), [1]);
-        assert_eq!(x.reshape(&[2, 1, 12]).unwrap().strides.as_slice(), [12, 12, 1]);
-        let t = Layout::contiguous(&[3, 4]).permute(&[1, 0]);
-        assert!(t.reshape(&[12]).is_none());
-        assert_eq!(t.reshape(&[2, 2, 3]).unwrap().strides.as_slice(), [2, 1, 4]);
-        let c = Layout::contiguous(&[4, 6]).slice(&[Range::all(4), Range { start: 1, len: 2, step: 2 }]);
-        assert_eq!(c.reshape(&[2, 2, 2]).unwrap().strides.as_slice(), [12, 6, 2]);
-        assert!(c.reshape(&[8]).is_none());
-        assert!(Layout::contiguous(&[1]).reshape(&[]).is_some());
-        assert!(Layout::contiguous(&[]).reshape(&[1, 1]).is_some());
-    }
-
-    #[test]
     fn broadcasting_aligns_at_the_right() {
-        assert_eq!(broadcast(&[3, 1], &[4]).unwrap().as_slice(), [3, 4]);
-        assert_eq!(broadcast(&[0], &[1]).unwrap().as_slice(), [0]);
-        assert!(broadcast(&[2], &[3]).is_none());
+        assert_eq!(broadcast(&[3usize, 1], &[4]).unwrap().as_slice(), [3, 4]);
+        assert_eq!(broadcast(&[0usize], &[1]).unwrap().as_slice(), [0]);
+        assert!(broadcast(&[2usize], &[3]).is_none());
     }
 }

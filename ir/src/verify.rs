@@ -88,7 +88,7 @@ fn node(g: &Graph, n: NodeId) -> Result<()> {
 fn arity(op: &Op) -> (usize, usize) {
     let exactly = |n| (n, n);
     match op {
-        Op::Input(_) | Op::Const(_) | Op::Literal(_) | Op::Iota(_) => exactly(0),
+        Op::Input(_) | Op::Const(_) | Op::Literal(_) | Op::Iota(_) | Op::Size(_) => exactly(0),
         Op::Map(row) => exactly(row.0.args.len()),
         Op::Cast(_)
         | Op::Copy
@@ -267,7 +267,7 @@ mod tests {
         let mut g = graph(Phase::Pure);
         g.params.push(crate::graph::Param { name: "lost".into(), mutable: false });
         refused(&g, "parameter `lost` has no node");
-        g.push(Op::Input(0), &[], [Type::new(DType::F32, [])], Loc::Unknown);
+        g.push(Op::Input(0), &[], [Type::new(DType::F32, [0usize; 0])], Loc::Unknown);
         refused(&g, "parameter 0 is not declared, or stands twice");
     }
 }

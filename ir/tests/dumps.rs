@@ -89,7 +89,7 @@ fn names_that_are_none_become_names() {
     let b = Builder::new("a.b");
     let x = b.input("v7", Type::new(DType::F32, [2]), true, None);
     let y = b.input("layer.0", Type::new(DType::F32, [2]), false, None);
-    let z = b.input("f32", Type::new(DType::F32, []), false, None);
+    let z = b.input("f32", Type::new(DType::F32, [0usize; 0]), false, None);
     let sum = (b.ex(x) + b.ex(y) + b.ex(z)).value().unwrap();
     b.emit_all(Op::Write, &[x, sum]).unwrap();
     b.with_graph(|g| {

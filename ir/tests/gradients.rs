@@ -5,6 +5,7 @@ mod random;
 
 use proptest::prelude::*;
 use random::{Choices, step};
+use tensorc_ir::dim::dims;
 use tensorc_ir::interp::{Array, run};
 use tensorc_ir::ops::effect::Grad;
 use tensorc_ir::ops::elementwise::{Row, Rule, rows};
@@ -44,7 +45,7 @@ fn tensor(b: &Builder, shape: &[usize], v: Vec<f64>) -> Value {
 /// A sum with weights, so that no gradient is the same for all elements.
 fn weighted<'b>(x: Ex<'b>, seed: u64) -> Ex<'b> {
     let b = x.builder();
-    let (shape, n) = (x.shape(), x.ty().numel());
+    let (shape, n) = (x.shape(), x.numel());
     let w = tensor(b, &shape, numbers(n, 0.5, 1.5, seed));
     (x * b.ex(w)).sum_all()
 }
@@ -175,10 +176,10 @@ fn every_view_has_the_derivative_of_its_function() {
     }
     let cases: Vec<(&str, Op)> = vec![
         ("clone", Op::Copy),
-        ("view", Op::Reshape(view::Reshape([2, 6].into_iter().collect()))),
+        ("view", Op::Reshape(view::Reshape(dims(&[2, 6])))),
         ("permute", Op::Permute(view::Permute([1, 0].into_iter().collect()))),
-        ("expand", Op::Expand(view::Expand([2, 3, 4].into_iter().collect()))),
-        ("slice", Op::Slice(view::Slice(ranges(&[(1, 2, 1), (3, 2, -2)]).into()))),
+        ("expand", Op::Expand(view::Expand(dims(&[2, 3, 4])))),
+        ("slice", Op::Slice(view::Slice(ranges(&[(1, 2, 1), (3, 2, -2)]).into_iter().map(Into::into).collect()))),
         ("diagonal", Op::Diagonal(view::Diagonal { offset: 1, dim1: 0, dim2: 1 })),
         ("diagonal", Op::Diagonal(view::Diagonal { offset: -1, dim1: 1, dim2: 0 })),
     ];

@@ -11,7 +11,7 @@ use tensorc_ir::interp::{Array, run};
 use tensorc_ir::passes::PASSES;
 use tensorc_ir::text::print::print;
 use tensorc_ir::types::Shape;
-use tensorc_ir::{Builder, DType, Graph, Layout, Scalar, Type};
+use tensorc_ir::{Builder, DType, Graph, Layout, Scalar, Strided, Type};
 
 /// The program that the choices say.
 fn program(choices: &[u16]) -> Graph {
@@ -20,7 +20,7 @@ fn program(choices: &[u16]) -> Graph {
     let turned = Layout::contiguous(&[4, 2]).permute(&[1, 0]);
     let mut pool = vec![
         b.input("x", ty(&[3, 4]), true, None),
-        b.input("y", ty(&[2, 4]), true, Some(turned)),
+        b.input("y", ty(&[2, 4]), true, Some(Strided::from(&turned))),
         b.input("z", ty(&[4]), false, None),
     ];
     let mut c = Choices(choices.iter());

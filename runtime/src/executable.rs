@@ -9,14 +9,18 @@ use crate::launch::Work;
 use crate::pool::Pool;
 use crate::storage::{Access, Borrows, Storage};
 use smallvec::SmallVec;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tensorc_codegen::cpu::gemm::{GemmPlan, GemmShape};
 use tensorc_codegen::plan::plan;
-use tensorc_codegen::program::{BufferArg, BufferKind, DotStep, LoopStep, Output, Place, Program, Step};
+use tensorc_codegen::program::{
+    BufferArg, BufferDecl, BufferKind, DotStep, LoopStep, Output, Place, Program, Step, Word,
+};
+use tensorc_ir::dim::{Assumption, Scope, Sizes};
 use tensorc_ir::error::err;
 use tensorc_ir::passes::fuse::Mode;
 use tensorc_ir::scalar::Fault;
-use tensorc_ir::{DType, Error, Graph, Layout, Loc, Result};
+use tensorc_ir::{DType, Dim, Error, Graph, Layout, Loc, Result, Strided};
 
 /// A tensor in memory: a storage, and how its elements lie in it.
 #[derive(Clone)]
@@ -54,15 +58,37 @@ impl Default for Options {
     }
 }
 
+/// A compiled program whose sizes may be symbolic: everything but numbers.
+pub struct Template {
+    program: Program,
+    kernels: Vec<Kernel>,
+    params: Vec<Strided>,
+    assumptions: Vec<Assumption>,
+    constants: Vec<(usize, Storage)>,
+    overlap: Overlap,
+}
+
 /// A compiled program.
 pub struct Executable {
-    program: Program,
+    program: Arc<Program>,
+    /// For each buffer, its bytes: of the buffer itself, or before it in the arena if it is a temporary.
+    bytes: Vec<usize>,
+    arena: usize,
     steps: Vec<Ready>,
     write_back: Vec<Ready>,
+    outputs: Vec<Found>,
     /// For each parameter, its dtype and layout with offset 0.
     params: Vec<(DType, Layout)>,
     constants: Vec<(usize, Storage)>,
     overlap: Overlap,
+}
+
+/// Where a result is found, in numbers.
+enum Found {
+    /// In that buffer.
+    Buffer(usize, Layout),
+    /// A view of that parameter.
+    View(usize, Layout),
 }
 
 /// A step with its machine code and argument words; addresses are filled in at the call.
@@ -76,35 +102,32 @@ struct Ready {
     loc: Loc,
 }
 
-impl Executable {
-    /// Compiles a pure graph for parameters that lie as `layouts` say (their offsets do not matter).
+impl Template {
+    /// Compiles a pure graph for parameters that lie as `layouts` say, which may be symbolic (their offsets do not
+    /// matter). `hints` are the sizes of the call at hand, and `assumed` is what the graph was made under; what planning
+    /// assumes besides is added.
     ///
     /// # Errors
-    /// `unsupported` if some part of it cannot be compiled.
-    pub fn compile(graph: &Graph, layouts: &[Layout], options: Options) -> Result<Executable> {
-        let layouts: Vec<Layout> = layouts.iter().map(|l| Layout { offset: 0, ..l.clone() }).collect();
-        let program = plan(graph, &layouts, options.mode)?;
+    /// `unsupported` if some part of it cannot be compiled, or takes sizes that are known.
+    pub fn compile(
+        graph: &Graph,
+        layouts: &[Strided],
+        hints: &Sizes,
+        assumed: &[Assumption],
+        options: Options,
+    ) -> Result<Template> {
+        let params: Vec<Strided> = layouts.iter().map(|l| Strided { offset: Dim::ZERO, ..l.clone() }).collect();
+        let (program, more) = Scope::within(hints, || plan(graph, &params, options.mode));
+        let program = program?;
+        let mut assumptions = assumed.to_vec();
+        assumptions.extend(more);
         let nests: Vec<_> = program
             .steps
             .iter()
             .chain(&program.write_back)
             .filter_map(|s| if let Step::Loops(l) = s { Some(l.nest.clone()) } else { None })
             .collect();
-        let mut ready = kernels(&nests)?.into_iter();
-        let mut prepare = |steps: &[Step]| -> Result<Vec<Ready>> {
-            steps
-                .iter()
-                .map(|s| match s {
-                    Step::Loops(l) => {
-                        let kernel = ready.next().ok_or_else(|| err::unsupported("a step without its kernel"))?;
-                        Ok(loops(&program, l, kernel))
-                    }
-                    Step::Dot(d) => dot(d),
-                })
-                .collect()
-        };
-        let steps = prepare(&program.steps)?;
-        let write_back = prepare(&program.write_back)?;
+        let kernels = kernels(&nests)?;
         let constants = program
             .buffers
             .iter()
@@ -119,9 +142,107 @@ impl Executable {
                 Ok((i, Storage::from_bytes(&bytes)?))
             })
             .collect::<Result<_>>()?;
+        Ok(Template { program, kernels, params, assumptions, constants, overlap: options.overlap })
+    }
+
+    /// The program, for dumps and figures.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// What it assumes of its sizes.
+    pub fn assumptions(&self) -> &[Assumption] {
+        &self.assumptions
+    }
+
+    /// The sizes that these arguments have, if they lie as the parameters do and the sizes are as assumed.
+    pub fn sizes_of(&self, args: &[View]) -> Option<Sizes> {
+        if args.len() != self.params.len() {
+            return None;
+        }
+        let mut entries: Vec<(String, i64)> = Vec::new();
+        for (a, p) in args.iter().zip(&self.params) {
+            if a.layout.shape.len() != p.shape.len() {
+                return None;
+            }
+            for (n, d) in a.layout.shape.iter().zip(&p.shape) {
+                if let Some(name) = d.as_size()
+                    && !entries.iter().any(|(m, _)| *m == name)
+                {
+                    entries.push((name, *n as i64));
+                }
+            }
+        }
+        let sizes = Sizes::new(entries);
+        let lies = |(a, p): (&View, &Strided)| {
+            let p = p.bind(&sizes).known();
+            p.is_ok_and(|p| p.shape == a.layout.shape && p.strides == a.layout.strides)
+        };
+        let fits = args.iter().zip(&self.params).all(lies) && self.assumptions.iter().all(|a| a.admits(&sizes));
+        fits.then_some(sizes)
+    }
+
+    /// The program for these sizes. It compiles nothing.
+    ///
+    /// # Errors
+    /// `unsupported` if a size is missing, or a matrix product of these sizes cannot be planned; `shape` if the sizes
+    /// are not as assumed.
+    pub fn bind(&self, sizes: &Sizes) -> Result<Executable> {
+        if let Some(a) = self.assumptions.iter().find(|a| !a.admits(sizes)) {
+            return Err(err::shape(format!("this program assumes {a}")));
+        }
+        let program = self.program.bind(sizes);
+        let mut ready = self.kernels.iter().cloned();
+        let mut prepare = |steps: &[Step]| -> Result<Vec<Ready>> {
+            steps
+                .iter()
+                .map(|s| match s {
+                    Step::Loops(l) => {
+                        let kernel = ready.next().ok_or_else(|| err::unsupported("a step without its kernel"))?;
+                        loops(&program, l, kernel)
+                    }
+                    Step::Dot(d) => dot(d),
+                })
+                .collect()
+        };
+        let steps = prepare(&program.steps)?;
+        let write_back = prepare(&program.write_back)?;
+        let bytes = |b: &BufferDecl| match &b.kind {
+            BufferKind::Temp(at) => at.value(),
+            // Nobody allocates a parameter.
+            BufferKind::Param(_) => Ok(0),
+            BufferKind::Output | BufferKind::Literal(_) => (b.numel * b.dtype.size()).value(),
+        };
+        let bytes = program.buffers.iter().map(|b| bytes(b).map(|n| n as usize)).collect::<Result<_>>()?;
+        let found = |o: &Output| match o {
+            Output::Place(p) => Ok(Found::Buffer(p.buffer.0 as usize, p.layout.known()?)),
+            Output::View(p, l) => Ok(Found::View(*p, l.known()?)),
+        };
+        let outputs = program.outputs.iter().map(found).collect::<Result<_>>()?;
         let types = program.buffers.iter().filter(|b| matches!(b.kind, BufferKind::Param(_))).map(|b| b.dtype);
-        let params = types.zip(layouts).collect();
-        Ok(Executable { program, steps, write_back, params, constants, overlap: options.overlap })
+        let layouts = self.params.iter().map(|l| l.bind(sizes).known()).collect::<Result<Vec<_>>>()?;
+        Ok(Executable {
+            bytes,
+            arena: program.arena.value()? as usize,
+            steps,
+            write_back,
+            outputs,
+            params: types.zip(layouts).collect(),
+            constants: self.constants.clone(),
+            overlap: self.overlap,
+            program: Arc::new(program),
+        })
+    }
+}
+
+impl Executable {
+    /// Compiles a pure graph for parameters that lie as `layouts` say (their offsets do not matter).
+    ///
+    /// # Errors
+    /// `unsupported` if some part of it cannot be compiled.
+    pub fn compile(graph: &Graph, layouts: &[Layout], options: Options) -> Result<Executable> {
+        let layouts: Vec<Strided> = layouts.iter().map(Strided::from).collect();
+        Template::compile(graph, &layouts, &Sizes::default(), &[], options)?.bind(&Sizes::default())
     }
 
     /// The program, for dumps and figures.
@@ -141,7 +262,7 @@ impl Executable {
         let access = |i: usize| if self.program.mutated.contains(&i) { Access::Write } else { Access::Read };
         let _borrows = Borrows::take(args.iter().enumerate().map(|(i, a)| (&a.storage, access(i))), loc)?;
 
-        let arena = if self.program.arena > 0 { Some(Storage::alloc(self.program.arena)?) } else { None };
+        let arena = if self.arena > 0 { Some(Storage::alloc(self.arena)?) } else { None };
         let mut outputs: SmallVec<[(usize, Storage); 4]> = SmallVec::new();
         let mut bases: SmallVec<[*mut u8; 16]> = SmallVec::new();
         for (i, b) in self.program.buffers.iter().enumerate() {
@@ -151,12 +272,14 @@ impl Executable {
                     a.storage.as_ptr().wrapping_add(a.layout.offset * a.dtype.size())
                 }
                 BufferKind::Output => {
-                    let s = Storage::alloc(b.numel * b.dtype.size())?;
+                    let s = Storage::alloc(self.bytes[i])?;
                     let at = s.as_ptr();
                     outputs.push((i, s));
                     at
                 }
-                BufferKind::Temp(at) => arena.as_ref().map_or(std::ptr::null_mut(), |a| a.as_ptr().wrapping_add(*at)),
+                BufferKind::Temp(_) => {
+                    arena.as_ref().map_or(std::ptr::null_mut(), |a| a.as_ptr().wrapping_add(self.bytes[i]))
+                }
                 BufferKind::Literal(_) => {
                     self.constants.iter().find(|(k, _)| *k == i).map_or(std::ptr::null_mut(), |(_, s)| s.as_ptr())
                 }
@@ -167,18 +290,18 @@ impl Executable {
         for step in self.steps.iter().chain(&self.write_back) {
             step.run(&bases, &error)?;
         }
-        self.program.outputs.iter().map(|o| self.output(o, &args, &outputs)).collect()
+        self.outputs.iter().map(|o| self.output(o, &args, &outputs)).collect()
     }
 
-    fn output(&self, o: &Output, args: &[View], outputs: &[(usize, Storage)]) -> Result<View> {
+    fn output(&self, o: &Found, args: &[View], outputs: &[(usize, Storage)]) -> Result<View> {
         match o {
-            Output::View(p, layout) => {
+            Found::View(p, layout) => {
                 let a = &args[*p];
                 let layout = Layout { offset: layout.offset + a.layout.offset, ..layout.clone() };
                 Ok(View { storage: a.storage.clone(), dtype: a.dtype, layout })
             }
-            Output::Place(Place { buffer, layout }) => {
-                let i = buffer.0 as usize;
+            Found::Buffer(i, layout) => {
+                let i = *i;
                 let storage = outputs.iter().find(|(k, _)| *k == i).map(|(_, s)| s.clone());
                 let storage = match storage {
                     Some(s) => s,
@@ -250,31 +373,50 @@ fn shares(a: &View, b: &View) -> bool {
 /// What one element costs, in nanoseconds, for the decision whether to split; a rough figure is enough.
 const ELEMENT_NS: f64 = 0.12;
 
-fn loops(program: &Program, l: &LoopStep, kernel: Kernel) -> Ready {
+fn loops(program: &Program, l: &LoopStep, kernel: Kernel) -> Result<Ready> {
     let mut words: Vec<u64> = vec![0; l.args.len()];
-    words.extend(l.params.iter().map(|p| *p as u64));
+    for w in &l.params {
+        words.push(match w {
+            Word::Dim(d) => d.value()? as u64,
+            Word::Bits(b) => *b as u64,
+        });
+    }
     words.push(0);
     let address = |(word, a): (usize, &BufferArg)| {
         let b = &program.buffers[a.buffer.0 as usize];
-        (word, a.buffer.0 as usize, a.offset * b.dtype.size())
+        Ok((word, a.buffer.0 as usize, a.offset.value()? as usize * b.dtype.size()))
     };
-    let grain = if l.work <= 64 { 1024 } else { 1 };
-    let work = Work { total: l.range, grain, item_ns: l.work as f64 * ELEMENT_NS };
-    Ready {
+    let (range, work) = (l.range.value()?.max(0) as u64, l.work.value()?.max(0) as u64);
+    let grain = if work <= 64 { 1024 } else { 1 };
+    let work = Work { total: range, grain, item_ns: work as f64 * ELEMENT_NS };
+    Ok(Ready {
         stages: SmallVec::from_elem((kernel, work), 1),
         error_word: Some(words.len() - 1),
-        addresses: l.args.iter().enumerate().map(address).collect(),
+        addresses: l.args.iter().enumerate().map(address).collect::<Result<_>>()?,
         words,
         scratch: None,
         loc: l.loc,
-    }
+    })
 }
 
 fn dot(d: &DotStep) -> Result<Ready> {
-    let shape = |p: &Place| -> [u64; 3] { [0, 1, 2].map(|i| p.layout.shape[i] as u64) };
-    let strides = |p: &Place| -> [i64; 3] { [0, 1, 2].map(|i| p.layout.strides[i] as i64) };
-    let ([batch, m, k], [_, _, n]) = (shape(&d.a), shape(&d.b));
-    let shape = GemmShape { batch, m, n, k, a: strides(&d.a), b: strides(&d.b), c: strides(&d.c) };
+    let known = |p: &Place| p.layout.known().map(|layout| (p.buffer.0 as usize, layout));
+    let (a, b, c) = (known(&d.a)?, known(&d.b)?, known(&d.c)?);
+    if c.1.numel() == 0 {
+        let nothing = Ready {
+            stages: SmallVec::new(),
+            words: Vec::new(),
+            addresses: SmallVec::new(),
+            error_word: None,
+            scratch: None,
+            loc: d.loc,
+        };
+        return Ok(nothing);
+    }
+    let shape = |p: &(usize, Layout)| -> [u64; 3] { [0, 1, 2].map(|i| p.1.shape[i] as u64) };
+    let strides = |p: &(usize, Layout)| -> [i64; 3] { [0, 1, 2].map(|i| p.1.strides[i] as i64) };
+    let ([batch, m, k], [_, _, n]) = (shape(&a), shape(&b));
+    let shape = GemmShape { batch, m, n, k, a: strides(&a), b: strides(&b), c: strides(&c) };
     let plan = GemmPlan::new(d.dtype, &shape, Pool::global().threads() as u64)?;
     let (pack, compute) = gemm(d.dtype)?;
     let mut stages = SmallVec::new();
@@ -289,19 +431,19 @@ fn dot(d: &DotStep) -> Result<Ready> {
     let mut scratch = None;
     let mut words = Vec::new();
     for (i, w) in plan.words().iter().enumerate() {
-        let mut address = |p: &Place| addresses.push((i, p.buffer.0 as usize, p.layout.offset * d.dtype.size()));
+        let mut address = |p: &(usize, Layout)| addresses.push((i, p.0, p.1.offset * d.dtype.size()));
         words.push(match w {
             GemmArg::Value(v) => *v as u64,
             GemmArg::A => {
-                address(&d.a);
+                address(&a);
                 0
             }
             GemmArg::B => {
-                address(&d.b);
+                address(&b);
                 0
             }
             GemmArg::C => {
-                address(&d.c);
+                address(&c);
                 0
             }
             GemmArg::Scratch => {

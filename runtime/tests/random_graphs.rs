@@ -20,7 +20,7 @@ use tensorc_ir::ops::scan::ScanKind;
 use tensorc_ir::passes::{run_all, run_named};
 use tensorc_ir::text::print::print;
 use tensorc_ir::types::{Range, Shape};
-use tensorc_ir::{Builder, DType, Ex, Graph, Layout, Op, Scalar, Value};
+use tensorc_ir::{Builder, DType, Ex, Graph, Layout, Op, Scalar, Strided, Value};
 
 const EXTENTS: [usize; 12] = [3, 4, 1, 2, 5, 7, 16, 17, 33, 40, 0, 130];
 /// Elements of a value, at most.
@@ -101,7 +101,7 @@ fn pure_step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, all: &[Row
             let operands: Option<Vec<Value>> =
                 operands.into_iter().enumerate().map(|(i, x)| tame(row, i, x).value().ok()).collect();
             let operands = operands?;
-            let shapes = operands.iter().map(|v| b.ty(*v).shape);
+            let shapes = operands.iter().map(|v| b.ex(*v).shape());
             let most: usize =
                 shapes.fold(Shape::new(), |a, s| tensorc_ir::types::broadcast(&a, &s).unwrap_or(a)).iter().product();
             if most > MOST {
@@ -132,7 +132,7 @@ fn pure_step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, all: &[Row
         13 if rank > 0 => x.scan(c.of(&[ScanKind::Sum, ScanKind::Prod]), axis).value(),
         14 | 15 if rank > 0 => {
             let other = c.of(&alike(b, pool, rank));
-            let mut picked = b.ty(other).shape;
+            let mut picked = b.ex(other).shape();
             (0..rank).filter(|d| *d != axis).for_each(|d| picked[d] = picked[d].min(shape[d]));
             if shape[axis] == 0 || picked.iter().product::<usize>() > MOST {
                 return None;
@@ -172,7 +172,7 @@ fn pure_step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, all: &[Row
         _ => b.emit(Op::Copy, &[v]),
     };
     let y = y.ok()?;
-    if !pool.contains(&y) && b.ty(y).numel() <= MOST && b.ty(y).rank() <= 4 {
+    if !pool.contains(&y) && b.ex(y).numel() <= MOST && b.ty(y).rank() <= 4 {
         pool.push(y);
     }
     Some(())
@@ -221,7 +221,7 @@ fn pure(choices: &[u16], steps: &[Vec<u16>], seed: u64) -> (Graph, Vec<Param>, b
         };
         let shape: Shape = extents.iter().filter_map(of).collect();
         let param = Param::new(c.of(&dtypes), layout(&mut c, &shape, false), |d| random.special(d));
-        pool.push(b.input("x", param.ty(), false, Some(param.layout.clone())));
+        pool.push(b.input("x", param.ty(), false, Some(Strided::from(&param.layout))));
         params.push(param);
     }
     let all: Vec<Row> = rows().filter(|r| !["check_index", "check_target", "wrap_index"].contains(&r.name())).collect();
@@ -255,7 +255,7 @@ fn traced(choices: &[u16], steps: &[Vec<u16>], seed: u64, training: bool) -> (Gr
     let width = c.of(&[4, 17]);
     let shapes: [(&[usize], bool); 3] = [(&[3, width], true), (&[2, width], true), (&[width], false)];
     let params = shapes.map(|(s, written)| Param::new(DType::F32, layout(&mut c, s, written), |d| random.special(d)));
-    let inputs = params.iter().zip(shapes).map(|(p, (_, w))| b.input("x", p.ty(), w, Some(p.layout.clone())));
+    let inputs = params.iter().zip(shapes).map(|(p, (_, w))| b.input("x", p.ty(), w, Some(Strided::from(&p.layout))));
     let inputs: Vec<Value> = inputs.collect();
     let mut pool = inputs.clone();
     if training {

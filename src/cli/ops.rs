@@ -10,7 +10,7 @@ use tensorc_ir::ops::elementwise::Row;
 use tensorc_ir::ops::registry;
 use tensorc_ir::passes::{PASSES, fuse, run_named};
 use tensorc_ir::text::print::print;
-use tensorc_ir::{Error, Layout};
+use tensorc_ir::{Error, Strided};
 
 /// Prints functions after passes.
 pub fn opt(
@@ -56,7 +56,7 @@ pub fn opt(
         print!("{}", print(&g));
         if loops {
             let types = module.param_types(f, &sizes).map_err(|e| failed(vec![e]))?;
-            let layouts: Vec<Layout> = types.iter().map(|t| Layout::contiguous(&t.shape)).collect();
+            let layouts: Vec<Strided> = types.iter().map(|t| Strided::contiguous(&t.shape)).collect();
             let program = plan(&g, &layouts, fuse::Mode::Fused).map_err(|e| failed(vec![e]))?;
             println!("\n{program}");
             for step in program.steps.iter().chain(&program.write_back) {

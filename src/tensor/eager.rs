@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tensorc_ir::error::err;
 use tensorc_ir::ops::registry::{self, Out};
 use tensorc_ir::passes::{fuse::Mode, run_all};
-use tensorc_ir::{Builder, Graph, Layout, Loc, Op, Result, Scalar, Type, Value};
+use tensorc_ir::{Builder, Graph, Layout, Loc, Op, Result, Scalar, Strided, Type, Value};
 use tensorc_runtime::executable::{Executable, Options, Overlap, View};
 use tensorc_runtime::storage::Storage;
 
@@ -131,7 +131,7 @@ fn execute(c: &Compiled, tensors: &[&Arc<View>], numbers: &[Scalar], loc: Loc) -
             .iter()
             .map(|(p, ops)| {
                 let base = tensors.get(*p).ok_or_else(|| err::ty("a view of no tensor"))?;
-                let layout = ops.iter().try_fold(base.layout.clone(), |l, op| op.structural().layout(&l));
+                let layout = ops.iter().try_fold(base.layout.clone(), |l, op| op.layout(&l));
                 let layout = layout.ok_or_else(|| err::shape("a view that strides cannot say"))?;
                 Ok(Tensor::concrete(View { storage: base.storage.clone(), dtype: base.dtype, layout }))
             })
@@ -247,7 +247,7 @@ fn declare(b: &Builder, a: &Argument, values: &mut Vec<Value>, layouts: &mut Vec
         Argument::Tensor(Tensor(Repr::Concrete(v))) => {
             let layout = Layout { offset: 0, ..v.layout.clone() };
             let ty = Type::new(v.dtype, layout.shape.iter().copied());
-            values.push(b.input(format!("x{}", values.len()), ty, true, Some(layout.clone())));
+            values.push(b.input(format!("x{}", values.len()), ty, true, Some(Strided::from(&layout))));
             layouts.push(layout);
         }
         Argument::List(l) => l.iter().for_each(|a| declare(b, a, values, layouts)),

@@ -3,6 +3,7 @@
 //! Negative numbers count from the end, ranges are clamped as in Python, `..` alone is a whole dimension,
 //! [`IndexItem::Ellipsis`] stands for as many as fit, [`IndexItem::NewAxis`] adds a dimension.
 
+use super::Repr;
 use super::{Argument, Operand, Tensor, call, one, op};
 use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 use tensorc_ir::error::err;
@@ -103,6 +104,11 @@ impl Tensor {
 
     #[track_caller]
     fn view_at(&self, items: &[IndexItem]) -> Result<Tensor> {
+        if let Repr::Traced(t) = &self.0
+            && t.ty.extents().is_err()
+        {
+            return t.at(items);
+        }
         let shape = self.shape();
         let taken = items.iter().filter(|i| matches!(i, IndexItem::At(_) | IndexItem::Slice(..))).count();
         let ellipses = items.iter().filter(|i| **i == IndexItem::Ellipsis).count();

@@ -226,7 +226,7 @@ impl Tensor {
     pub fn shape(&self) -> &[usize] {
         match &self.0 {
             Repr::Concrete(v) => &v.layout.shape,
-            Repr::Traced(t) => &t.ty.shape,
+            Repr::Traced(t) => t.shape(),
         }
     }
 
@@ -237,7 +237,10 @@ impl Tensor {
 
     /// Number of dimensions.
     pub fn dim(&self) -> usize {
-        self.shape().len()
+        match &self.0 {
+            Repr::Concrete(v) => v.layout.shape.len(),
+            Repr::Traced(t) => t.ty.rank(),
+        }
     }
 
     /// Number of elements.

@@ -3,11 +3,12 @@
 use super::{Ix, Lin, Lower};
 use crate::loopnest::Stmt;
 use crate::program::Place;
+use tensorc_ir::layout::row_major_dims;
 use tensorc_ir::ops::Op;
-use tensorc_ir::passes::fuse::source;
+use tensorc_ir::passes::fuse::{blocks, source, through};
 use tensorc_ir::scalar::{Fault, Reg, V};
-use tensorc_ir::types::row_major;
-use tensorc_ir::{Error, Result, Scalar, Value, error::err};
+use tensorc_ir::types::Span;
+use tensorc_ir::{Dim, Dims, Error, Result, Scalar, Value, error::err};
 
 fn internal(what: &str) -> Error {
     err::unsupported(format!("lowering: {what}"))
@@ -32,7 +33,8 @@ impl Lower<'_> {
             return None;
         }
         let base = self.places.get(&s.node)?;
-        let layout = views.iter().rev().try_fold(base.layout.clone(), |l, n| self.g.op(*n).structural().layout(&l))?;
+        // A view that strides cannot say, or not for all sizes, is computed at its index instead.
+        let layout = through(self.g, Some(base.layout.clone()), &views).ok().flatten()?;
         Some(Place { buffer: base.buffer, layout })
     }
 
@@ -66,6 +68,7 @@ impl Lower<'_> {
             }
             Op::Copy => self.eval(x[0], ix),
             Op::Iota(_) => Ok(self.index_value(&ix[0])),
+            Op::Size(d) => Ok(self.index_value(&Lin::at(d.0))),
             Op::Gather(g) => {
                 let extent = self.g.ty(x[0]).shape[g.axis];
                 let index = self.eval(x[1], ix)?;
@@ -89,14 +92,13 @@ impl Lower<'_> {
     /// A constant of the program. Floats are run-time parameters of the kernel, by their bits: another number (the
     /// extent that a mean divides by, say) is no other kernel. Integers are not: shifts by a constant are vector code.
     fn constant(&mut self, c: Scalar) -> V {
-        let bits = |v: i64| Lin { offset: v, ..Lin::default() };
         match c.dtype.reg() {
             Reg::F64 => {
-                let v = self.index_value(&bits(c.to_f64().to_bits() as i64));
+                let v = self.bits(c.to_f64().to_bits() as i64);
                 self.code(|b| b.bitcast(Reg::F64, v))
             }
             Reg::F32 => {
-                let v = self.index_value(&bits(i64::from((c.to_f64() as f32).to_bits())));
+                let v = self.bits(i64::from((c.to_f64() as f32).to_bits()));
                 self.code(|b| {
                     let narrow = b.convert(Reg::I32, v);
                     b.bitcast(Reg::F32, narrow)
@@ -107,8 +109,8 @@ impl Lower<'_> {
     }
 
     /// Records an index outside `0..extent`, and gives one inside.
-    pub(super) fn checked_index(&mut self, index: V, extent: usize) -> V {
-        let extent = self.index_value(&Lin { offset: extent as i64, ..Lin::default() });
+    pub(super) fn checked_index(&mut self, index: V, extent: Dim) -> V {
+        let extent = self.index_value(&Lin::at(extent));
         self.code(|b| {
             let zero = b.int(Reg::I64, 0);
             let low = b.lt(index, zero);
@@ -120,7 +122,7 @@ impl Lower<'_> {
     }
 
     /// The operand's index at which a view reads its element `ix`.
-    fn through(&mut self, view: &Op, inner: &[usize], ix: &Ix) -> Result<Ix> {
+    fn through(&mut self, view: &Op, inner: &[Dim], ix: &Ix) -> Result<Ix> {
         Ok(match view {
             Op::Detach => ix.clone(),
             Op::Permute(p) => {
@@ -132,13 +134,13 @@ impl Lower<'_> {
             }
             Op::Expand(e) => {
                 let lead = e.0.len() - inner.len();
-                let at = |i: usize| if inner[i] == 1 { Lin::default() } else { ix[lead + i].clone() };
+                let at = |i: usize| if inner[i].is(1) { Lin::default() } else { ix[lead + i].clone() };
                 (0..inner.len()).map(at).collect()
             }
             Op::Slice(s) => {
-                let at = |(lin, r): (&Lin, &tensorc_ir::types::Range)| {
-                    let mut l = lin.scale(r.step as i64);
-                    l.offset += r.start as i64;
+                let at = |(lin, r): (&Lin, &Span)| {
+                    let mut l = lin.scale(r.step.into());
+                    l.offset = l.offset + r.start;
                     l
                 };
                 ix.iter().zip(&s.0).map(at).collect()
@@ -165,30 +167,17 @@ impl Lower<'_> {
     }
 
     /// Every dimension of `inner` is made of whole dimensions of `outer`.
-    fn through_reshape(&mut self, inner: &[usize], outer: &[usize], ix: &Ix) -> Result<Ix> {
-        if inner.contains(&0) || outer.contains(&0) {
-            return Ok(Ix::from_elem(Lin::default(), inner.len()));
-        }
-        let wide: Vec<usize> = (0..outer.len()).filter(|j| outer[*j] != 1).collect();
-        let mut next = 0;
-        let mut out = Ix::new();
-        for d in inner {
-            let from = next;
-            let mut n = 1;
-            while n < *d && next < wide.len() {
-                n *= outer[wide[next]];
-                next += 1;
-            }
-            if n != *d {
-                return Err(internal("a reshape that index arithmetic cannot say is not stored"));
-            }
-            let extents: Vec<usize> = wide[from..next].iter().map(|j| outer[*j]).collect();
+    fn through_reshape(&mut self, inner: &[Dim], outer: &[Dim], ix: &Ix) -> Result<Ix> {
+        let blocks =
+            blocks(inner, outer).ok_or_else(|| internal("a reshape that index arithmetic cannot say is not stored"))?;
+        let along = |block: Vec<usize>| {
+            let extents: Dims = block.iter().map(|j| outer[*j]).collect();
             let mut lin = Lin::default();
-            for (j, s) in wide[from..next].iter().zip(row_major(&extents)) {
-                lin.add(&ix[*j].scale(s as i64));
+            for (j, s) in block.iter().zip(row_major_dims(&extents)) {
+                lin.add(&ix[*j].scale(s));
             }
-            out.push(lin);
-        }
-        Ok(out)
+            lin
+        };
+        Ok(blocks.into_iter().map(along).collect())
     }
 }

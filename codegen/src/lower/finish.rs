@@ -6,29 +6,28 @@
 //! the same class runs the same kernel.
 
 use crate::loopnest::{Affine, Coef, Extent, Loop, LoopKind, LoopNest, Stmt, Var};
-use crate::program::{BufferArg, LoopStep};
+use crate::program::{BufferArg, LoopStep, Word};
 use std::collections::HashSet;
 use std::sync::Arc;
-use tensorc_ir::Loc;
+use tensorc_ir::{Dim, Loc};
 
 /// The finished step of a nest whose parameters have these values.
-pub fn finish(mut nest: LoopNest, values: Vec<i64>, args: Vec<BufferArg>, group: usize, loc: Loc) -> LoopStep {
+pub fn finish(mut nest: LoopNest, values: Vec<Word>, args: Vec<BufferArg>, group: usize, loc: Loc) -> LoopStep {
     let mut f = Finish { values, params: Vec::new() };
     nest.body = f.merge(std::mem::take(&mut nest.body));
     mark_parallel(&mut nest.body);
-    let work = f.work(&nest.body);
-    let range = match nest.body.last() {
-        Some(Stmt::For(l)) if l.parallel => f.extent(&l.extent) as u64,
-        _ => 1,
+    let (range, work) = match nest.body.last() {
+        Some(Stmt::For(l)) if l.parallel => (f.extent(&l.extent), f.work(&l.body)),
+        _ => (Dim::ONE, f.work(&nest.body)),
     };
     f.number(&mut nest.body, &mut HashSet::new());
     nest.params = f.params.len() as u32;
-    LoopStep { nest: Arc::new(nest), args, params: f.params, range, work: work / range.max(1), group, loc }
+    LoopStep { nest: Arc::new(nest), args, params: f.params, range, work, group, loc }
 }
 
 struct Finish {
-    values: Vec<i64>,
-    params: Vec<i64>,
+    values: Vec<Word>,
+    params: Vec<Word>,
 }
 
 /// The one outermost loop, if straight-line code is all that stands before it, is shared out to threads.
@@ -50,14 +49,18 @@ fn has_dynamic_store(body: &[Stmt]) -> bool {
 }
 
 impl Finish {
-    fn value(&self, c: &Coef) -> i64 {
+    fn value(&self, c: &Coef) -> Dim {
         match c {
-            Coef::Const(v) => *v,
-            Coef::Param(p) => self.values[*p as usize],
+            Coef::Const(v) => Dim::from(*v),
+            Coef::Param(p) => match self.values[*p as usize] {
+                Word::Dim(d) => d,
+                // The bits of a number are never compared; a number that no stride or extent is stands for them.
+                Word::Bits(_) => Dim::from(i64::MIN),
+            },
         }
     }
 
-    fn extent(&self, e: &Extent) -> i64 {
+    fn extent(&self, e: &Extent) -> Dim {
         match e {
             Extent::Whole(c) => self.value(c),
             Extent::Block { step, total, .. } => self.value(step).min(self.value(total)),
@@ -65,17 +68,15 @@ impl Finish {
     }
 
     /// How often the innermost statements run, about.
-    fn work(&self, body: &[Stmt]) -> u64 {
-        body.iter()
-            .map(|s| match s {
-                Stmt::For(l) => (self.extent(&l.extent).max(0) as u64).saturating_mul(self.work(&l.body).max(1)),
-                Stmt::Inst(..) | Stmt::Load { .. } | Stmt::Store { .. } => 1,
-                _ => 0,
-            })
-            .fold(0, u64::saturating_add)
+    fn work(&self, body: &[Stmt]) -> Dim {
+        body.iter().fold(Dim::ZERO, |sum, s| match s {
+            Stmt::For(l) => sum + self.extent(&l.extent) * self.work(&l.body).max(Dim::ONE),
+            Stmt::Inst(..) | Stmt::Load { .. } | Stmt::Store { .. } => sum + 1,
+            _ => sum,
+        })
     }
 
-    fn merge(&self, body: Vec<Stmt>) -> Vec<Stmt> {
+    fn merge(&mut self, body: Vec<Stmt>) -> Vec<Stmt> {
         body.into_iter()
             .map(|s| match s {
                 Stmt::For(l) => Stmt::For(self.merge_loop(l)),
@@ -84,7 +85,7 @@ impl Finish {
             .collect()
     }
 
-    fn merge_loop(&self, mut outer: Loop) -> Loop {
+    fn merge_loop(&mut self, mut outer: Loop) -> Loop {
         outer.body = self.merge(std::mem::take(&mut outer.body));
         let mergeable = match (&outer.body[..], &outer.extent) {
             ([Stmt::For(inner)], Extent::Whole(_)) => {
@@ -98,15 +99,14 @@ impl Finish {
             return outer;
         }
         let Some(Stmt::For(mut inner)) = outer.body.pop() else { return outer };
-        // The product is no parameter yet; `number` makes it one.
-        let n = self.extent(&outer.extent) * self.extent(&inner.extent);
-        inner.extent = Extent::Whole(Coef::Const(n));
+        self.values.push(Word::Dim(self.extent(&outer.extent) * self.extent(&inner.extent)));
+        inner.extent = Extent::Whole(Coef::Param(self.values.len() as u32 - 1));
         drop_var(&mut inner.body, outer.var);
         inner
     }
 
     /// Whether every address moves by `extent` inner steps when the outer variable moves by one.
-    fn steps_on(&self, body: &[Stmt], outer: Var, inner: Var, extent: i64) -> bool {
+    fn steps_on(&self, body: &[Stmt], outer: Var, inner: Var, extent: Dim) -> bool {
         let fits = |a: &Affine| self.value(&a.stride(outer)) == self.value(&a.stride(inner)) * extent;
         body.iter().all(|s| match s {
             Stmt::Index(_, a) => fits(a),
@@ -144,23 +144,23 @@ impl Finish {
     }
 
     fn number_affine(&mut self, a: &mut Affine, vectors: &HashSet<Var>, counts: bool) {
-        a.offset = match self.value(&a.offset) {
-            0 if !counts => Coef::Const(0),
-            _ if a.offset == Coef::Const(0) => Coef::Const(0),
-            _ => self.param(a.offset),
-        };
+        let nothing = a.offset == Coef::Const(0) || !counts && self.value(&a.offset).is(0);
+        a.offset = if nothing { Coef::Const(0) } else { self.param(a.offset) };
         let terms = std::mem::take(&mut a.terms);
         for (v, c) in terms {
-            match self.value(&c) {
-                0 => {}
-                1 if vectors.contains(&v) => a.terms.push((v, Coef::Const(1))),
+            match self.value(&c).known() {
+                Some(0) => {}
+                Some(1) if vectors.contains(&v) => a.terms.push((v, Coef::Const(1))),
                 _ => a.terms.push((v, self.param(c))),
             }
         }
     }
 
     fn param(&mut self, c: Coef) -> Coef {
-        self.params.push(self.value(&c));
+        self.params.push(match c {
+            Coef::Const(v) => Word::Dim(v.into()),
+            Coef::Param(p) => self.values[p as usize],
+        });
         Coef::Param(self.params.len() as u32 - 1)
     }
 }

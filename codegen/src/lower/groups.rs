@@ -3,12 +3,13 @@
 use super::{Ix, Lin, Lower, Places};
 use crate::loopnest::{AccId, Coef, Combine, Extent, LoopKind, Stmt};
 use crate::program::{LoopStep, Place};
+use tensorc_ir::layout::row_major_dims;
 use tensorc_ir::ops::Op;
 use tensorc_ir::ops::gather::ScatterMode;
 use tensorc_ir::ops::reduce::{BLOCK, LANES, Reduce, ReduceKind, block_rows};
 use tensorc_ir::passes::fuse::{Fusion, Group, GroupKind, Level, kept, source};
 use tensorc_ir::scalar::{Reg, V};
-use tensorc_ir::{DType, Graph, NodeId, Result, Value, error::err};
+use tensorc_ir::{DType, Dim, Dims, Graph, NodeId, Result, Value, error::err};
 
 /// A value to be stored at a place of its shape.
 #[derive(Clone, Debug)]
@@ -28,10 +29,10 @@ pub fn lower_stores(
     fusion: &Fusion,
     places: &Places,
     group: usize,
-    domain: &[usize],
+    domain: &[Dim],
     stores: &[Store],
 ) -> Result<Option<LoopStep>> {
-    if domain.contains(&0) {
+    if domain.contains(&Dim::ZERO) {
         return Ok(None);
     }
     let mut l = Lower::new(g, fusion, places, group);
@@ -79,12 +80,12 @@ fn root(g: &Graph, group: &Group) -> Result<NodeId> {
 
 impl Lower<'_> {
     /// Opens loops over a shape and gives its index; extents of 1 need no loop.
-    fn loops(&mut self, shape: &[usize], vector: bool) -> Ix {
-        let last = shape.iter().rposition(|d| *d != 1);
+    fn loops(&mut self, shape: &[Dim], vector: bool) -> Ix {
+        let last = shape.iter().rposition(|d| !d.is(1));
         let mut ix = Ix::new();
         for (i, d) in shape.iter().enumerate() {
             let kind = if vector && Some(i) == last { LoopKind::Vector } else { LoopKind::Serial };
-            ix.push(if *d == 1 { Lin::default() } else { Lin::var(self.open_whole(*d, kind)) });
+            ix.push(if d.is(1) { Lin::default() } else { Lin::var(self.open_whole(*d, kind)) });
         }
         ix
     }
@@ -126,10 +127,10 @@ fn full_index(group: &Group, outer: &Ix, inner: &Ix) -> Ix {
 /// full level.
 fn rows(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
     let outer_shape = kept(group);
-    if outer_shape.contains(&0) {
+    if outer_shape.contains(&Dim::ZERO) {
         return Ok(None);
     }
-    let reduced: Vec<usize> = group.axes.iter().map(|a| group.domain[*a]).collect();
+    let reduced: Dims = group.axes.iter().map(|a| group.domain[*a]).collect();
     let lanes = if group.axes.last().is_some_and(|a| a + 1 == group.domain.len()) { LANES } else { 1 };
     let outer = l.loops(&outer_shape, lanes == 1);
     for stage in stages(l.g, group) {
@@ -141,11 +142,11 @@ fn rows(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
         group.nodes.iter().filter(here).filter_map(place).collect()
     };
     let full = store(&l, Level::Full);
-    if !full.is_empty() && !reduced.contains(&0) {
+    if !full.is_empty() && !reduced.contains(&Dim::ZERO) {
         let inner = l.loops(&reduced, lanes > 1);
         let ix = full_index(group, &outer, &inner);
         l.store_all(&full, &ix)?;
-        for _ in reduced.iter().filter(|d| **d != 1) {
+        for _ in reduced.iter().filter(|d| !d.is(1)) {
             l.close();
         }
     }
@@ -189,7 +190,7 @@ fn reduce_stage(
     group: &Group,
     stage: &[NodeId],
     outer: &Ix,
-    reduced: &[usize],
+    reduced: &[Dim],
     lanes: usize,
 ) -> Result<()> {
     let kind = |l: &Lower<'_>, n: NodeId| match l.g.op(n) {
@@ -244,66 +245,68 @@ fn ordered(
     group: &Group,
     nodes: &[NodeId],
     outer: &Ix,
-    reduced: &[usize],
+    reduced: &[Dim],
     lanes: usize,
 ) -> Result<()> {
     let totals = declare(l, nodes, 1);
-    if !reduced.contains(&0) {
+    if !reduced.contains(&Dim::ZERO) {
         let kind = if lanes > 1 { LoopKind::Vector } else { LoopKind::Serial };
-        let (n, more) = reduced.split_last().map_or((1, reduced), |(n, more)| (*n, more));
+        let (n, more) = reduced.split_last().map_or((Dim::ONE, reduced), |(n, more)| (*n, more));
+        let (rows, outermost) = more.split_last().map_or((None, more), |(m, o)| (Some(*m), o));
+        let long = n.known().map(|n| n >= BLOCK as i64);
+        // A long row is cut into blocks of elements, and short rows are taken several at a time. A row of a length that
+        // is not known yet gets the loops of both, of which one then has a single block.
+        let (cut, several) = (long != Some(false), long != Some(true));
         let mut inner: Ix = Ix::new();
         let mut opened = 0;
-        let mut open = |l: &mut Lower<'_>, d: usize| {
-            opened += (d != 1) as usize;
-            if d == 1 { Lin::default() } else { Lin::var(l.open_whole(d, LoopKind::Serial)) }
+        let whole = |l: &mut Lower<'_>, d: Dim, opened: &mut usize| {
+            *opened += !d.is(1) as usize;
+            if d.is(1) { Lin::default() } else { Lin::var(l.open_whole(d, LoopKind::Serial)) }
         };
-        // The index along a dimension cut into blocks of `step`, with the loop inside a block still to open.
-        let blocks = |l: &mut Lower<'_>, d: usize, step: usize| {
-            let block = l.open_whole(d.div_ceil(step), LoopKind::Serial);
-            let (s, t): (Coef, Coef) = (l.coef(step as i64), l.coef(d as i64));
-            (block, Extent::Block { var: block, step: s, total: t })
+        // The blocks of a dimension of extent `d`, with the extent of the loop inside a block.
+        let blocks = |l: &mut Lower<'_>, d: Dim, step: Dim| {
+            let block = l.open_whole(d.ceil_div(step), LoopKind::Serial);
+            let (s, t): (Coef, Coef) = (l.coef(step), l.coef(d));
+            (Lin::var(block).scale(step), Extent::Block { var: block, step: s, total: t })
         };
-        let parts;
-        if n >= BLOCK {
-            for d in more {
-                inner.push(open(l, *d));
-            }
-            let (block, extent) = blocks(l, n, BLOCK);
-            parts = declare(l, nodes, lanes);
-            let j = l.open(extent, kind);
-            let mut at = Lin::var(block).scale(BLOCK as i64);
-            at.add(&Lin::var(j));
-            inner.push(at);
-            let values = operands(l, nodes, &full_index(group, outer, &inner))?;
-            update(l, &parts, &values);
-            l.close();
-            opened += 1;
-        } else {
-            let (rows, outermost) = more.split_last().map_or((1, more), |(m, o)| (*m, o));
-            for d in outermost {
-                inner.push(open(l, *d));
-            }
-            let mut closes = 1;
-            if more.is_empty() {
-                parts = declare(l, nodes, lanes);
-            } else {
-                let step = block_rows(n);
-                let (block, extent) = blocks(l, rows, step);
+        for d in outermost {
+            inner.push(whole(l, *d, &mut opened));
+        }
+        let row_block = match rows {
+            Some(rows) if several => {
                 opened += 1;
-                parts = declare(l, nodes, lanes);
-                let row = l.open(extent, LoopKind::Serial);
-                closes += 1;
-                let mut at = Lin::var(block).scale(step as i64);
-                at.add(&Lin::var(row));
-                inner.push(at);
+                Some(blocks(l, rows, rows_of(n)))
             }
-            let j = l.open_whole(n, kind);
-            inner.push(Lin::var(j));
-            let values = operands(l, nodes, &full_index(group, outer, &inner))?;
-            update(l, &parts, &values);
-            for _ in 0..closes {
-                l.close();
+            Some(rows) => {
+                inner.push(whole(l, rows, &mut opened));
+                None
             }
+            None => None,
+        };
+        let column_block = cut.then(|| {
+            opened += 1;
+            blocks(l, n, BLOCK.into())
+        });
+        let parts = declare(l, nodes, lanes);
+        let mut inside = 1;
+        if let Some((first, extent)) = row_block {
+            let mut at = first;
+            at.add(&Lin::var(l.open(extent, LoopKind::Serial)));
+            inner.push(at);
+            inside += 1;
+        }
+        inner.push(match column_block {
+            Some((first, extent)) => {
+                let mut at = first;
+                at.add(&Lin::var(l.open(extent, kind)));
+                at
+            }
+            None => Lin::var(l.open_whole(n, kind)),
+        });
+        let values = operands(l, nodes, &full_index(group, outer, &inner))?;
+        update(l, &parts, &values);
+        for _ in 0..inside {
+            l.close();
         }
         let partial = read(l, &parts, nodes);
         update(l, &totals, &partial);
@@ -320,24 +323,32 @@ fn ordered(
     Ok(())
 }
 
+/// [`block_rows`] of a row whose length may be symbolic.
+fn rows_of(n: Dim) -> Dim {
+    match n.extent() {
+        Some(n) => block_rows(n).into(),
+        None => Dim::from(BLOCK).floor_div(n.max(Dim::ONE)).max(Dim::ONE),
+    }
+}
+
 fn operands(l: &mut Lower<'_>, nodes: &[NodeId], ix: &Ix) -> Result<Vec<V>> {
     nodes.iter().map(|n| l.eval(l.g.operands(*n)[0], ix)).collect()
 }
 
 /// Positions of extremes: plain loops in row-major order.
-fn positions(l: &mut Lower<'_>, group: &Group, nodes: &[NodeId], outer: &Ix, reduced: &[usize]) -> Result<()> {
+fn positions(l: &mut Lower<'_>, group: &Group, nodes: &[NodeId], outer: &Ix, reduced: &[Dim]) -> Result<()> {
     let accs = declare(l, nodes, 1);
     let inner = l.loops(reduced, false);
     let mut position = Lin::default();
-    for (lin, s) in inner.iter().zip(tensorc_ir::types::row_major(reduced)) {
-        position.add(&lin.scale(s as i64));
+    for (lin, s) in inner.iter().zip(row_major_dims(reduced)) {
+        position.add(&lin.scale(s));
     }
     let values = operands(l, nodes, &full_index(group, outer, &inner))?;
     let index = l.index_value(&position);
     for (acc, value) in accs.iter().zip(values) {
         l.push(Stmt::Update { acc: *acc, value, index: Some(index) });
     }
-    for _ in reduced.iter().filter(|d| **d != 1) {
+    for _ in reduced.iter().filter(|d| !d.is(1)) {
         l.close();
     }
     for (n, v) in nodes.iter().zip(read(l, &accs, nodes)) {
@@ -350,7 +361,7 @@ fn positions(l: &mut Lower<'_>, group: &Group, nodes: &[NodeId], outer: &Ix, red
 fn scan(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
     let n = root(l.g, group)?;
     let Op::Scan(s) = l.g.op(n) else { return Err(err::unsupported("no scan")) };
-    if group.domain.contains(&0) {
+    if group.domain.contains(&Dim::ZERO) {
         return Ok(None);
     }
     let mut others = group.domain.clone();
@@ -375,7 +386,7 @@ fn scan(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
 fn scatter(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
     let n = root(l.g, group)?;
     let Op::Scatter(s) = l.g.op(n) else { return Err(err::unsupported("no scatter")) };
-    if group.domain.contains(&0) {
+    if group.domain.contains(&Dim::ZERO) {
         return Ok(None);
     }
     let x = l.g.operands(n);

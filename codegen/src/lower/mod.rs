@@ -15,50 +15,60 @@ mod groups;
 pub use groups::{Store, lower_group, lower_stores};
 
 use crate::loopnest::{AccId, Access, Affine, Buf, BufDecl, Coef, Extent, Loop, LoopKind, LoopNest, Stmt, Var};
-use crate::program::{BufferArg, LoopStep, Place};
+use crate::program::{BufferArg, LoopStep, Place, Word};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use tensorc_ir::passes::fuse::Fusion;
 use tensorc_ir::scalar::{Block, Inst, Reg, V};
-use tensorc_ir::{Graph, Loc, NodeId, Op, Value};
+use tensorc_ir::{Dim, Graph, Loc, NodeId, Op, Value};
 
 /// Where values lie in memory: the stored ones, parameters and literals.
 pub type Places = HashMap<NodeId, Place>;
 
 /// One index: `offset + Σ var * factor (+ register)`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Lin {
-    pub offset: i64,
-    pub terms: SmallVec<[(Var, i64); 2]>,
+    pub offset: Dim,
+    pub terms: SmallVec<[(Var, Dim); 2]>,
     pub dynamic: Option<V>,
 }
 
+impl Default for Lin {
+    fn default() -> Lin {
+        Lin::at(Dim::ZERO)
+    }
+}
+
 impl Lin {
-    pub(crate) fn var(v: Var) -> Lin {
-        Lin { offset: 0, terms: SmallVec::from_elem((v, 1), 1), dynamic: None }
+    pub(crate) fn at(offset: Dim) -> Lin {
+        Lin { offset, terms: SmallVec::new(), dynamic: None }
     }
 
-    pub(crate) fn scale(&self, by: i64) -> Lin {
-        if by == 0 {
+    pub(crate) fn var(v: Var) -> Lin {
+        Lin { offset: Dim::ZERO, terms: SmallVec::from_elem((v, Dim::ONE), 1), dynamic: None }
+    }
+
+    pub(crate) fn scale(&self, by: Dim) -> Lin {
+        if by.is(0) {
             return Lin::default();
         }
         Lin {
             offset: self.offset * by,
-            terms: self.terms.iter().map(|(v, c)| (*v, c * by)).collect(),
+            terms: self.terms.iter().map(|(v, c)| (*v, *c * by)).collect(),
             dynamic: self.dynamic,
         }
     }
 
     pub(crate) fn add(&mut self, other: &Lin) {
-        self.offset += other.offset;
+        self.offset = self.offset + other.offset;
         for (v, c) in &other.terms {
             match self.terms.iter_mut().find(|(w, _)| w == v) {
-                Some((_, d)) => *d += c,
+                Some((_, d)) => *d = *d + *c,
                 None => self.terms.push((*v, *c)),
             }
         }
-        self.terms.retain(|(_, c)| *c != 0);
-        self.terms.sort_unstable();
+        self.terms.retain(|(_, c)| !c.is(0));
+        self.terms.sort_unstable_by_key(|(v, _)| *v);
         debug_assert!(self.dynamic.is_none() || other.dynamic.is_none());
         self.dynamic = self.dynamic.or(other.dynamic);
     }
@@ -106,7 +116,7 @@ pub struct Lower<'a> {
     reduced: HashMap<NodeId, V>,
     args: Vec<BufferArg>,
     bufs: Vec<BufDecl>,
-    values: Vec<i64>,
+    values: Vec<Word>,
     accs: u32,
 }
 
@@ -132,8 +142,12 @@ impl<'a> Lower<'a> {
     }
 
     /// A parameter of the kernel with that value.
-    fn coef(&mut self, value: i64) -> Coef {
-        self.values.push(value);
+    fn coef(&mut self, value: impl Into<Dim>) -> Coef {
+        self.word(Word::Dim(value.into()))
+    }
+
+    fn word(&mut self, word: Word) -> Coef {
+        self.values.push(word);
         Coef::Param(self.values.len() as u32 - 1)
     }
 
@@ -145,8 +159,8 @@ impl<'a> Lower<'a> {
         var
     }
 
-    fn open_whole(&mut self, extent: usize, kind: LoopKind) -> Var {
-        let e = Extent::Whole(self.coef(extent as i64));
+    fn open_whole(&mut self, extent: Dim, kind: LoopKind) -> Var {
+        let e = Extent::Whole(self.coef(extent));
         self.open(e, kind)
     }
 
@@ -208,8 +222,8 @@ impl<'a> Lower<'a> {
         vars.max(lin.dynamic.map_or(0, |v| self.depth[v.0 as usize]))
     }
 
-    fn affine(&mut self, lin: &Lin, offset: i64) -> Affine {
-        let offset = if offset == 0 { Coef::Const(0) } else { self.coef(offset) };
+    fn affine(&mut self, lin: &Lin, offset: Dim) -> Affine {
+        let offset = if offset.is(0) { Coef::Const(0) } else { self.coef(offset) };
         let terms = lin.terms.iter().map(|(v, c)| (*v, self.coef(*c))).collect();
         Affine { offset, terms }
     }
@@ -226,22 +240,30 @@ impl<'a> Lower<'a> {
         }
     }
 
+    /// The bits of a number of the program as an `i64` register.
+    fn bits(&mut self, bits: i64) -> V {
+        let v = self.define(Reg::I64, 0);
+        let affine = Affine { offset: self.word(Word::Bits(bits)), terms: Vec::new() };
+        self.scopes[0].stmts.push(Stmt::Index(v, affine));
+        v
+    }
+
     /// The element index of `ix` in a layout, as an access of one of the kernel's buffers.
     fn access(&mut self, place: &Place, dtype: tensorc_ir::DType, ix: &Ix, written: bool) -> (Buf, Access, usize) {
-        let mut sum = Lin { offset: place.layout.offset as i64, ..Lin::default() };
+        let mut sum = Lin::at(place.layout.offset);
         for (lin, stride) in ix.iter().zip(&place.layout.strides) {
             let dynamic = lin.dynamic.map(|d| {
-                let s = self.index_value(&Lin { offset: *stride as i64, ..Lin::default() });
+                let s = self.index_value(&Lin::at(*stride));
                 self.code(|b| b.mul(d, s))
             });
-            let scaled = Lin { dynamic: None, ..lin.scale(*stride as i64) };
+            let scaled = Lin { dynamic: None, ..lin.scale(*stride) };
             sum.add(&scaled);
             sum.dynamic = match (sum.dynamic, dynamic) {
                 (Some(a), Some(b)) => Some(self.code(|block| block.add(a, b))),
                 (a, b) => a.or(b),
             };
         }
-        let arg = BufferArg { buffer: place.buffer, offset: sum.offset as usize };
+        let arg = BufferArg { buffer: place.buffer, offset: sum.offset };
         let found = self.args.iter().zip(&self.bufs).position(|(a, b)| *a == arg && b.dtype == dtype);
         let i = found.unwrap_or_else(|| {
             self.args.push(arg);
@@ -250,7 +272,7 @@ impl<'a> Lower<'a> {
         });
         self.bufs[i].written |= written;
         let depth = self.lin_depth(&sum);
-        let access = Access { affine: self.affine(&sum, 0), dynamic: sum.dynamic };
+        let access = Access { affine: self.affine(&sum, Dim::ZERO), dynamic: sum.dynamic };
         (Buf(i as u32), access, depth)
     }
 

@@ -4,6 +4,7 @@
 //! which further steps do nothing.
 
 use super::Builder;
+use crate::dim::{Dim, Dims, extents, product};
 use crate::dtype::{DType, Scalar};
 use crate::error::Result;
 use crate::graph::Value;
@@ -12,7 +13,8 @@ use crate::ops::gather::{Gather, Scatter, ScatterMode};
 use crate::ops::reduce::{Reduce, ReduceKind};
 use crate::ops::scan::{Scan, ScanKind};
 use crate::ops::{Op, view};
-use crate::types::{Range, Shape, Type};
+use crate::types::{Shape, Span, Type};
+use smallvec::SmallVec;
 
 /// A value of the graph that a builder is making.
 #[derive(Clone, Copy)]
@@ -44,7 +46,7 @@ impl<'b> Ex<'b> {
 
     /// The value's type; `f32[]` after an error.
     pub fn ty(self) -> Type {
-        self.v.map_or_else(|| Type::new(DType::F32, []), |v| self.b.ty(v))
+        self.v.map_or_else(|| Type::new(DType::F32, [0usize; 0]), |v| self.b.ty(v))
     }
 
     /// Element type.
@@ -52,14 +54,35 @@ impl<'b> Ex<'b> {
         self.ty().dtype
     }
 
-    /// Extents.
-    pub fn shape(self) -> Shape {
+    /// Extents, some of which may be symbolic.
+    pub fn dims(self) -> Dims {
         self.ty().shape
+    }
+
+    /// Extents that are known. Where one is symbolic, the formula fails with an error that says so, and the caller makes
+    /// a program for the sizes at hand; [`Ex::dims`] does without that.
+    pub fn shape(self) -> Shape {
+        let dims = self.dims();
+        extents(&dims).unwrap_or_else(|e| {
+            self.b.fail(e);
+            // Numbers to go on with, which nobody will see.
+            dims.iter().map(|d| d.extent().unwrap_or(2)).collect()
+        })
+    }
+
+    /// The number of elements, which may be symbolic.
+    pub fn count(self) -> Dim {
+        product(&self.dims())
+    }
+
+    /// The number of elements if it is known; see [`Ex::shape`].
+    pub fn numel(self) -> usize {
+        self.shape().iter().product()
     }
 
     /// Number of dimensions.
     pub fn rank(self) -> usize {
-        self.shape().len()
+        self.dims().len()
     }
 
     /// Applies an op that takes these operands exactly.
@@ -92,26 +115,27 @@ impl<'b> Ex<'b> {
     }
 
     /// Stretched to that shape.
-    pub fn expand(self, shape: &[usize]) -> Ex<'b> {
+    pub fn expand<D: Copy + Into<Dim>>(self, shape: &[D]) -> Ex<'b> {
         match self.v {
-            Some(v) => self.b.wrap(self.b.expand(v, shape)),
+            Some(v) => self.b.wrap(self.b.expand(v, &to_dims(shape))),
             None => self,
         }
     }
 
     /// In that shape, which has as many elements; shares memory if it can, else copies.
-    pub fn reshape(self, shape: &[usize]) -> Ex<'b> {
+    pub fn reshape<D: Copy + Into<Dim>>(self, shape: &[D]) -> Ex<'b> {
         let Some(v) = self.v else { return self };
-        if self.shape().as_slice() == shape {
+        let shape = to_dims(shape);
+        if self.dims() == shape {
             return self;
         }
         let (_, layout) = self.b.storage(v);
-        let from = if layout.reshape(shape).is_some() || layout.numel() != shape.iter().product() {
-            self
-        } else {
-            self.copy()
+        let from = match layout.reshape(&shape) {
+            Err(e) => return self.b.wrap(Err(e)),
+            Ok(None) if product(&layout.shape) == product(&shape) => self.copy(),
+            Ok(_) => self,
         };
-        from.apply(Op::Reshape(view::Reshape(shape.into())), &[])
+        from.apply(Op::Reshape(view::Reshape(shape)), &[])
     }
 
     /// A new contiguous tensor with the same elements.
@@ -138,23 +162,23 @@ impl<'b> Ex<'b> {
     }
 
     /// Some elements of each dimension.
-    pub fn slice(self, ranges: &[Range]) -> Ex<'b> {
-        self.apply(Op::Slice(view::Slice(ranges.into())), &[])
+    pub fn slice<S: Copy + Into<Span>>(self, spans: &[S]) -> Ex<'b> {
+        self.apply(Op::Slice(view::Slice(to_spans(spans))), &[])
     }
 
     /// Elements `start..start + len` of one dimension.
-    pub fn narrow(self, dim: usize, start: usize, len: usize) -> Ex<'b> {
+    pub fn narrow(self, dim: usize, start: impl Into<Dim>, len: impl Into<Dim>) -> Ex<'b> {
         if self.v.is_none() {
             return self;
         }
-        let mut ranges: Vec<Range> = self.shape().iter().map(|d| Range::all(*d)).collect();
-        ranges[dim] = Range { start, len, step: 1 };
-        self.slice(&ranges)
+        let mut spans: Vec<Span> = self.dims().iter().map(|d| Span::all(*d)).collect();
+        spans[dim] = Span { start: start.into(), len: len.into(), step: 1 };
+        self.slice(&spans)
     }
 
     /// With a slice replaced by `update`.
-    pub fn slice_update(self, ranges: &[Range], update: Ex<'b>) -> Ex<'b> {
-        self.apply(Op::SliceUpdate(view::SliceUpdate(view::Slice(ranges.into()))), &[update])
+    pub fn slice_update<S: Copy + Into<Span>>(self, spans: &[S], update: Ex<'b>) -> Ex<'b> {
+        self.apply(Op::SliceUpdate(view::SliceUpdate(view::Slice(to_spans(spans)))), &[update])
     }
 
     /// A new dimension of extent 1 before `dim`.
@@ -162,8 +186,8 @@ impl<'b> Ex<'b> {
         if self.v.is_none() {
             return self;
         }
-        let mut shape = self.shape();
-        shape.insert(dim, 1);
+        let mut shape = self.dims();
+        shape.insert(dim, Dim::ONE);
         self.reshape(&shape)
     }
 
@@ -171,10 +195,10 @@ impl<'b> Ex<'b> {
     pub fn reduce(self, kind: ReduceKind, axes: &[usize], keepdim: bool) -> Ex<'b> {
         let mut axes: Vec<usize> = axes.to_vec();
         axes.sort_unstable();
-        let mut kept = self.shape();
+        let mut kept = self.dims();
         for a in &axes {
             if let Some(d) = kept.get_mut(*a) {
-                *d = 1;
+                *d = Dim::ONE;
             }
         }
         let r = self.apply(Op::Reduce(Reduce { kind, axes: axes.into() }), &[]);
@@ -193,13 +217,13 @@ impl<'b> Ex<'b> {
     }
 
     /// Sums so that the result has that shape, which broadcasts to this one: the transpose of `expand`.
-    pub fn sum_to(self, shape: &[usize]) -> Ex<'b> {
-        let mine = self.shape();
+    pub fn sum_to<D: Copy + Into<Dim>>(self, shape: &[D]) -> Ex<'b> {
+        let (mine, shape) = (self.dims(), to_dims(shape));
         let lead = mine.len() - shape.len().min(mine.len());
         let axes: Vec<usize> =
-            (0..mine.len()).filter(|i| *i < lead || (shape[*i - lead] == 1 && mine[*i] != 1)).collect();
+            (0..mine.len()).filter(|i| *i < lead || (shape[*i - lead].is(1) && !mine[*i].is(1))).collect();
         let r = if axes.is_empty() { self } else { self.sum(&axes, false) };
-        r.reshape(shape)
+        r.reshape(&shape)
     }
 
     /// Batched matrix product `[b, m, k] @ [b, k, n]`.
@@ -229,13 +253,30 @@ impl<'b> Ex<'b> {
 
     /// Zeros of this type.
     pub fn zeros(self) -> Ex<'b> {
-        self.b.full(Scalar::from_f64(self.dtype(), 0.0), &self.shape())
+        self.b.full(Scalar::from_f64(self.dtype(), 0.0), &self.dims())
+    }
+
+    /// This extent as an operand of a formula of floats.
+    pub fn extent(self, d: Dim) -> Ex<'b> {
+        match d.known() {
+            Some(v) => self.number(v as f64),
+            None => self.b.size_number(d),
+        }
     }
 
     /// This number as an operand of the formula.
     pub fn number(self, v: f64) -> Ex<'b> {
         self.b.number(Scalar::from_f64(DType::F64, v))
     }
+}
+
+/// Extents as dims.
+fn to_dims<D: Copy + Into<Dim>>(shape: &[D]) -> Dims {
+    shape.iter().map(|d| (*d).into()).collect()
+}
+
+fn to_spans<S: Copy + Into<Span>>(spans: &[S]) -> SmallVec<[Span; 4]> {
+    spans.iter().map(|s| (*s).into()).collect()
 }
 
 macro_rules! binary {

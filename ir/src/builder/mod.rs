@@ -9,13 +9,15 @@ mod ex;
 pub use ex::Ex;
 
 use crate::alias::Aliases;
+use crate::dim::{Dim, Dims};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Loc, Result, err};
 use crate::graph::{Graph, Node, NodeId, Param, Phase, Value};
+use crate::layout::Strided;
 use crate::ops::elementwise::Row;
 use crate::ops::view::Expand;
 use crate::ops::{Effect, Op, literal};
-use crate::types::{Layout, Shape, ShapeText, Type, broadcast};
+use crate::types::{ShapeText, Type, broadcast};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 
@@ -68,7 +70,8 @@ impl Builder {
         self.inner.borrow_mut().error.take().map_or(Ok(()), Err)
     }
 
-    fn poison(&self, e: Error) {
+    /// Keeps the error of a formula that cannot give it back.
+    pub fn fail(&self, e: Error) {
         let mut inner = self.inner.borrow_mut();
         let loc = inner.loc;
         inner.error.get_or_insert(e.at(loc));
@@ -90,7 +93,7 @@ impl Builder {
     }
 
     /// The value whose memory `v` shares (itself if it is new), and where `v` lies in it.
-    pub fn storage(&self, v: Value) -> (Value, Layout) {
+    pub fn storage(&self, v: Value) -> (Value, Strided) {
         self.inner.borrow().aliases.get(v)
     }
 
@@ -144,14 +147,14 @@ impl Builder {
     }
 
     /// Declares the next parameter, contiguous unless a layout is given.
-    pub fn input(&self, name: impl Into<String>, ty: Type, mutable: bool, layout: Option<Layout>) -> Value {
+    pub fn input(&self, name: impl Into<String>, ty: Type, mutable: bool, layout: Option<Strided>) -> Value {
         let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
         let i = inner.graph.params.len() as u32;
         inner.graph.params.push(Param { name: name.into(), mutable });
         let shape = ty.shape.clone();
         let n = inner.graph.push(Op::Input(i), &[], [ty], inner.loc);
-        let layout = layout.unwrap_or_else(|| Layout::contiguous(&shape));
+        let layout = layout.unwrap_or_else(|| Strided::contiguous(&shape));
         inner.aliases.push(&inner.graph, n, Some((n.into(), layout)));
         n.into()
     }
@@ -175,19 +178,40 @@ impl Builder {
         Ex::new(self, Some(n.into()))
     }
 
+    /// A symbolic size as a plain number of category integer.
+    pub fn size_number(&self, d: Dim) -> Ex<'_> {
+        if let Some(v) = d.known() {
+            return self.number(Scalar::from_i64(DType::I64, v));
+        }
+        let mut inner = self.inner.borrow_mut();
+        let inner = &mut *inner;
+        let n = inner.graph.push(Op::Size(literal::Size(d)), &[], [Type::number(DType::I64)], inner.loc);
+        inner.aliases.push(&inner.graph, n, None);
+        Ex::new(self, Some(n.into()))
+    }
+
     /// A 0-d constant tensor.
     pub fn constant(&self, v: Scalar) -> Ex<'_> {
         self.wrap(self.emit(Op::Const(v), &[]))
     }
 
     /// `i64[n]`: 0, 1, …
-    pub fn iota(&self, n: usize) -> Ex<'_> {
-        self.wrap(self.emit(Op::Iota(literal::Iota(n)), &[]))
+    pub fn iota(&self, n: impl Into<Dim>) -> Ex<'_> {
+        self.wrap(self.emit(Op::Iota(literal::Iota(n.into())), &[]))
     }
 
     /// A tensor filled with one value.
-    pub fn full(&self, v: Scalar, shape: &[usize]) -> Ex<'_> {
+    pub fn full<D: Copy + Into<Dim>>(&self, v: Scalar, shape: &[D]) -> Ex<'_> {
         self.constant(v).expand(shape)
+    }
+
+    /// An extent as a 0-d value of that dtype, rounded to it if it must be: a constant if it is known, else read when
+    /// the program runs.
+    pub fn extent(&self, d: Dim, dtype: DType) -> Ex<'_> {
+        match d.known() {
+            Some(v) => self.constant(Scalar::from_i64(DType::I64, v).cast(dtype)),
+            None => self.wrap(self.emit(Op::Size(literal::Size(d)), &[])).cast(dtype),
+        }
     }
 
     /// Turns a failed step of a formula into a kept error.
@@ -195,7 +219,7 @@ impl Builder {
         match v {
             Ok(v) => Ex::new(self, Some(v)),
             Err(e) => {
-                self.poison(e);
+                self.fail(e);
                 Ex::new(self, None)
             }
         }
@@ -221,7 +245,7 @@ impl Builder {
     ///
     /// # Errors
     /// `shape` if it does not broadcast to it.
-    pub fn expand(&self, v: Value, shape: &[usize]) -> Result<Value> {
+    pub fn expand(&self, v: Value, shape: &[Dim]) -> Result<Value> {
         let ty = self.ty(v);
         if ty.shape.as_slice() == shape && !ty.weak {
             return Ok(v);
@@ -242,7 +266,7 @@ impl Builder {
         let refs: SmallVec<[&Type; 3]> = types.iter().collect();
         let loc = self.loc();
         let (dtypes, _) = row.dtypes(&refs).map_err(|e| e.at(loc))?;
-        let mut shape = Shape::new();
+        let mut shape = Dims::new();
         for t in &types {
             shape = broadcast(&shape, &t.shape).ok_or_else(|| broadcast_error(row.name(), &types).at(loc))?;
         }

@@ -9,8 +9,9 @@ pub use run::run;
 
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
+use crate::layout::Layout;
 use crate::scalar::{Block, Fault, V, eval};
-use crate::types::{Layout, Type};
+use crate::types::Type;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -86,8 +87,10 @@ pub fn map(x: &[Array], out: &Type, lower: impl FnOnce(&mut Block, &[V]) -> V) -
     let insts = block.take();
     let mut regs = vec![0u64; block.len()];
     let columns: Vec<Vec<u64>> = x.iter().map(Array::bits).collect();
-    let mut bits = Vec::with_capacity(out.numel());
-    for i in 0..out.numel() {
+    let shape = out.extents()?;
+    let count = shape.iter().product();
+    let mut bits = Vec::with_capacity(count);
+    for i in 0..count {
         for (p, c) in params.iter().zip(&columns) {
             regs[p.0 as usize] = c[i];
         }
@@ -96,7 +99,7 @@ pub fn map(x: &[Array], out: &Type, lower: impl FnOnce(&mut Block, &[V]) -> V) -
         }
         bits.push(regs[result.0 as usize]);
     }
-    Ok(Array::new(out.dtype, &out.shape, bits))
+    Ok(Array::new(out.dtype, &shape, bits))
 }
 
 /// The error of a data-dependent failure.

@@ -28,7 +28,7 @@ pub fn run(g: &Graph, inputs: &[Array]) -> Result<Vec<Array>> {
             (_, Effect::Write) => x[0].write(&x[1].bits()),
             (op, Effect::View) => {
                 // A functionalized graph may hold views that strides cannot say (their base was re-derived): copy.
-                let a = match op.structural().layout(&x[0].layout) {
+                let a = match op.layout(&x[0].layout) {
                     Some(l) => x[0].view(l),
                     None => step(op.structural().eval(&x))?,
                 };
@@ -48,8 +48,7 @@ pub fn run(g: &Graph, inputs: &[Array]) -> Result<Vec<Array>> {
         .enumerate()
         .map(|(k, a)| match g.output_views.get(k) {
             Some(Some(v)) => v.views.iter().try_fold(inputs[v.param].clone(), |base, op| {
-                let l =
-                    op.structural().layout(&base.layout).ok_or_else(|| err::shape("a returned view is impossible"))?;
+                let l = op.layout(&base.layout).ok_or_else(|| err::shape("a returned view is impossible"))?;
                 Ok(base.view(l))
             }),
             _ if !g.mutated.is_empty() && inputs.iter().any(|i| i.shares(&a)) => {

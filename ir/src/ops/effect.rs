@@ -58,7 +58,7 @@ impl Structural for Grad {
         if self.seeded && (x[1].shape != y.shape || x[1].dtype != y.dtype) {
             return Err(err::grad(format!("`grad` of {y}: the seed is {}, expected the same type", x[1])));
         }
-        if !self.seeded && y.numel() != 1 {
+        if !self.seeded && !y.count().is(1) {
             return Err(err::grad(format!("`grad` of {y}: a gradient is implicit only for scalar outputs"))
                 .help("sum it, or give a cotangent with `seed=`"));
         }

@@ -5,12 +5,14 @@
 
 use super::Structural;
 use crate::builder::Ex;
+use crate::dim::at_most;
 use crate::dtype::DType;
 use crate::error::{Result, err};
 use crate::interp::Array;
+use crate::layout::Layout;
 use crate::ops::reduce::ReduceKind;
 use crate::scalar::{Block, eval};
-use crate::types::{Layout, Shape, Type, for_each_index};
+use crate::types::{Shape, Type, for_each_index};
 use smallvec::{SmallVec, smallvec};
 
 /// `out[.., i, ..] = x[.., index[.., i, ..], ..]`: `index` has the rank of `x` and no larger extents on other axes.
@@ -52,8 +54,10 @@ fn check(name: &str, axis: usize, x: &Type, index: &Type) -> Result<()> {
     if index.dtype != DType::I64 {
         return Err(err::dtype(format!("`{name}`: the index is {}, expected i64", index.dtype)));
     }
-    let fits =
-        x.rank() == index.rank() && axis < x.rank() && (0..x.rank()).all(|d| d == axis || index.shape[d] <= x.shape[d]);
+    let mut fits = x.rank() == index.rank() && axis < x.rank();
+    for d in 0..x.rank() {
+        fits = fits && (d == axis || at_most(index.shape[d], x.shape[d])?);
+    }
     if !fits {
         return Err(err::shape(format!("`{name}`: index {index} does not fit {x} along dimension {axis}")));
     }

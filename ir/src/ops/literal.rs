@@ -2,10 +2,11 @@
 
 use super::Structural;
 use crate::builder::Ex;
+use crate::dim::Dim;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::interp::Array;
-use crate::types::{Shape, ShapeText, Type, checked_numel};
+use crate::types::{Shape, ShapeText, Type, checked_count, checked_numel};
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ impl Structural for Input {
 /// `Op::Const`: one element.
 impl Structural for Scalar {
     fn infer(&self, _: &[&Type]) -> Types {
-        Ok(smallvec![Type::new(self.dtype, [])])
+        Ok(smallvec![Type::new(self.dtype, [0usize; 0])])
     }
     fn eval(&self, _: &[Array]) -> Result<Array> {
         Ok(Array::full(*self, &[]))
@@ -103,15 +104,35 @@ fn nested(shape: &[usize], values: &[Scalar]) -> String {
 
 /// `Op::Iota`: `i64[n]`, 0 to n - 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Iota(pub usize);
+pub struct Iota(pub Dim);
 
 impl Structural for Iota {
     fn infer(&self, _: &[&Type]) -> Types {
-        checked_numel(&[self.0])?;
+        checked_count(&[self.0])?;
         Ok(smallvec![Type::new(DType::I64, [self.0])])
     }
     fn eval(&self, _: &[Array]) -> Result<Array> {
-        Ok(Array::new(DType::I64, &[self.0], (0..self.0 as u64).collect()))
+        let n = self.0.value()? as usize;
+        Ok(Array::new(DType::I64, &[n], (0..n as u64).collect()))
+    }
+    fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+        vec![]
+    }
+    fn attrs(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+/// `Op::Size`: an expression of symbolic sizes as an `i64` scalar.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Size(pub Dim);
+
+impl Structural for Size {
+    fn infer(&self, _: &[&Type]) -> Types {
+        Ok(smallvec![Type::new(DType::I64, [0usize; 0])])
+    }
+    fn eval(&self, _: &[Array]) -> Result<Array> {
+        Ok(Array::full(Scalar::from_i64(DType::I64, self.0.value()?), &[]))
     }
     fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![]

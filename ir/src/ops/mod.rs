@@ -19,7 +19,8 @@ use crate::builder::Ex;
 use crate::dtype::{DType, Scalar};
 use crate::error::Result;
 use crate::interp::Array;
-use crate::types::{Layout, Type};
+use crate::layout::{Layout, Strided};
+use crate::types::Type;
 use elementwise::Row;
 use smallvec::SmallVec;
 
@@ -34,6 +35,8 @@ pub enum Op {
     Literal(literal::Literal),
     /// `i64[n]`: 0, 1, …
     Iota(literal::Iota),
+    /// An expression of symbolic sizes as an `i64` scalar.
+    Size(literal::Size),
     /// An elementwise function; operands and result have one shape.
     Map(Row),
     /// The elements in another dtype.
@@ -105,8 +108,11 @@ pub trait Structural {
     }
 
     /// For views: where the result's elements lie, given where the operand's do. `None` if strides cannot say it.
-    fn layout(&self, _x: &Layout) -> Option<Layout> {
-        None
+    ///
+    /// # Errors
+    /// One that says that sizes must be known to tell.
+    fn layout(&self, _x: &Strided) -> Result<Option<Strided>> {
+        Ok(None)
     }
 }
 
@@ -118,7 +124,7 @@ impl Op {
             Op::Const(_) => "const",
             Op::Literal(_) => "tensor",
             Op::Iota(_) => "iota",
-
+            Op::Size(_) => "extent",
             Op::Map(row) => row.name(),
             Op::Cast(_) => "to",
             Op::Copy => "clone",
@@ -146,7 +152,7 @@ impl Op {
             Op::Const(c) => c,
             Op::Literal(l) => l,
             Op::Iota(n) => n,
-
+            Op::Size(n) => n,
             Op::Map(row) => row,
             Op::Cast(d) => d,
             Op::Copy => &view::Copy,
@@ -175,6 +181,11 @@ impl Op {
     /// Whether the result shares the first operand's memory.
     pub fn is_view(&self) -> bool {
         self.effect() == Effect::View
+    }
+
+    /// For views: [`Structural::layout`] where all is known.
+    pub fn layout(&self, x: &Layout) -> Option<Layout> {
+        x.through(|l| self.structural().layout(l))
     }
 
     /// Whether it writes through its first operand.

@@ -10,11 +10,12 @@
 
 use super::Structural;
 use crate::builder::Ex;
+use crate::dim::{Dim, Dims, at_most, product};
 use crate::dtype::DType;
 use crate::error::{Result, err};
 use crate::interp::Array;
 use crate::scalar::{Block, Reg, V, eval};
-use crate::types::{Shape, Type, for_each_index};
+use crate::types::{Type, for_each_index};
 use smallvec::{SmallVec, smallvec};
 
 /// Elements that go into one partial result.
@@ -131,12 +132,12 @@ pub fn block_rows(n: usize) -> usize {
 
 impl Reduce {
     /// The shape of the result.
-    pub fn kept(&self, shape: &[usize]) -> Shape {
+    pub fn kept<D: Copy>(&self, shape: &[D]) -> SmallVec<[D; 4]> {
         (0..shape.len()).filter(|i| !self.axes.contains(i)).map(|i| shape[i]).collect()
     }
 
     /// The extents of the reduced axes, outermost first.
-    pub fn reduced(&self, shape: &[usize]) -> Shape {
+    pub fn reduced<D: Copy>(&self, shape: &[D]) -> SmallVec<[D; 4]> {
         self.axes.iter().map(|i| shape[*i]).collect()
     }
 
@@ -152,10 +153,10 @@ impl Structural for Reduce {
         if self.axes.iter().any(|a| *a >= shape.len()) || self.axes.windows(2).any(|w| w[0] >= w[1]) {
             return Err(err::index(format!("`{}`: axes {:?} of {}", self.kind.name(), self.axes.as_slice(), x[0])));
         }
-        let n: usize = self.reduced(shape).iter().product();
+        let n = product(&self.reduced(shape));
         let sums = matches!(self.kind, ReduceKind::Sum | ReduceKind::Prod);
         let no_identity = self.kind.is_arg() || !sums && x[0].dtype != DType::Bool;
-        if n == 0 && no_identity && !self.kept(shape).contains(&0) {
+        if no_identity && !self.kept(shape).contains(&Dim::ZERO) && !at_most(1i64, n)? {
             return Err(err::shape(format!("`{}` of {}: no elements, and no identity", self.kind.name(), x[0])));
         }
         let dtype = if self.kind.is_arg() { DType::I64 } else { x[0].dtype };
@@ -199,10 +200,10 @@ impl Structural for Reduce {
     }
 
     fn vjp<'b>(&self, x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
-        let shape = x[0].shape();
+        let shape = x[0].dims();
         let mut keep = shape.clone();
         for a in &self.axes {
-            keep[*a] = 1;
+            keep[*a] = Dim::ONE;
         }
         let wide = |e: Ex<'b>| e.reshape(&keep).expand(&shape);
         vec![match self.kind {
@@ -227,39 +228,40 @@ impl Structural for Reduce {
 /// product from the left times the running product from the right.
 fn prod_vjp<'b>(x: Ex<'b>, dy: Ex<'b>, axes: &[usize]) -> Ex<'b> {
     use crate::ops::scan::ScanKind;
-    use crate::types::Range;
-    let shape = x.shape();
+    use crate::types::Span;
+    let shape = x.dims();
     let kept: Vec<usize> = (0..shape.len()).filter(|i| !axes.contains(i)).collect();
     let order: Vec<usize> = kept.iter().chain(axes).copied().collect();
-    let n: usize = axes.iter().map(|a| shape[*a]).product();
-    let mut flat: Vec<usize> = kept.iter().map(|a| shape[*a]).collect();
+    let n = product(&axes.iter().map(|a| shape[*a]).collect::<Dims>());
+    let mut flat: Vec<Dim> = kept.iter().map(|a| shape[*a]).collect();
     flat.push(n);
     let last = flat.len() - 1;
     let rows = x.permute(&order).copy().reshape(&flat);
     let shifted = |e: Ex<'b>| {
         // 1, e0, e0 e1, …: the running product up to the element before.
         let one = e.builder().full(crate::Scalar::from_f64(e.dtype(), 1.0), &flat);
-        if n < 2 {
+        // An empty dimension has no product to shift: nothing is written then.
+        if n.known().is_some_and(|n| n < 2) {
             return one;
         }
-        let mut to: Vec<Range> = flat.iter().map(|d| Range::all(*d)).collect();
-        to[last] = Range { start: 1, len: n - 1, step: 1 };
+        let mut to: Vec<Span> = flat.iter().map(|d| Span::all(*d)).collect();
+        to[last] = Span { start: Dim::ONE, len: n - 1, step: 1 };
         one.slice_update(&to, e.scan(ScanKind::Prod, last).narrow(last, 0, n - 1))
     };
     let flip = |e: Ex<'b>| {
-        let mut r: Vec<Range> = flat.iter().map(|d| Range::all(*d)).collect();
-        r[last] = Range { start: n.saturating_sub(1), len: n, step: -1 };
+        let mut r: Vec<Span> = flat.iter().map(|d| Span::all(*d)).collect();
+        r[last] = Span { start: n.max(Dim::ONE) - 1, len: n, step: -1 };
         e.slice(&r).copy()
     };
     let others = shifted(rows) * flip(shifted(flip(rows)));
-    let mut permuted: Vec<usize> = order.iter().map(|a| shape[*a]).collect();
+    let mut permuted: Vec<Dim> = order.iter().map(|a| shape[*a]).collect();
     let mut back = vec![0; order.len()];
     for (i, o) in order.iter().enumerate() {
         back[*o] = i;
     }
-    let mut wide: Vec<usize> = shape.to_vec();
+    let mut wide = shape.clone();
     for a in axes {
-        wide[*a] = 1;
+        wide[*a] = Dim::ONE;
     }
     permuted.truncate(order.len());
     others.reshape(&permuted).permute(&back) * dy.reshape(&wide).expand(&shape)

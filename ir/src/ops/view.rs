@@ -2,14 +2,16 @@
 
 use super::{Effect, Structural};
 use crate::builder::Ex;
+use crate::dim::{Dim, Dims, at_most, extents};
 use crate::error::{Result, err};
 use crate::interp::Array;
-use crate::types::{Layout, Range, Shape, ShapeText, Type, checked_numel, diagonal_len};
+use crate::layout::{Layout, Strided};
+use crate::types::{ShapeText, Span, Type, checked_count, diagonal_count};
 use smallvec::{SmallVec, smallvec};
 
 type Types = Result<SmallVec<[Type; 1]>>;
 
-fn one(ty: &Type, shape: Shape) -> Types {
+fn one(ty: &Type, shape: Dims) -> Types {
     Ok(smallvec![Type::new(ty.dtype, shape)])
 }
 
@@ -52,28 +54,28 @@ impl Structural for Detach {
     fn effect(&self) -> Effect {
         Effect::View
     }
-    fn layout(&self, x: &Layout) -> Option<Layout> {
-        Some(x.clone())
+    fn layout(&self, x: &Strided) -> Result<Option<Strided>> {
+        Ok(Some(x.clone()))
     }
 }
 
 /// `Op::Reshape`: the elements, in row-major order, in another shape.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Reshape(pub Shape);
+pub struct Reshape(pub Dims);
 
 impl Structural for Reshape {
     fn infer(&self, x: &[&Type]) -> Types {
-        if checked_numel(&self.0)? != x[0].numel() {
-            let (to, n) = (ShapeText(&self.0), x[0].numel());
+        if checked_count(&self.0)? != x[0].count() {
+            let (to, n) = (ShapeText(&self.0), x[0].count());
             return Err(err::shape(format!("shape '{to}' is invalid for input of size {n}")));
         }
         one(x[0], self.0.clone())
     }
     fn eval(&self, x: &[Array]) -> Result<Array> {
-        Ok(Array::new(x[0].dtype, &self.0, x[0].bits()))
+        Ok(Array::new(x[0].dtype, &extents(&self.0)?, x[0].bits()))
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
-        vec![Some(dy.reshape(&x[0].shape()))]
+        vec![Some(dy.reshape(&x[0].dims()))]
     }
     fn attrs(&self) -> String {
         format!("{}", ShapeText(&self.0))
@@ -81,7 +83,7 @@ impl Structural for Reshape {
     fn effect(&self) -> Effect {
         Effect::View
     }
-    fn layout(&self, x: &Layout) -> Option<Layout> {
+    fn layout(&self, x: &Strided) -> Result<Option<Strided>> {
         x.reshape(&self.0)
     }
 }
@@ -102,7 +104,7 @@ impl Structural for Permute {
         one(x[0], self.0.iter().map(|i| x[0].shape[*i]).collect())
     }
     fn eval(&self, x: &[Array]) -> Result<Array> {
-        copied(self.layout(&x[0].layout), &x[0])
+        copied(x[0].layout.through(|l| self.layout(l)), &x[0])
     }
     fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         let mut back: SmallVec<[usize; 4]> = smallvec![0; self.0.len()];
@@ -117,30 +119,30 @@ impl Structural for Permute {
     fn effect(&self) -> Effect {
         Effect::View
     }
-    fn layout(&self, x: &Layout) -> Option<Layout> {
-        Some(x.permute(&self.0))
+    fn layout(&self, x: &Strided) -> Result<Option<Strided>> {
+        Ok(Some(x.permute(&self.0)))
     }
 }
 
 /// `Op::Expand`: dimensions of extent 1 stretched, and leading ones added, without copying.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Expand(pub Shape);
+pub struct Expand(pub Dims);
 
 impl Structural for Expand {
     fn infer(&self, x: &[&Type]) -> Types {
-        checked_numel(&self.0)?;
+        checked_count(&self.0)?;
         let lead = self.0.len().checked_sub(x[0].rank());
-        let fits = lead.is_some_and(|l| x[0].shape.iter().zip(&self.0[l..]).all(|(a, b)| a == b || *a == 1));
+        let fits = lead.is_some_and(|l| x[0].shape.iter().zip(&self.0[l..]).all(|(a, b)| a == b || a.is(1)));
         if !fits {
             return Err(err::shape(format!("`expand`: {} does not stretch to {}", x[0], ShapeText(&self.0))));
         }
         one(x[0], self.0.clone())
     }
     fn eval(&self, x: &[Array]) -> Result<Array> {
-        copied(self.layout(&x[0].layout), &x[0])
+        copied(x[0].layout.through(|l| self.layout(l)), &x[0])
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
-        vec![Some(dy.sum_to(&x[0].shape()))]
+        vec![Some(dy.sum_to(&x[0].dims()))]
     }
     fn attrs(&self) -> String {
         format!("{}", ShapeText(&self.0))
@@ -148,30 +150,32 @@ impl Structural for Expand {
     fn effect(&self) -> Effect {
         Effect::View
     }
-    fn layout(&self, x: &Layout) -> Option<Layout> {
-        Some(x.expand(&self.0))
+    fn layout(&self, x: &Strided) -> Result<Option<Strided>> {
+        Ok(Some(x.expand(&self.0)))
     }
 }
 
 /// `Op::Slice`: some elements of each dimension.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Slice(pub SmallVec<[Range; 4]>);
+pub struct Slice(pub SmallVec<[Span; 4]>);
 
 impl Slice {
-    fn check(&self, shape: &[usize]) -> Result<()> {
-        let inside = |(r, d): (&Range, &usize)| {
-            // `None` where it does not fit in a number, which is outside anything.
-            let reach = isize::try_from(r.len).ok().and_then(|n| (n - 1).checked_mul(r.step));
-            let last = reach.and_then(|n| r.start.checked_add_signed(n));
-            r.step != 0 && (r.len == 0 || (r.start < *d && last.is_some_and(|l| l < *d)))
-        };
-        if self.0.len() != shape.len() || !self.0.iter().zip(shape).all(inside) {
+    fn check(&self, shape: &[Dim]) -> Result<()> {
+        let mut inside = self.0.len() == shape.len();
+        for (span, extent) in self.0.iter().zip(shape) {
+            inside = inside && span.inside(*extent)?;
+        }
+        if !inside {
             return Err(err::index(format!("slice {} is outside {}", self.attrs(), ShapeText(shape))));
         }
-        Ok(())
+        // A symbolic length that comes out negative at a call is no length.
+        self.0.iter().try_for_each(|s| match at_most(0i64, s.len)? {
+            true => Ok(()),
+            false => Err(err::index(format!("slice {} has a negative length", self.attrs()))),
+        })
     }
 
-    fn shape(&self) -> Shape {
+    fn shape(&self) -> Dims {
         self.0.iter().map(|r| r.len).collect()
     }
 }
@@ -182,23 +186,23 @@ impl Structural for Slice {
         one(x[0], self.shape())
     }
     fn eval(&self, x: &[Array]) -> Result<Array> {
-        copied(self.layout(&x[0].layout), &x[0])
+        copied(x[0].layout.through(|l| self.layout(l)), &x[0])
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![Some(x[0].zeros().slice_update(&self.0, dy))]
     }
     fn attrs(&self) -> String {
-        let list = |f: fn(&Range) -> isize| {
+        let list = |f: fn(&Span) -> Dim| {
             let items: Vec<String> = self.0.iter().map(|r| f(r).to_string()).collect();
             format!("[{}]", items.join(", "))
         };
-        format!("start={}, len={}, step={}", list(|r| r.start as isize), list(|r| r.len as isize), list(|r| r.step))
+        format!("start={}, len={}, step={}", list(|r| r.start), list(|r| r.len), list(|r| r.step.into()))
     }
     fn effect(&self) -> Effect {
         Effect::View
     }
-    fn layout(&self, x: &Layout) -> Option<Layout> {
-        Some(x.slice(&self.0))
+    fn layout(&self, x: &Strided) -> Result<Option<Strided>> {
+        Ok(Some(x.slice(&self.0)))
     }
 }
 
@@ -221,7 +225,9 @@ impl Structural for SliceUpdate {
     }
     fn eval(&self, x: &[Array]) -> Result<Array> {
         let out = Array::new(x[0].dtype, x[0].shape(), x[0].bits());
-        out.view(out.layout.slice(&self.0.0)).write(&x[1].bits());
+        let part = out.layout.through(|l| self.0.layout(l));
+        let part = part.ok_or_else(|| err::shape("a slice that strides cannot say"))?;
+        out.view(part).write(&x[1].bits());
         Ok(out)
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
@@ -249,25 +255,24 @@ impl Structural for Diagonal {
         if self.dim1 == self.dim2 || self.dim1.max(self.dim2) >= s.len() {
             return Err(err::index(format!("`diagonal`: dimensions {} and {} of {}", self.dim1, self.dim2, x[0])));
         }
-        let mut shape: Shape = (0..s.len()).filter(|i| *i != self.dim1 && *i != self.dim2).map(|i| s[i]).collect();
-        shape.push(diagonal_len(s[self.dim1], s[self.dim2], self.offset));
+        let mut shape: Dims = (0..s.len()).filter(|i| *i != self.dim1 && *i != self.dim2).map(|i| s[i]).collect();
+        shape.push(diagonal_count(s[self.dim1], s[self.dim2], self.offset)?);
         one(x[0], shape)
     }
     fn eval(&self, x: &[Array]) -> Result<Array> {
-        copied(self.layout(&x[0].layout), &x[0])
+        copied(x[0].layout.through(|l| self.layout(l)), &x[0])
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         // Zeros with the diagonal added: where row index + offset equals column index, dy stretched over the columns.
         let b = dy.builder();
-        let shape = x[0].shape();
+        let shape = x[0].dims();
         let (r, c) = (shape[self.dim1], shape[self.dim2]);
-        let len = diagonal_len(r, c, self.offset);
         let last = dy.rank() - 1;
-        let mut rows = Vec::from(dy.shape().as_slice());
-        rows[last] = r;
-        let start = if self.offset < 0 && len > 0 { (-self.offset) as usize } else { 0 };
-        let mut ranges: Vec<Range> = rows.iter().map(|d| Range::all(*d)).collect();
-        ranges[last] = Range { start: if len == 0 { 0 } else { start }, len, step: 1 };
+        let mut rows = dy.dims();
+        let len = std::mem::replace(&mut rows[last], r);
+        let start = if self.offset < 0 && !len.is(0) { -self.offset } else { 0 };
+        let mut ranges: Vec<Span> = rows.iter().map(|d| Span::all(*d)).collect();
+        ranges[last] = Span { start: start.into(), len, step: 1 };
         let zero = b.full(crate::Scalar::from_f64(dy.dtype(), 0.0), &rows);
         let by_row = zero.slice_update(&ranges, dy).unsqueeze(last + 1);
         rows.push(c);
@@ -291,7 +296,7 @@ impl Structural for Diagonal {
     fn effect(&self) -> Effect {
         Effect::View
     }
-    fn layout(&self, x: &Layout) -> Option<Layout> {
-        Some(x.diagonal(self.offset, self.dim1, self.dim2))
+    fn layout(&self, x: &Strided) -> Result<Option<Strided>> {
+        x.diagonal(self.offset, self.dim1, self.dim2).map(Some)
     }
 }

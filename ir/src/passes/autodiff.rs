@@ -75,7 +75,7 @@ fn backward(b: &Builder, grad: Grad, operands: &[Value], loc: Loc) -> Result<Val
         for (i, (v, d)) in operands.iter().zip(dx).enumerate() {
             let ty = b.ty(*v);
             let Some(d) = d.filter(|_| path.leads_to(*v) && ty.dtype.is_float()) else { continue };
-            if d.shape() != ty.shape || d.dtype() != ty.dtype {
+            if d.dims() != ty.shape || d.dtype() != ty.dtype {
                 let name = node.op.name();
                 return Err(
                     err::grad(format!("`{name}`: the derivative of operand {i}, a {ty}, is a {}", d.ty())).at(loc)

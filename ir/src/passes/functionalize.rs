@@ -18,12 +18,13 @@ use super::region::Region;
 use super::{finish, results};
 use crate::Ex;
 use crate::builder::Builder;
-use crate::dtype::{DType, Scalar};
+use crate::dim::{Dim, Dims};
+use crate::dtype::DType;
 use crate::error::{Loc, Result, err};
 use crate::graph::{Graph, NodeId, OutputView, Phase, Value, Values};
+use crate::layout::Strided;
 use crate::ops::gather::ScatterMode;
 use crate::ops::{Effect, Op};
-use crate::types::{Layout, Shape};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 
@@ -77,7 +78,7 @@ struct Place {
     anchor: Value,
     region: Region,
     /// Where it lies in a row-major root, if strides can say it.
-    layout: Option<Layout>,
+    layout: Option<Strided>,
     /// The new nodes that read it, each with the number of writes to the root before it.
     reads: Vec<(usize, Value)>,
     /// What the root holds, if this is a root.
@@ -150,7 +151,7 @@ impl Functionalize<'_> {
             root: v,
             anchor: v,
             region: Region::whole(&self.old.ty(v).shape),
-            layout: Some(Layout::contiguous(&self.old.ty(v).shape)),
+            layout: Some(Strided::contiguous(&self.old.ty(v).shape)),
             reads: vec![(0, new)],
             memory: Some(Memory { current: new, writes: Vec::new() }),
         };
@@ -160,11 +161,14 @@ impl Functionalize<'_> {
     fn view_place(&self, n: NodeId, op: &Op, of: Value) -> Result<Place> {
         let base = self.place(of)?;
         let shape = &self.old.ty(n.into()).shape;
-        let (anchor, region) = match base.region.through(op, shape) {
+        let (anchor, region) = match base.region.through(op, shape)? {
             Some(region) => (base.anchor, region),
             None => (n.into(), Region::whole(shape)),
         };
-        let layout = base.layout.as_ref().and_then(|l| op.structural().layout(l));
+        let layout = match &base.layout {
+            Some(l) => op.structural().layout(l)?,
+            None => None,
+        };
         Ok(Place { root: base.root, anchor, region, layout, reads: Vec::new(), memory: None })
     }
 
@@ -199,7 +203,7 @@ impl Functionalize<'_> {
     }
 
     fn write(&mut self, dst: Value, value: Value, loc: Loc) -> Result<()> {
-        if self.old.ty(dst).numel() == 0 {
+        if self.old.ty(dst).is_empty() {
             return Ok(());
         }
         let mut value = self.read(value)?;
@@ -335,17 +339,17 @@ impl Functionalize<'_> {
 
 /// `base` with the elements at `layout` replaced: a scatter by element number, which is the offset plus the sum over the
 /// dimensions of index times stride.
-fn scatter_update<'b>(layout: &Layout, base: Ex<'b>, value: Ex<'b>) -> Ex<'b> {
+fn scatter_update<'b>(layout: &Strided, base: Ex<'b>, value: Ex<'b>) -> Ex<'b> {
     let b = base.builder();
-    let int = |v: i64| b.constant(Scalar::from_i64(DType::I64, v));
-    let mut index = int(layout.offset as i64);
+    let int = |v: Dim| b.extent(v, DType::I64);
+    let mut index = int(layout.offset);
     for (i, (n, stride)) in layout.shape.iter().zip(&layout.strides).enumerate() {
-        let mut along: Shape = SmallVec::from_elem(1, layout.shape.len());
+        let mut along: Dims = SmallVec::from_elem(Dim::ONE, layout.shape.len());
         along[i] = *n;
-        index = index + (b.iota(*n) * int(*stride as i64)).reshape(&along);
+        index = index + (b.iota(*n) * int(*stride)).reshape(&along);
     }
-    let flat = |e: Ex<'b>| e.reshape(&[e.ty().numel()]);
-    flat(base).scatter(0, ScatterMode::Set, flat(index), flat(value)).reshape(&base.shape())
+    let flat = |e: Ex<'b>| e.reshape(&[e.count()]);
+    flat(base).scatter(0, ScatterMode::Set, flat(index), flat(value)).reshape(&base.dims())
 }
 
 /// For each node, whether `y` depends on it.

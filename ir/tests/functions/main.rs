@@ -29,8 +29,9 @@ fn run_body(body: &str, inputs: &[(&str, &[f64])]) -> Result<Vec<Array>> {
         .iter()
         .zip(inputs)
         .map(|(t, (p, v))| {
-            assert_eq!(t.numel(), v.len(), "elements for {p}");
-            Array::from_scalars(t.dtype, &t.shape, v.iter().map(|v| Scalar::from_f64(t.dtype, *v)))
+            let shape = t.extents().expect("known sizes");
+            assert_eq!(shape.iter().product::<usize>(), v.len(), "elements for {p}");
+            Array::from_scalars(t.dtype, &shape, v.iter().map(|v| Scalar::from_f64(t.dtype, *v)))
         })
         .collect();
     run(&g, &arrays)

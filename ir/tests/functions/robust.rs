@@ -104,14 +104,21 @@ fn attempt(draw: &mut Draw, name: &str, kinds: &[&str]) -> bool {
     b.with_graph(|g| g.outputs = values);
     let g = b.finish().expect("a graph");
     // What was built runs, unless it is too large to.
-    let numel: usize = g.nodes().flat_map(|n| g.results(n)).map(|v| g.ty(v).numel()).max().unwrap_or(0);
+    let numel: usize = g
+        .nodes()
+        .flat_map(|n| g.results(n))
+        .map(|v| g.ty(v).count().extent().expect("a known size"))
+        .max()
+        .unwrap_or(0);
     if numel > 10_000 {
         return false;
     }
     let inputs: Vec<Array> = g
         .nodes()
         .filter(|n| matches!(g.op(*n), Op::Input(_)))
-        .map(|n| Array::full(Scalar::from_f64(g.ty(n.into()).dtype, 1.0), &g.ty(n.into()).shape))
+        .map(|n| {
+            Array::full(Scalar::from_f64(g.ty(n.into()).dtype, 1.0), &g.ty(n.into()).extents().expect("known sizes"))
+        })
         .collect();
     run_all(&g).and_then(|g| run(&g, &inputs)).is_ok()
 }

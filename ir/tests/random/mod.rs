@@ -1,5 +1,6 @@
 //! Random programs with views and writes, read off a list of choices, so that they shrink to short ones.
 
+use tensorc_ir::dim::dims;
 use tensorc_ir::ops::elementwise::Row;
 use tensorc_ir::ops::reduce::{Reduce, ReduceKind};
 use tensorc_ir::ops::scan::ScanKind;
@@ -55,8 +56,8 @@ pub fn range(c: &mut Choices<'_>, extent: usize) -> Range {
 /// A view of a tensor of that shape, by an op that need not be possible.
 pub fn view_op(c: &mut Choices<'_>, shape: &[usize]) -> Op {
     match c.below(8) {
-        0 | 1 => Op::Slice(view::Slice(shape.iter().map(|d| range(c, *d)).collect())),
-        2 => Op::Reshape(view::Reshape(regrouped(c, shape.iter().product()))),
+        0 | 1 => Op::Slice(view::Slice(shape.iter().map(|d| range(c, *d).into()).collect())),
+        2 => Op::Reshape(view::Reshape(dims(&regrouped(c, shape.iter().product())))),
         3 => {
             let mut order: Vec<usize> = (0..shape.len()).collect();
             order.rotate_left(c.below(shape.len()));
@@ -68,19 +69,19 @@ pub fn view_op(c: &mut Choices<'_>, shape: &[usize]) -> Op {
         4 => {
             let mut to = Shape::from(shape);
             to.insert(c.below(shape.len() + 1), 1);
-            Op::Reshape(view::Reshape(to))
+            Op::Reshape(view::Reshape(dims(&to)))
         }
         5 => {
             let mut to: Shape = shape.iter().map(|d| if *d == 1 { 1 + c.below(3) } else { *d }).collect();
             to.insert(0, 1 + c.below(2));
-            Op::Expand(view::Expand(to))
+            Op::Expand(view::Expand(dims(&to)))
         }
         6 if shape.len() > 1 => {
             let offset = c.below(3) as i64 - 1;
             Op::Diagonal(view::Diagonal { offset, dim1: c.below(2), dim2: shape.len() - 1 })
         }
         // An identity view.
-        _ => Op::Reshape(view::Reshape(shape.into())),
+        _ => Op::Reshape(view::Reshape(dims(shape))),
     }
 }
 
@@ -89,8 +90,8 @@ pub fn view_op(c: &mut Choices<'_>, shape: &[usize]) -> Op {
 pub fn step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, smooth: bool) -> Option<()> {
     let x = c.of(pool);
     let ty = b.ty(x);
-    let shape = &ty.shape;
-    let same: Vec<Value> = pool.iter().copied().filter(|v| b.ty(*v).shape == *shape).collect();
+    let shape = &ty.extents().unwrap();
+    let same: Vec<Value> = pool.iter().copied().filter(|v| b.ty(*v).shape == ty.shape).collect();
     let other = c.of(&same);
     let row = |name: &str| Op::Map(Row::find(name).unwrap());
     let axis = c.below(shape.len());
@@ -124,7 +125,7 @@ pub fn step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, smooth: boo
         _ => b.emit(if smooth { Op::Copy } else { c.of(&[Op::Copy, Op::Detach]) }, &[x]),
     };
     let v = v.ok()?;
-    if !pool.contains(&v) && b.ty(v).numel() <= 64 {
+    if !pool.contains(&v) && b.ty(v).extents().unwrap().iter().product::<usize>() <= 64 {
         pool.push(v);
     }
     Some(())

@@ -19,7 +19,8 @@ pub fn input(ty: &Type, seed: usize) -> Array {
         DType::U8 => Scalar::from_i64(ty.dtype, value(i).abs()),
         d => Scalar::from_i64(d, value(i)),
     };
-    Array::from_scalars(ty.dtype, &ty.shape, (0..ty.numel()).map(one))
+    let shape = ty.extents().expect("known sizes");
+    Array::from_scalars(ty.dtype, &shape, (0..shape.iter().product()).map(one))
 }
 
 /// The array's elements in contiguous memory of their own.
@@ -172,9 +173,9 @@ pub fn agree(name: &str, params: &[Type], f: impl for<'b> Fn(&'b Builder, &[Ex<'
     let param = |(i, t): (usize, &Type)| Param {
         memory: {
             let a = input(t, i);
-            Array::new(a.dtype, &[t.numel()], a.bits())
+            Array::new(a.dtype, &[a.layout.numel()], a.bits())
         },
-        layout: Layout::contiguous(&t.shape),
+        layout: Layout::contiguous(&t.extents().expect("known sizes")),
     };
     let params: Vec<Param> = params.iter().enumerate().map(param).collect();
     interpreted(&g, &params).unwrap_or_else(|e| panic!("{name}: {e}"));

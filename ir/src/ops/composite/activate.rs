@@ -138,12 +138,12 @@ pub static FNS: &[FnDef] = &[
                 return Err(err::dtype(format!("`prelu`: the weight is {w} and x is {x}")));
             }
             let channels = if x.rank() < 2 { 1 } else { x.shape()[1] };
-            if w.rank() > 1 || (w.ty().numel() != 1 && w.ty().numel() != channels) {
+            if w.rank() > 1 || (w.numel() != 1 && w.numel() != channels) {
                 let (w, x) = (w.ty(), x.ty());
                 return Err(err::shape(format!("`prelu`: a weight {w} for x {x}, which has {channels} channels")));
             }
             let mut shape = vec![1; x.rank()];
-            if w.ty().numel() != 1 {
+            if w.numel() != 1 {
                 shape[1] = channels;
             }
             Ok(row("leaky_relu", &[x, w.reshape(&shape)])?.into())

@@ -42,7 +42,7 @@ fn meshgrid<'b>(_: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     if let Some(p) = parts.iter().find(|p| p.rank() > 1) {
         return Err(err::shape(format!("`meshgrid` expects scalars and vectors, got {}", p.ty())));
     }
-    let shape: Vec<usize> = parts.iter().map(|p| p.ty().numel()).collect();
+    let shape: Vec<usize> = parts.iter().map(|p| p.numel()).collect();
     let grids = parts.iter().enumerate().map(|(i, p)| {
         let mut thin = vec![1; shape.len()];
         thin[i] = shape[i];
@@ -165,7 +165,8 @@ pub static FNS: &[FnDef] = &[
             let d = axis(a.int(2)?, x.rank())?;
             let all = IndexItem::Slice { start: None, stop: None, step: None };
             let mut items = vec![all; d];
-            items.push(IndexItem::Slice { start: a.opt_int(3)?, stop: a.opt_int(4)?, step: Some(a.int(5)?) });
+            let bound = |i: usize| if a.is_none(i) { Ok(None) } else { a.dim(i).map(Some) };
+            items.push(IndexItem::Slice { start: bound(3)?, stop: bound(4)?, step: Some(a.int(5)?) });
             replaced(b, "slice_scatter", x, src, |e| index(b, e, &items))
         },
     },
@@ -191,7 +192,7 @@ pub static FNS: &[FnDef] = &[
             if i.rank() > 1 || x.rank() == 0 || v.rank() > 0 {
                 return Err(err::shape("`index_fill` takes a vector of indices and one value"));
             }
-            let n = i.ty().numel();
+            let n = i.numel();
             let at = row("wrap_index", &[i, b.number(Scalar::from_i64(DType::I64, x.shape()[d] as i64))])?;
             let (mut thin, mut wide) = (vec![1; x.rank()], x.shape());
             (thin[d], wide[d]) = (n, n);

@@ -28,7 +28,7 @@ fn size(a: &Args<'_>, i: usize, name: &str) -> Result<usize> {
 
 /// Where the true elements of a vector stand, in order, as `i64[n]`, and which of the `n` places are taken.
 fn places<'b>(b: &'b Builder, mask: Ex<'b>, n: usize) -> Result<(Ex<'b>, Ex<'b>)> {
-    let count = mask.ty().numel();
+    let count = mask.numel();
     let ones = mask.cast(DType::I64);
     let found = row("check_index", &[ones.sum(&[0], false), int(b, n + 1)])?;
     let place = ones.scan(crate::ops::scan::ScanKind::Sum, 0) - int(b, 1);
@@ -43,7 +43,7 @@ fn places<'b>(b: &'b Builder, mask: Ex<'b>, n: usize) -> Result<(Ex<'b>, Ex<'b>)
 /// The elements of a vector where the mask holds; 0 in the places left over.
 fn chosen<'b>(b: &'b Builder, x: Ex<'b>, mask: Ex<'b>, n: usize) -> Result<Ex<'b>> {
     let (at, taken) = places(b, mask, n)?;
-    if x.ty().numel() == 0 {
+    if x.numel() == 0 {
         return Ok(b.full(Scalar::from_i64(x.dtype(), 0), &[n]).copy());
     }
     let v = x.gather(0, at);
@@ -51,7 +51,7 @@ fn chosen<'b>(b: &'b Builder, x: Ex<'b>, mask: Ex<'b>, n: usize) -> Result<Ex<'b
 }
 
 fn flat(x: Ex<'_>) -> Ex<'_> {
-    x.reshape(&[x.ty().numel()])
+    x.reshape(&[x.numel()])
 }
 
 fn nonzero<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
@@ -82,7 +82,7 @@ fn masked_select<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 fn unique<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, n) = (flat(a.tensor(b, 0)?), size(a, 1, "unique")?);
     let sorted = super::sort::ascending(x);
-    let count = x.ty().numel();
+    let count = x.numel();
     if count < 2 {
         return chosen(b, sorted, b.full(Scalar::from_bool(true), &[count]), n);
     }

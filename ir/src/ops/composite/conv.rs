@@ -54,7 +54,7 @@ pub fn positions<'b>(b: &'b Builder, axes: &[Axis], extent: &[usize], out: &[usi
         at = at + column(a.kernel, i, a.dilation) + column(out[i], n + i, a.stride);
     }
     let count = axes.iter().map(|a| a.kernel).chain(out.iter().copied()).product();
-    at.reshape(&[count])
+    at.reshape::<usize>(&[count])
 }
 
 /// The windows of `x` `[batch, channel, spatial..]` as `[batch, channel, k, o]`, with what is outside being `fill`; and

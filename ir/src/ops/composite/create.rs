@@ -2,50 +2,54 @@
 
 use super::arith::constant;
 use crate::builder::{Builder, Ex};
+use crate::dim::{Dim, Dims, at_most};
 use crate::dtype::{Category, DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::registry::{Arg, Args, FnDef, Out};
-use crate::types::{Shape, checked_numel};
+use crate::types::{ShapeText, checked_count, checked_numel};
 
 /// Sizes that were given by a call: not negative, and few enough.
 ///
 /// # Errors
 /// `shape`.
-pub fn sizes(dims: &[i64]) -> Result<Shape> {
-    let shape: Shape = dims
-        .iter()
-        .map(|d| usize::try_from(*d))
-        .collect::<Result<_, _>>()
-        .map_err(|_| err::shape(format!("a size must not be negative, got {dims:?}")))?;
-    checked_numel(&shape)?;
-    Ok(shape)
+pub fn sizes(dims: &[Dim]) -> Result<Dims> {
+    for d in dims {
+        if !at_most(0i64, *d)? {
+            return Err(err::shape(format!("a size must not be negative, got {}", ShapeText(dims))));
+        }
+    }
+    checked_count(dims)?;
+    Ok(dims.into())
 }
 
 /// A constant number among the arguments.
 fn number<'b>(b: &'b Builder, a: &Args<'b>, i: usize) -> Result<Scalar> {
+    if let Arg::Size(_) = a.raw(i) {
+        return a.int(i).map(|v| Scalar::from_i64(DType::I64, v));
+    }
     constant(a.tensor(b, i)?).ok_or_else(|| err::ty("this argument must be a number that is known when it is traced"))
 }
 
 /// New memory of one value.
-fn filled<'b>(b: &'b Builder, v: Scalar, shape: &[usize]) -> Out<'b> {
+fn filled<'b>(b: &'b Builder, v: Scalar, shape: &[Dim]) -> Out<'b> {
     b.full(v, shape).copy().into()
 }
 
 /// `zeros`, `ones`, `empty`: sizes, then a dtype that is `f32` if not given.
 fn sized<'b>(b: &'b Builder, a: &Args<'b>, v: f64) -> Result<Out<'b>> {
     let dtype = a.opt_dtype(1)?.unwrap_or(DType::F32);
-    Ok(filled(b, Scalar::from_f64(dtype, v), &sizes(&a.ints(0)?)?))
+    Ok(filled(b, Scalar::from_f64(dtype, v), &sizes(&a.dims(0)?)?))
 }
 
 /// `zeros_like` and the like: the shape of `x`, its dtype if none is given.
 fn like<'b>(b: &'b Builder, a: &Args<'b>, v: f64) -> Result<Out<'b>> {
     let x = a.tensor(b, 0)?;
     let dtype = a.opt_dtype(1)?.unwrap_or(x.dtype());
-    Ok(filled(b, Scalar::from_f64(dtype, v), &x.shape()))
+    Ok(filled(b, Scalar::from_f64(dtype, v), &x.dims()))
 }
 
 /// A fill value, a number or a 0-d tensor, in `dtype` or its own.
-fn fill<'b>(value: Ex<'b>, dtype: Option<DType>, shape: &[usize]) -> Result<Ex<'b>> {
+fn fill<'b>(value: Ex<'b>, dtype: Option<DType>, shape: &[Dim]) -> Result<Ex<'b>> {
     if value.rank() > 0 {
         let ty = value.ty();
         return Err(err::shape(format!("the fill value must be a number or a 0-d tensor, got {ty}")));
@@ -56,6 +60,11 @@ fn fill<'b>(value: Ex<'b>, dtype: Option<DType>, shape: &[usize]) -> Result<Ex<'
 }
 
 fn arange<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
+    // `arange(B)` is as long as it says; other steps over symbolic sizes wait for them.
+    if let (Arg::Size(n), Arg::None, Arg::Int(1)) = (a.raw(0), a.raw(1), a.raw(2)) {
+        let n = sizes(&[*n])?[0];
+        return Ok(b.iota(n).cast(a.opt_dtype(3)?.unwrap_or(DType::I64)).into());
+    }
     let (start, end) = match a.raw(1) {
         Arg::None => (Scalar::from_i64(DType::I64, 0), number(b, a, 0)?),
         _ => (number(b, a, 0)?, number(b, a, 1)?),
@@ -101,8 +110,8 @@ fn linspace<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 }
 
 fn eye<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
-    let n = a.int(0)?;
-    let shape = sizes(&[n, a.opt_int(1)?.unwrap_or(n)])?;
+    let n = a.dim(0)?;
+    let shape = sizes(&[n, if a.is_none(1) { n } else { a.dim(1)? }])?;
     let on = b.iota(shape[0]).unsqueeze(1).eq(b.iota(shape[1]));
     Ok(on.cast(a.opt_dtype(2)?.unwrap_or(DType::F32)).into())
 }
@@ -131,7 +140,7 @@ pub static FNS: &[FnDef] = &[
         name: "full",
         sig: "size: ints, fill_value: number, dtype: dtype? = None",
         doc: "One value everywhere. Without a dtype that of the value: i64, f32 or bool.",
-        build: |b, a| Ok(fill(a.tensor(b, 1)?, a.opt_dtype(2)?, &sizes(&a.ints(0)?)?)?.into()),
+        build: |b, a| Ok(fill(a.tensor(b, 1)?, a.opt_dtype(2)?, &sizes(&a.dims(0)?)?)?.into()),
     },
     FnDef {
         name: "zeros_like",
@@ -157,7 +166,7 @@ pub static FNS: &[FnDef] = &[
         doc: "One value everywhere, in the shape and dtype of x.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
-            Ok(fill(a.tensor(b, 1)?, Some(a.opt_dtype(2)?.unwrap_or(x.dtype())), &x.shape())?.into())
+            Ok(fill(a.tensor(b, 1)?, Some(a.opt_dtype(2)?.unwrap_or(x.dtype())), &x.dims())?.into())
         },
     },
     FnDef {
@@ -166,7 +175,7 @@ pub static FNS: &[FnDef] = &[
         doc: "One value everywhere, in the shape and dtype of x; `x.fill_(value)` writes it.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
-            Ok(fill(a.tensor(b, 1)?, Some(x.dtype()), &x.shape())?.into())
+            Ok(fill(a.tensor(b, 1)?, Some(x.dtype()), &x.dims())?.into())
         },
     },
     FnDef {
@@ -175,7 +184,7 @@ pub static FNS: &[FnDef] = &[
         doc: "Zeros in the shape and dtype of x; `x.zero_()` writes them.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
-            Ok(filled(b, Scalar::from_i64(x.dtype(), 0), &x.shape()))
+            Ok(filled(b, Scalar::from_i64(x.dtype(), 0), &x.dims()))
         },
     },
     FnDef {

@@ -8,23 +8,24 @@
 use super::shape::{selected, sliced, viewed};
 use super::{pick, row};
 use crate::builder::{Builder, Ex};
-use crate::dtype::{DType, Scalar};
+use crate::dim::{Dim, Dims, at_most, product};
+use crate::dtype::DType;
 use crate::error::{Result, err};
 use crate::ops::gather::ScatterMode;
 use crate::ops::registry;
-use crate::types::{Range, Shape, broadcast};
+use crate::types::{Span, broadcast};
 
 /// One item between the brackets.
 #[derive(Clone, Copy)]
 pub enum IndexItem<'b> {
     /// `3`: that index, without the dimension.
-    Int(i64),
+    Int(Dim),
     /// `start:stop:step`, each possibly absent.
     Slice {
         /// First element.
-        start: Option<i64>,
+        start: Option<Dim>,
         /// One past the last.
-        stop: Option<i64>,
+        stop: Option<Dim>,
         /// Distance, at least 1.
         step: Option<i64>,
     },
@@ -53,15 +54,27 @@ fn uses(item: &IndexItem<'_>) -> usize {
 }
 
 /// The elements of a dimension of extent `n` that a slice takes; bounds are held inside, as in Python.
-fn range(n: usize, start: Option<i64>, stop: Option<i64>, step: Option<i64>) -> Result<Range> {
+fn range(n: Dim, start: Option<Dim>, stop: Option<Dim>, step: Option<i64>) -> Result<Span> {
     let step = step.unwrap_or(1);
     if step < 1 {
         return Err(err::index(format!("slice step must be positive, got {step}")).help("use `flip` to go backwards"));
     }
-    let at = |v: i64| if v < 0 { v.saturating_add(n as i64).max(0) } else { v.min(n as i64) } as usize;
-    let (start, stop) = (start.map_or(0, at), stop.map_or(n, at));
-    let len = stop.saturating_sub(start).div_ceil(step as usize);
-    Ok(Range { start: if len == 0 { start.min(n.saturating_sub(1)) } else { start }, len, step: step as isize })
+    let at = |v: Dim| -> Result<Dim> {
+        let v = if at_most(0i64, v)? { v } else { v + n };
+        Ok(if !at_most(0i64, v)? {
+            Dim::ZERO
+        } else if at_most(v, n)? {
+            v
+        } else {
+            n
+        })
+    };
+    let start = start.map_or(Ok(Dim::ZERO), at)?;
+    let stop = stop.map_or(Ok(n), at)?;
+    let len = if at_most(start, stop)? { (stop - start).ceil_div(step.into()) } else { Dim::ZERO };
+    // Nothing taken starts somewhere inside.
+    let start = if len.is(0) && !at_most(start + 1, n)? { n.max(Dim::ONE) - 1 } else { start };
+    Ok(Span { start, len, step })
 }
 
 fn parse<'b>(x: Ex<'b>, items: &[IndexItem<'b>]) -> Result<Parsed<'b>> {
@@ -81,13 +94,13 @@ fn parse<'b>(x: Ex<'b>, items: &[IndexItem<'b>]) -> Result<Parsed<'b>> {
         match *item {
             IndexItem::Int(i) => view = selected(view, d, i)?,
             IndexItem::Slice { start, stop, step } => {
-                view = sliced(view, d, range(view.shape()[d], start, stop, step)?)?;
+                view = sliced(view, d, range(view.dims()[d], start, stop, step)?)?;
                 d += 1;
             }
             IndexItem::Ellipsis => d += rest,
             IndexItem::NewAxis => {
-                let mut shape = view.shape();
-                shape.insert(d, 1);
+                let mut shape = view.dims();
+                shape.insert(d, Dim::ONE);
                 view = viewed(view, &shape)?;
                 d += 1;
             }
@@ -100,7 +113,7 @@ fn parse<'b>(x: Ex<'b>, items: &[IndexItem<'b>]) -> Result<Parsed<'b>> {
     if items.is_empty() || items.iter().all(|i| matches!(i, IndexItem::Tensor(_) | IndexItem::Ellipsis)) {
         // Nothing was viewed yet, and `x[...]` is a tensor of its own.
         if tensors.is_empty() {
-            view = viewed(view, &view.shape())?;
+            view = viewed(view, &view.dims())?;
         }
     }
     Ok(Parsed { view, tensors })
@@ -117,20 +130,20 @@ struct Joined<'b> {
 }
 
 fn join<'b>(b: &'b Builder, x: Ex<'b>, tensors: &[(usize, Ex<'b>)]) -> Result<Joined<'b>> {
-    let mut shape = Shape::new();
+    let mut shape = Dims::new();
     for (_, t) in tensors {
-        shape = broadcast(&shape, &t.shape()).ok_or_else(|| {
+        shape = broadcast(&shape, &t.dims()).ok_or_else(|| {
             let all: Vec<String> = tensors.iter().map(|(_, t)| t.ty().to_string()).collect();
             err::index(format!("shape mismatch: indexing tensors {} do not broadcast", all.join(" and ")))
         })?;
     }
-    let int = |v: usize| b.number(Scalar::from_i64(DType::I64, v as i64));
+    let int = |v: Dim| b.size_number(v);
     let mut index: Option<Ex<'b>> = None;
     for (d, t) in tensors {
         if !matches!(t.dtype(), DType::I64 | DType::I32) {
             return Err(err::dtype(format!("tensors used as indices must be i64, i32 or bool, got {}", t.dtype())));
         }
-        let n = x.shape()[*d];
+        let n = x.dims()[*d];
         let i = row("wrap_index", &[t.cast(DType::I64), int(n)])?;
         index = Some(match index {
             Some(outer) => row("add", &[row("mul", &[outer, int(n)])?, i])?,
@@ -144,6 +157,12 @@ fn join<'b>(b: &'b Builder, x: Ex<'b>, tensors: &[(usize, Ex<'b>)]) -> Result<Jo
 }
 
 impl Joined<'_> {
+    /// How many elements the indexed dimensions have.
+    fn count(&self, view: Ex<'_>) -> Dim {
+        let dims = view.dims();
+        product(&self.dims.iter().map(|d| dims[*d]).collect::<Dims>())
+    }
+
     /// The view's dimensions with the indexed ones together at their place.
     fn order(&self, rank: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..rank).filter(|d| !self.dims.contains(d)).collect();
@@ -153,7 +172,7 @@ impl Joined<'_> {
     }
 
     /// The shape `s` (in that order) with the indexed dimensions replaced by `by`.
-    fn shape(&self, s: &[usize], by: &[usize]) -> Vec<usize> {
+    fn shape(&self, s: &[Dim], by: &[Dim]) -> Vec<Dim> {
         let mut out = s[..self.place].to_vec();
         out.extend(by);
         out.extend(&s[self.place + self.dims.len()..]);
@@ -182,11 +201,10 @@ pub fn index<'b>(b: &'b Builder, x: Ex<'b>, items: &[IndexItem<'b>]) -> Result<E
     let j = join(b, view, &tensors)?;
     let order = j.order(view.rank());
     let base = view.permute(&order);
-    let s = base.shape();
-    let n: usize = j.dims.iter().map(|d| view.shape()[*d]).product();
-    let flat = base.reshape(&j.shape(&s, &[n]));
-    let picked = pick::along(flat, j.place, j.index.reshape(&[j.index.ty().numel()]));
-    Ok(picked.reshape(&j.shape(&s, &j.index.shape())))
+    let s = base.dims();
+    let flat = base.reshape(&j.shape(&s, &[j.count(view)]));
+    let picked = pick::along(flat, j.place, j.index.reshape(&[j.index.count()]));
+    Ok(picked.reshape(&j.shape(&s, &j.index.dims())))
 }
 
 /// `x[items] = value`: the value is cast to the dtype of `x` and broadcasts to the indexed part. Of duplicate indices the
@@ -198,8 +216,8 @@ pub fn set_index<'b>(b: &'b Builder, x: Ex<'b>, items: &[IndexItem<'b>], value: 
     let Parsed { view, tensors } = parse(x, items)?;
     // Leading dimensions of extent 1 of the value do not count.
     let trim = |v: Ex<'b>, rank: usize| {
-        let s = v.shape();
-        let lead = s.len().saturating_sub(rank).min(s.iter().take_while(|d| **d == 1).count());
+        let s = v.dims();
+        let lead = s.len().saturating_sub(rank).min(s.iter().take_while(|d| d.is(1)).count());
         if lead == 0 { v } else { v.reshape(&s[lead..]) }
     };
     if tensors.is_empty() {
@@ -211,21 +229,20 @@ pub fn set_index<'b>(b: &'b Builder, x: Ex<'b>, items: &[IndexItem<'b>], value: 
     let j = join(b, view, &tensors)?;
     let order = j.order(view.rank());
     let base = view.permute(&order).copy();
-    let s = base.shape();
-    let part = j.shape(&s, &j.index.shape());
+    let s = base.dims();
+    let part = j.shape(&s, &j.index.dims());
     let value = trim(value, part.len()).cast(x.dtype());
-    if broadcast(&value.shape(), &part).as_deref() != Some(&part[..]) {
+    if broadcast(&value.dims(), &part).as_deref() != Some(&part[..]) {
         return Err(err::shape(format!(
             "shape mismatch: value {} cannot be broadcast to the indexed part {}",
             value.ty(),
             crate::types::ShapeText(&part)
         )));
     }
-    let count = j.index.ty().numel();
-    let n: usize = j.dims.iter().map(|d| view.shape()[*d]).product();
-    let flat = j.shape(&s, &[n]);
+    let count = j.index.count();
+    let flat = j.shape(&s, &[j.count(view)]);
     let picked = j.shape(&s, &[count]);
-    let mut thin = vec![1; flat.len()];
+    let mut thin = vec![Dim::ONE; flat.len()];
     thin[j.place] = count;
     let at = j.index.reshape(&[count]).reshape(&thin).expand(&picked);
     let written = base.reshape(&flat).scatter(j.place, ScatterMode::Set, at, value.expand(&part).reshape(&picked));
@@ -241,8 +258,8 @@ fn set_mask<'b>(b: &'b Builder, view: Ex<'b>, tensors: &[(usize, Ex<'b>)], value
     let [(d, mask)] = tensors else {
         return Err(err::unsupported("a mask beside other index tensors"));
     };
-    let shape = view.shape();
-    let (m, after) = (mask.shape(), d + mask.rank());
+    let shape = view.dims();
+    let (m, after) = (mask.dims(), d + mask.rank());
     if shape[*d..after] != m[..] {
         return Err(err::index(format!(
             "the shape of the mask {} does not match the indexed tensor {}",
@@ -251,16 +268,16 @@ fn set_mask<'b>(b: &'b Builder, view: Ex<'b>, tensors: &[(usize, Ex<'b>)], value
         )));
     }
     let rest = &shape[after..];
-    let each = broadcast(&value.shape(), rest).as_deref() == Some(rest) && *d == 0 || value.ty().numel() == 1;
+    let each = broadcast(&value.dims(), rest).as_deref() == Some(rest) && *d == 0 || value.count().is(1);
     if !each {
         return Err(err::unsupported(format!(
             "`x[mask] = value` with a value {}: which element goes where depends on the data",
             value.ty()
         )));
     }
-    let mut wide = vec![1; shape.len()];
+    let mut wide = vec![Dim::ONE; shape.len()];
     wide[*d..after].copy_from_slice(&m);
-    let value = if value.ty().numel() == 1 && value.rank() > 0 { value.reshape(&[]) } else { value };
+    let value = if value.count().is(1) && value.rank() > 0 { value.reshape::<usize>(&[]) } else { value };
     let kept = row("where", &[mask.reshape(&wide), value.cast(view.dtype()), view])?;
     registry::write(b, "=", view, kept)
 }

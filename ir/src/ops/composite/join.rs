@@ -3,10 +3,11 @@
 use super::arith::common;
 use super::create::sizes;
 use crate::builder::{Builder, Ex};
+use crate::dim::{Dim, Dims};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::registry::{Arg, Args, FnDef};
-use crate::types::{Range, Shape, ShapeText, axis, checked_numel};
+use crate::types::{Range, Shape, ShapeText, Span, axis, checked_count, checked_numel};
 
 /// The tensors one after the other along a dimension; all other extents are equal, the dtypes promote.
 ///
@@ -71,32 +72,32 @@ pub fn stack<'b>(b: &'b Builder, parts: &[Ex<'b>], dim: i64) -> Result<Ex<'b>> {
 }
 
 /// Every dimension laid out that many times; leading ones are added.
-fn repeat<'b>(x: Ex<'b>, times: &[i64]) -> Result<Ex<'b>> {
+fn repeat<'b>(x: Ex<'b>, times: &[Dim]) -> Result<Ex<'b>> {
     let times = sizes(times)?;
     let Some(lead) = times.len().checked_sub(x.rank()) else {
         let (n, ty) = (times.len(), x.ty());
         return Err(err::shape(format!("`repeat`: {n} repeats for {ty}: there must be one for each dimension")));
     };
     // [a, b] repeated (r, s) is [1, a, 1, b] expanded to [r, a, s, b], merged.
-    let from = x.shape();
-    let (mut thin, mut wide, mut out) = (Shape::new(), Shape::new(), Shape::new());
+    let from = x.dims();
+    let (mut thin, mut wide, mut out) = (Dims::new(), Dims::new(), Dims::new());
     for (i, r) in times.iter().enumerate() {
-        let n = i.checked_sub(lead).map_or(1, |j| from[j]);
-        thin.extend([1, n]);
+        let n = i.checked_sub(lead).map_or(Dim::ONE, |j| from[j]);
+        thin.extend([Dim::ONE, n]);
         wide.extend([*r, n]);
-        out.push(r.checked_mul(n).ok_or_else(|| err::shape("`repeat`: the result is too large"))?);
+        out.push(*r * n);
     }
-    checked_numel(&out)?;
+    checked_count(&out)?;
     Ok(x.reshape(&thin).expand(&wide).copy().reshape(&out))
 }
 
 /// The dimension with its elements in reverse order, in new memory.
 fn flipped<'b>(x: Ex<'b>, axes: &[usize]) -> Ex<'b> {
-    let range = |(i, n): (usize, &usize)| match axes.contains(&i) {
-        true => Range { start: n.saturating_sub(1), len: *n, step: -1 },
-        false => Range::all(*n),
+    let range = |(i, n): (usize, &Dim)| match axes.contains(&i) {
+        true => Span { start: n.max(Dim::ONE) - 1, len: *n, step: -1 },
+        false => Span::all(*n),
     };
-    x.slice(&x.shape().iter().enumerate().map(range).collect::<Vec<_>>()).copy()
+    x.slice(&x.dims().iter().enumerate().map(range).collect::<Vec<_>>()).copy()
 }
 
 fn roll<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
@@ -106,7 +107,7 @@ fn roll<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         if shifts.len() != 1 {
             return Err(err::shape("`roll` without dims takes one shift"));
         }
-        let flat = x.reshape(&[x.ty().numel()]);
+        let flat = x.reshape(&[x.numel()]);
         return Ok(rolled(b, flat, shifts[0], 0)?.reshape(&x.shape()));
     };
     if dims.len() != shifts.len() {
@@ -231,19 +232,19 @@ fn at_least<'b>(x: Ex<'b>, rank: usize) -> Ex<'b> {
 
 fn repeat_interleave<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let x = a.tensor(b, 0)?;
-    let Arg::Int(n) = a.raw(1) else {
+    let (Arg::Int(_) | Arg::Size(_)) = a.raw(1) else {
         return Err(err::unsupported("`repeat_interleave` with a tensor of counts: the size depends on the data"));
     };
-    let times = sizes(&[*n])?[0];
+    let times = sizes(&[a.dim(1)?])?[0];
     let (x, d) = match a.opt_int(2)? {
         Some(d) => (at_least(x, 1), axis(d, x.rank())?),
-        None => (x.reshape(&[x.ty().numel()]), 0),
+        None => (x.reshape(&[x.count()]), 0),
     };
-    let mut wide = x.shape();
+    let mut wide = x.dims();
     wide.insert(d + 1, times);
-    let mut out = x.shape();
-    out[d] = out[d].checked_mul(times).ok_or_else(|| err::shape("`repeat_interleave`: the result is too large"))?;
-    checked_numel(&out)?;
+    let mut out = x.dims();
+    out[d] = out[d] * times;
+    checked_count(&out)?;
     Ok(x.unsqueeze(d + 1).expand(&wide).copy().reshape(&out))
 }
 
@@ -292,7 +293,7 @@ pub static FNS: &[FnDef] = &[
         name: "repeat",
         sig: "x, repeats: ints",
         doc: "Every dimension laid out that many times; more numbers than dimensions add leading ones.",
-        build: |b, a| Ok(repeat(a.tensor(b, 0)?, &a.ints(1)?)?.into()),
+        build: |b, a| Ok(repeat(a.tensor(b, 0)?, &a.dims(1)?)?.into()),
     },
     FnDef {
         name: "tile",
@@ -300,8 +301,8 @@ pub static FNS: &[FnDef] = &[
         doc: "As `repeat`; fewer numbers than dimensions leave the leading ones alone.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
-            let dims = a.ints(1)?;
-            let mut all = vec![1; x.rank().saturating_sub(dims.len())];
+            let dims = a.dims(1)?;
+            let mut all = vec![Dim::ONE; x.rank().saturating_sub(dims.len())];
             all.extend(dims);
             Ok(repeat(x, &all)?.into())
         },

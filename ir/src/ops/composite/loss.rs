@@ -36,7 +36,7 @@ impl Reduction {
         match self {
             Reduction::None => x,
             Reduction::Sum => x.sum_all(),
-            Reduction::Mean => x.sum_all() / x.ty().numel() as f64,
+            Reduction::Mean => x.sum_all() / x.numel() as f64,
             Reduction::BatchMean => x.sum_all() / x.shape().first().copied().unwrap_or(1) as f64,
         }
     }
@@ -151,7 +151,7 @@ impl<'b> Classes<'b> {
         let counts = self.counts().cast(dtype);
         let Some(w) = weight else { return Ok(counts) };
         let t = self.class()?;
-        let flat = w.cast(dtype).gather(0, t.reshape(&[t.ty().numel()]));
+        let flat = w.cast(dtype).gather(0, t.reshape(&[t.numel()]));
         Ok(flat.reshape(&t.shape()) * counts)
     }
 }
@@ -213,7 +213,7 @@ fn cross_entropy<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         let soft = if smoothing > 0.0 { soft } else { t.cast(wide.dtype()) };
         let loss = -(per_class(log_softmax(wide, &[axis])) * soft).sum(&[axis], false);
         let y = match r {
-            Reduction::Mean | Reduction::BatchMean => loss.sum_all() / loss.ty().numel() as f64,
+            Reduction::Mean | Reduction::BatchMean => loss.sum_all() / loss.numel() as f64,
             other => other.of(loss),
         };
         return Ok(y.cast(x.dtype()));

@@ -24,7 +24,7 @@ pub fn index_of<'b>(name: &str, i: Ex<'b>) -> Result<Ex<'b>> {
 /// The elements of one dimension that a vector of indices names, in its order. The indices are in range.
 pub fn along<'b>(x: Ex<'b>, dim: usize, index: Ex<'b>) -> Ex<'b> {
     let mut thin = vec![1; x.rank()];
-    thin[dim] = index.ty().numel();
+    thin[dim] = index.numel();
     let mut wide = x.shape();
     wide[dim] = thin[dim];
     x.gather(dim, index.reshape(&thin).expand(&wide))
@@ -83,7 +83,7 @@ fn index_write<'b>(b: &'b Builder, a: &Args<'b>, name: &str, mode: ScatterMode) 
     if i.rank() > 1 || x.rank() == 0 {
         return Err(err::shape(format!("`{name}`: the index must be a vector, got {}", i.ty())));
     }
-    want[d] = i.ty().numel();
+    want[d] = i.numel();
     if src.shape() != want {
         return Err(err::shape(format!("`{name}`: the source is {}, expected {}", src.ty(), ShapeText(&want))));
     }
@@ -144,7 +144,7 @@ fn one_hot<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 fn take_along_dim<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, i) = (a.tensor(b, 0)?, index_of("take_along_dim", a.tensor(b, 1)?)?);
     let Some(d) = a.opt_int(2)? else {
-        let flat = |e: Ex<'b>| e.reshape(&[e.ty().numel()]);
+        let flat = |e: Ex<'b>| e.reshape(&[e.numel()]);
         return Ok(flat(x).gather(0, flat(i)));
     };
     let d = axis(d, x.rank())?;
@@ -195,7 +195,7 @@ pub static FNS: &[FnDef] = &[
             let scalar = a.tensor(b, 2)?.rank() == 0;
             let (x, d, i) = operands(b, a, "gather")?;
             let out = x.gather(d, i);
-            Ok(if scalar { out.reshape(&[]) } else { out }.into())
+            Ok(if scalar { out.reshape::<usize>(&[]) } else { out }.into())
         },
     },
     FnDef {
@@ -221,7 +221,7 @@ pub static FNS: &[FnDef] = &[
                 return Err(err::index(format!("`index_select`: the index must be a vector, got {}", i.ty())));
             }
             if x.rank() == 0 {
-                return Ok(x.reshape(&[1]).gather(0, i.reshape(&[1])).reshape(&[]).into());
+                return Ok(x.reshape(&[1]).gather(0, i.reshape(&[1])).reshape::<usize>(&[]).into());
             }
             Ok(along(x, d, i).into())
         },
@@ -244,10 +244,10 @@ pub static FNS: &[FnDef] = &[
         doc: "Elements of the flattened tensor; negative indices count from the end.",
         build: |b, a| {
             let (x, i) = (a.tensor(b, 0)?, index_of("take", a.tensor(b, 1)?)?);
-            let n = x.ty().numel();
+            let n = x.numel();
             let i = row("wrap_index", &[i, b.number(Scalar::from_i64(DType::I64, n as i64))])?;
             let shape = i.shape();
-            Ok(x.reshape(&[n]).gather(0, i.reshape(&[shape.iter().product()])).reshape(&shape).into())
+            Ok(x.reshape(&[n]).gather(0, i.reshape::<usize>(&[shape.iter().product()])).reshape(&shape).into())
         },
     },
     FnDef {
@@ -266,7 +266,7 @@ pub static FNS: &[FnDef] = &[
             if w.rank() != 2 {
                 return Err(err::shape(format!("`embedding`: the weight must be a matrix, got {}", w.ty())));
             }
-            let n = i.ty().numel();
+            let n = i.numel();
             let w = match a.opt_int(2)? {
                 Some(p) => {
                     let p = axis(p, w.shape()[0])? as i64;

@@ -6,6 +6,7 @@
 //! [`call`], which takes the row itself.
 
 use crate::builder::{Builder, Ex};
+use crate::dim::{Dim, at_most};
 use crate::error::{Result, err};
 use crate::graph::Value;
 use crate::ops::elementwise::Row;
@@ -14,7 +15,7 @@ use crate::ops::registry::{self, Arg, Args, FnDef, Out};
 use crate::ops::scan::{Scan, ScanKind};
 use crate::ops::view::{Slice, SliceUpdate};
 use crate::ops::{Op, literal};
-use crate::types::{Range, axis};
+use crate::types::{Span, axis};
 
 /// The functions.
 pub static FNS: &[FnDef] = &[
@@ -67,9 +68,18 @@ pub static FNS: &[FnDef] = &[
         sig: "n: int",
         doc: "0 to n - 1, in i64.",
         build: |b, a| {
-            let n = usize::try_from(a.int(0)?).map_err(|_| err::shape("`iota`: n must not be negative"))?;
+            let n = a.dim(0)?;
+            if !at_most(0i64, n)? {
+                return Err(err::shape("`iota`: n must not be negative"));
+            }
             Ok(b.ex(b.emit(Op::Iota(literal::Iota(n)), &[])?).into())
         },
+    },
+    FnDef {
+        name: "extent",
+        sig: "n: int",
+        doc: "An expression of symbolic sizes as an i64 scalar.",
+        build: |b, a| Ok(b.extent(a.dim(0)?, crate::DType::I64).into()),
     },
     FnDef {
         name: "write_",
@@ -126,13 +136,16 @@ fn scan<'b>(b: &'b Builder, a: &Args<'b>, kind: ScanKind) -> Result<Out<'b>> {
     one(x, Op::Scan(Scan { kind, axis: axis(a.int(1)?, x.rank())? }), &[])
 }
 
-/// The ranges that the lists `start`, `len` and `step` say, which stand at arguments `i`, `i + 1` and `i + 2`.
-fn ranges(a: &Args<'_>, i: usize) -> Result<Vec<Range>> {
-    let (start, len, step) = (a.ints(i)?, a.ints(i + 1)?, a.ints(i + 2)?);
+/// The spans that the lists `start`, `len` and `step` say, which stand at arguments `i`, `i + 1` and `i + 2`.
+fn ranges(a: &Args<'_>, i: usize) -> Result<Vec<Span>> {
+    let (start, len, step) = (a.dims(i)?, a.dims(i + 1)?, a.ints(i + 2)?);
     if start.len() != len.len() || len.len() != step.len() {
         return Err(err::shape("`start`, `len` and `step` are not equally long"));
     }
-    let size = |v: i64| usize::try_from(v).map_err(|_| err::index(format!("{v} for a start or a length")));
-    let one = |((s, n), t): ((&i64, &i64), &i64)| Ok(Range { start: size(*s)?, len: size(*n)?, step: *t as isize });
+    let size = |v: Dim| match at_most(0i64, v)? {
+        true => Ok(v),
+        false => Err(err::index(format!("{v} for a start or a length"))),
+    };
+    let one = |((s, n), t): ((&Dim, &Dim), &i64)| Ok(Span { start: size(*s)?, len: size(*n)?, step: *t });
     start.iter().zip(&len).zip(&step).map(one).collect()
 }

@@ -62,7 +62,7 @@ pub static FNS: &[FnDef] = &[
             if !dtype.is_float() {
                 return Err(err::dtype(format!("random numbers of {dtype}: only floating point dtypes")));
             }
-            let words = philox(b, b.iota(x.ty().numel()), seed(b, a, 1)?);
+            let words = philox(b, b.iota(x.numel()), seed(b, a, 1)?);
             Ok(uniform(words, dtype).cast(dtype).reshape(&x.shape()).into())
         },
     },
@@ -73,7 +73,7 @@ pub static FNS: &[FnDef] = &[
         build: |b, a| {
             let p = a.tensor(b, 0)?;
             crate::ops::registry::require_float("bernoulli", p)?;
-            let u = uniform(philox(b, b.iota(p.ty().numel()), seed(b, a, 1)?), DType::F32).reshape(&p.shape());
+            let u = uniform(philox(b, b.iota(p.numel()), seed(b, a, 1)?), DType::F32).reshape(&p.shape());
             Ok(u.lt(p.cast(DType::F32)).cast(p.dtype()).into())
         },
     },
@@ -106,7 +106,7 @@ pub static FNS: &[FnDef] = &[
             if a.is_none(3) {
                 return Err(err::ty("`dropout` needs a `seed` when training").help("give an i64 scalar: `seed=…`"));
             }
-            let u = uniform(philox(b, b.iota(x.ty().numel()), seed(b, a, 3)?), DType::F32).reshape(&x.shape());
+            let u = uniform(philox(b, b.iota(x.numel()), seed(b, a, 3)?), DType::F32).reshape(&x.shape());
             let keep = u.ge(b.number(Scalar::from_f64(DType::F64, p)));
             let scaled = if p == 1.0 { x.zeros() } else { super::unit([x], |[x]| x / (1.0 - p)) };
             Ok(keep.select(scaled, x.zeros()).into())

@@ -2,6 +2,7 @@
 
 use super::unit;
 use crate::builder::{Builder, Ex};
+use crate::dim::{Dim, Dims, at_most, product};
 use crate::dtype::{Category, DType};
 use crate::error::{Result, err};
 use crate::ops::reduce::ReduceKind;
@@ -20,10 +21,15 @@ fn accumulate(x: Ex<'_>, dtype: Option<DType>) -> Ex<'_> {
     x.cast(dtype.unwrap_or(if x.dtype().is_float() { x.dtype() } else { DType::I64 }))
 }
 
+/// How many elements the axes have.
+pub fn count(x: Ex<'_>, axes: &[usize]) -> Dim {
+    let dims = x.dims();
+    product(&axes.iter().map(|a| dims[*a]).collect::<Dims>())
+}
+
 /// The mean over axes, of floats.
 pub fn mean<'b>(x: Ex<'b>, axes: &[usize], keepdim: bool) -> Ex<'b> {
-    let n: usize = axes.iter().map(|a| x.shape()[*a]).product();
-    unit([x], |[x]| x.sum(axes, keepdim) / n as f64)
+    unit([x], |[x]| x.sum(axes, keepdim) / x.extent(count(x, axes)))
 }
 
 /// `amax`, `amin`.
@@ -72,7 +78,7 @@ pub fn pick_along<'b>(x: Ex<'b>, axis: usize, arg: ReduceKind, keepdim: bool) ->
     if keepdim {
         return (at, picked);
     }
-    let mut shape = x.shape();
+    let mut shape = x.dims();
     shape.remove(axis);
     (at.reshape(&shape), picked.reshape(&shape))
 }
@@ -252,8 +258,8 @@ pub static FNS: &[FnDef] = &[
             }
             let op = if x.dtype().category() == Category::Bool { "logical_xor" } else { "sub" };
             for _ in 0..a.int(1)? {
-                let n = x.shape()[d];
-                if n == 0 {
+                let n = x.dims()[d];
+                if !at_most(1i64, n)? {
                     break;
                 }
                 x = x.narrow(d, 1, n - 1).map(op, &[x.narrow(d, 0, n - 1)]);

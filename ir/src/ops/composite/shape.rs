@@ -5,11 +5,13 @@
 
 use super::create::sizes;
 use crate::builder::{Builder, Ex};
+use crate::dim::{Dim, Dims, at_most, needs_sizes, product};
 use crate::dtype::DType;
 use crate::error::{Result, err};
 use crate::ops::registry::{Args, FnDef, Out};
 use crate::ops::{Op, view};
-use crate::types::{Range, Shape, axis};
+use crate::types::{ShapeText, Span, axis};
+use smallvec::SmallVec;
 
 /// One view op, also where it changes nothing.
 pub fn view_of<'b>(x: Ex<'b>, op: Op) -> Result<Ex<'b>> {
@@ -26,8 +28,8 @@ fn permuted<'b>(x: Ex<'b>, order: &[usize]) -> Result<Out<'b>> {
 ///
 /// # Errors
 /// `shape` if strides cannot say it.
-pub fn viewed<'b>(x: Ex<'b>, shape: &[usize]) -> Result<Ex<'b>> {
-    view_of(x, Op::Reshape(view::Reshape(shape.into())))
+pub fn viewed<'b, D: Copy + Into<Dim>>(x: Ex<'b>, shape: &[D]) -> Result<Ex<'b>> {
+    view_of(x, Op::Reshape(view::Reshape(shape.iter().map(|d| (*d).into()).collect())))
 }
 
 /// Dimensions `i` and `j` swapped.
@@ -40,24 +42,25 @@ fn swapped<'b>(x: Ex<'b>, i: usize, j: usize) -> Result<Out<'b>> {
 }
 
 /// `len` elements of one dimension from `start`, `step` apart, as a view.
-pub fn sliced<'b>(x: Ex<'b>, dim: usize, range: Range) -> Result<Ex<'b>> {
-    let mut ranges: Vec<Range> = x.shape().iter().map(|d| Range::all(*d)).collect();
-    ranges[dim] = range;
-    view_of(x, Op::Slice(view::Slice(ranges.into())))
+pub fn sliced<'b>(x: Ex<'b>, dim: usize, span: impl Into<Span>) -> Result<Ex<'b>> {
+    let mut spans: SmallVec<[Span; 4]> = x.dims().iter().map(|d| Span::all(*d)).collect();
+    spans[dim] = span.into();
+    view_of(x, Op::Slice(view::Slice(spans)))
 }
 
 /// One index of one dimension, as a view without that dimension.
 ///
 /// # Errors
 /// `index` if it is out of range; negative ones count from the end.
-pub fn selected<'b>(x: Ex<'b>, dim: usize, i: i64) -> Result<Ex<'b>> {
-    let n = x.shape()[dim] as i64;
-    if i < -n || i >= n {
+pub fn selected<'b>(x: Ex<'b>, dim: usize, i: impl Into<Dim>) -> Result<Ex<'b>> {
+    let (n, i) = (x.dims()[dim], i.into());
+    let from_end = !at_most(0i64, i)?;
+    let at = if from_end { i + n } else { i };
+    if from_end && !at_most(0i64, at)? || !from_end && !at_most(at + 1, n)? {
         return Err(err::index(format!("index {i} is out of bounds for dimension {dim} with size {n}")));
     }
-    let at = if i < 0 { i + n } else { i } as usize;
-    let s = sliced(x, dim, Range { start: at, len: 1, step: 1 })?;
-    let mut shape = s.shape();
+    let s = sliced(x, dim, Span::one(at))?;
+    let mut shape = s.dims();
     shape.remove(dim);
     viewed(s, &shape)
 }
@@ -71,17 +74,17 @@ fn real_axis(name: &str, x: Ex<'_>, dim: i64) -> Result<usize> {
 }
 
 /// The target of `expand`: -1 keeps an extent.
-fn expand_shape(dims: &[i64], x: Ex<'_>) -> Result<Shape> {
-    let from = x.shape();
+fn expand_shape(dims: &[Dim], x: Ex<'_>) -> Result<Dims> {
+    let from = x.dims();
     let lead = dims.len().checked_sub(from.len()).ok_or_else(|| {
         err::shape(format!("`expand`: {} sizes for a tensor of {} dimensions", dims.len(), from.len()))
     })?;
-    let at = |(i, d): (usize, &i64)| match *d {
-        -1 if i >= lead => Ok(from[i - lead] as i64),
-        -1 => Err(err::shape(format!("`expand`: -1 is not allowed in leading, non-existing dimension {i}"))),
-        d => Ok(d),
+    let at = |(i, d): (usize, &Dim)| match *d {
+        d if !d.is(-1) => Ok(d),
+        _ if i >= lead => Ok(from[i - lead]),
+        _ => Err(err::shape(format!("`expand`: -1 is not allowed in leading, non-existing dimension {i}"))),
     };
-    sizes(&dims.iter().enumerate().map(at).collect::<Result<Vec<i64>>>()?)
+    sizes(&dims.iter().enumerate().map(at).collect::<Result<Vec<Dim>>>()?)
 }
 
 fn squeeze<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
@@ -90,23 +93,23 @@ fn squeeze<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
         Some(dims) => dims.iter().map(|d| axis(*d, x.rank())).collect::<Result<Vec<_>>>()?,
         None => (0..x.rank()).collect(),
     };
-    let shape: Vec<usize> =
-        x.shape().iter().enumerate().filter(|(i, d)| **d != 1 || !drop.contains(i)).map(|(_, d)| *d).collect();
+    let shape: Vec<Dim> =
+        x.dims().iter().enumerate().filter(|(i, d)| !d.is(1) || !drop.contains(i)).map(|(_, d)| *d).collect();
     Ok(viewed(x, &shape)?.into())
 }
 
 /// The shape with dimensions `start..=end` merged.
-fn flat(x: Ex<'_>, start: i64, end: i64) -> Result<Shape> {
+fn flat(x: Ex<'_>, start: i64, end: i64) -> Result<Dims> {
     let (s, e) = (axis(start, x.rank())?, axis(end, x.rank())?);
     if s > e {
         return Err(err::shape("`flatten`: start_dim cannot come after end_dim"));
     }
     if x.rank() == 0 {
-        return Ok(Shape::from_elem(1, 1));
+        return Ok(Dims::from_elem(Dim::ONE, 1));
     }
-    let shape = x.shape();
-    let mut out: Shape = shape[..s].into();
-    out.push(shape[s..=e].iter().product());
+    let shape = x.dims();
+    let mut out: Dims = shape[..s].into();
+    out.push(product(&shape[s..=e]));
     out.extend(shape[e + 1..].iter().copied());
     Ok(out)
 }
@@ -129,8 +132,8 @@ fn movedim<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
 fn unflatten<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     let x = a.tensor(b, 0)?;
     let d = real_axis("unflatten", x, a.int(1)?)?;
-    let parts = infer_shape(&a.ints(2)?, x.shape()[d])?;
-    let mut shape = x.shape();
+    let mut shape = x.dims();
+    let parts = infer_shape(&a.dims(2)?, shape[d])?;
     shape.remove(d);
     shape.insert_many(d, parts);
     Ok(viewed(x, &shape)?.into())
@@ -163,7 +166,7 @@ pub static FNS: &[FnDef] = &[
         doc: "The same memory in another shape; one extent may be -1. An error if strides cannot say it.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
-            let shape = infer_shape(&a.ints(1)?, x.ty().numel())?;
+            let shape = infer_shape(&a.dims(1)?, x.count())?;
             let v = b.emit(Op::Reshape(view::Reshape(shape)), &[x.value()?])?;
             Ok(b.ex(v).into())
         },
@@ -174,8 +177,8 @@ pub static FNS: &[FnDef] = &[
         doc: "In another shape; one extent may be -1. Shares memory if it can, else copies.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
-            let shape = infer_shape(&a.ints(1)?, x.ty().numel())?;
-            if shape == x.shape() {
+            let shape = infer_shape(&a.dims(1)?, x.count())?;
+            if shape == x.dims() {
                 // An identity view is a node of its own: a gradient may be asked of it.
                 let v = b.emit(Op::Reshape(view::Reshape(shape)), &[x.value()?])?;
                 return Ok(b.ex(v).into());
@@ -187,13 +190,13 @@ pub static FNS: &[FnDef] = &[
         name: "view_as",
         sig: "x, other",
         doc: "The same memory in the shape of other.",
-        build: |b, a| Ok(viewed(a.tensor(b, 0)?, &a.tensor(b, 1)?.shape())?.into()),
+        build: |b, a| Ok(viewed(a.tensor(b, 0)?, &a.tensor(b, 1)?.dims())?.into()),
     },
     FnDef {
         name: "reshape_as",
         sig: "x, other",
         doc: "In the shape of other. Shares memory if it can, else copies.",
-        build: |b, a| Ok(a.tensor(b, 0)?.reshape(&a.tensor(b, 1)?.shape()).into()),
+        build: |b, a| Ok(a.tensor(b, 0)?.reshape(&a.tensor(b, 1)?.dims()).into()),
     },
     FnDef { name: "clone", sig: "x", doc: "A copy in new memory.", build: |b, a| Ok(a.tensor(b, 0)?.copy().into()) },
     FnDef {
@@ -267,7 +270,7 @@ pub static FNS: &[FnDef] = &[
         doc: "Dimensions of extent 1 stretched and leading ones added, as a view; -1 keeps an extent.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
-            let shape = expand_shape(&a.ints(1)?, x)?;
+            let shape = expand_shape(&a.dims(1)?, x)?;
             Ok(view_of(x, Op::Expand(view::Expand(shape)))?.into())
         },
     },
@@ -276,7 +279,7 @@ pub static FNS: &[FnDef] = &[
         sig: "x, other",
         doc: "Expanded to the shape of other, as a view.",
         build: |b, a| {
-            let shape = a.tensor(b, 1)?.shape();
+            let shape = a.tensor(b, 1)?.dims();
             Ok(view_of(a.tensor(b, 0)?, Op::Expand(view::Expand(shape)))?.into())
         },
     },
@@ -286,7 +289,7 @@ pub static FNS: &[FnDef] = &[
         doc: "As `expand`.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
-            let shape = expand_shape(&a.ints(1)?, x)?;
+            let shape = expand_shape(&a.dims(1)?, x)?;
             Ok(view_of(x, Op::Expand(view::Expand(shape)))?.into())
         },
     },
@@ -302,8 +305,8 @@ pub static FNS: &[FnDef] = &[
         doc: "With a new dimension of extent 1, as a view.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
-            let mut shape = x.shape();
-            shape.insert(axis(a.int(1)?, x.rank() + 1)?, 1);
+            let mut shape = x.dims();
+            shape.insert(axis(a.int(1)?, x.rank() + 1)?, Dim::ONE);
             Ok(viewed(x, &shape)?.into())
         },
     },
@@ -322,7 +325,7 @@ pub static FNS: &[FnDef] = &[
         doc: "All dimensions merged into one. Shares memory if it can, else copies.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
-            Ok(x.reshape(&[x.ty().numel()]).into())
+            Ok(x.reshape(&[x.count()]).into())
         },
     },
     FnDef {
@@ -338,14 +341,14 @@ pub static FNS: &[FnDef] = &[
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let d = real_axis("narrow", x, a.int(1)?)?;
-            let (n, start, len) = (x.shape()[d] as i64, a.int(2)?, a.int(3)?);
-            let from = if start < 0 { start.saturating_add(n) } else { start };
-            if from < 0 || len < 0 || from.saturating_add(len) > n {
+            let (n, start, len) = (x.dims()[d], a.dim(2)?, a.dim(3)?);
+            let from = if at_most(0i64, start)? { start } else { start + n };
+            if !at_most(0i64, from)? || !at_most(0i64, len)? || !at_most(from + len, n)? {
                 return Err(err::index(format!(
                     "`narrow`: start ({start}) + length ({len}) exceeds dimension size ({n})"
                 )));
             }
-            Ok(sliced(x, d, Range { start: from as usize, len: len as usize, step: 1 })?.into())
+            Ok(sliced(x, d, Span { start: from, len, step: 1 })?.into())
         },
     },
     FnDef {
@@ -354,7 +357,7 @@ pub static FNS: &[FnDef] = &[
         doc: "One index of a dimension, as a view without it.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
-            Ok(selected(x, real_axis("select", x, a.int(1)?)?, a.int(2)?)?.into())
+            Ok(selected(x, real_axis("select", x, a.int(1)?)?, a.dim(2)?)?.into())
         },
     },
     FnDef {
@@ -399,30 +402,43 @@ pub static FNS: &[FnDef] = &[
 ///
 /// # Errors
 /// `shape` if it does not fit `numel` elements.
-pub fn infer_shape(dims: &[i64], numel: usize) -> Result<Shape> {
-    let text = || {
-        let d: Vec<String> = dims.iter().map(i64::to_string).collect();
-        format!("[{}]", d.join(", "))
-    };
-    let invalid = || err::shape(format!("shape '{}' is invalid for input of size {numel}", text()));
-    if dims.iter().any(|d| *d < -1) {
-        return Err(err::shape(format!("invalid shape dimension in {}", text())));
+pub fn infer_shape(dims: &[Dim], numel: Dim) -> Result<Dims> {
+    let text = ShapeText(dims);
+    let invalid = || err::shape(format!("shape '{text}' is invalid for input of size {numel}"));
+    if dims.iter().any(|d| d.known().is_some_and(|d| d < -1)) {
+        return Err(err::shape(format!("invalid shape dimension in {text}")));
     }
-    let known =
-        dims.iter().filter(|d| **d >= 0).try_fold(1usize, |n, d| n.checked_mul(*d as usize)).ok_or_else(invalid)?;
-    let holes = dims.iter().filter(|d| **d == -1).count();
+    let is_hole = |d: &Dim| d.is(-1);
+    let given: Dims = dims.iter().copied().filter(|d| !is_hole(d)).collect();
+    for d in &given {
+        if !at_most(0i64, *d)? {
+            return Err(err::shape(format!("invalid shape dimension in {text}")));
+        }
+    }
+    let known = product(&given);
+    let holes = dims.len() - given.len();
     if holes > 1 {
-        return Err(err::shape(format!("only one dimension can be inferred in {}", text())));
+        return Err(err::shape(format!("only one dimension can be inferred in {text}")));
     }
-    if holes == 1 && known == 0 {
+    if holes == 1 && known.is(0) {
         return Err(err::shape(format!(
-            "cannot reshape tensor of {numel} elements into shape {} because the unspecified dimension size -1 can be any \
-             value and is ambiguous",
-            text()
+            "cannot reshape tensor of {numel} elements into shape {text} because the unspecified dimension size -1 can be any \
+             value and is ambiguous"
         )));
     }
-    if holes == 1 && !numel.is_multiple_of(known) || holes == 0 && known != numel {
-        return Err(invalid());
-    }
-    Ok(dims.iter().map(|d| if *d == -1 { numel / known } else { *d as usize }).collect())
+    let hole = if holes == 0 {
+        match known == numel {
+            true => Dim::ZERO,
+            // Other expressions may still be equal numbers.
+            false if known.known().is_none() || numel.known().is_none() => return Err(needs_sizes(&numel.to_string())),
+            false => return Err(invalid()),
+        }
+    } else {
+        match numel.exact_div(known) {
+            Some(d) => d,
+            None if known.known().is_none() || numel.known().is_none() => return Err(needs_sizes(&numel.to_string())),
+            None => return Err(invalid()),
+        }
+    };
+    Ok(dims.iter().map(|d| if is_hole(d) { hole } else { *d }).collect())
 }

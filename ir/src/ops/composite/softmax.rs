@@ -12,28 +12,28 @@ use crate::ops::registry::{Args, FnDef, Out, require_float};
 /// `x` minus its largest along the axes.
 fn shifted<'b>(x: Ex<'b>, axes: &[usize]) -> Ex<'b> {
     let m = x.reduce(ReduceKind::Max, axes, true).apply(Op::Detach, &[]);
-    x - m.expand(&x.shape())
+    x - m.expand(&x.dims())
 }
 
 /// `e^x / sum(e^x)` along an axis.
 pub fn softmax<'b>(x: Ex<'b>, axes: &[usize]) -> Ex<'b> {
     unit([x], |[x]| {
-        if x.ty().numel() == 0 {
+        if x.ty().is_empty() {
             return x.copy();
         }
         let e = shifted(x, axes).exp();
-        e / e.sum(axes, true).expand(&x.shape())
+        e / e.sum(axes, true).expand(&x.dims())
     })
 }
 
 /// `x - log(sum(e^x))` along an axis.
 pub fn log_softmax<'b>(x: Ex<'b>, axes: &[usize]) -> Ex<'b> {
     unit([x], |[x]| {
-        if x.ty().numel() == 0 {
+        if x.ty().is_empty() {
             return x.copy();
         }
         let z = shifted(x, axes);
-        z - z.exp().sum(axes, true).log().expand(&x.shape())
+        z - z.exp().sum(axes, true).log().expand(&x.dims())
     })
 }
 

@@ -53,7 +53,7 @@ fn lifted<'b>(x: Ex<'b>, dim: i64, f: impl FnOnce(Ex<'b>, usize) -> Result<Vec<E
     if x.rank() > 0 {
         return f(x, d);
     }
-    Ok(f(x.reshape(&[1]), 0)?.into_iter().map(|e| e.reshape(&[])).collect())
+    Ok(f(x.reshape(&[1]), 0)?.into_iter().map(|e| e.reshape::<usize>(&[])).collect())
 }
 
 fn sort<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Vec<Ex<'b>>> {
@@ -116,7 +116,7 @@ fn median<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     if let Some(d) = dim {
         return Ok(Out::Many(lifted(x, d, |x, d| median_along(x, d, keepdim || x.rank() == 0))?));
     }
-    let flat = x.reshape(&[x.ty().numel()]);
+    let flat = x.reshape(&[x.numel()]);
     let v = median_along(flat, 0, false)?[0];
     if x.dtype().category() != Category::Float {
         return Ok(v.into());
@@ -218,7 +218,7 @@ fn quantile<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     let (x, d) = match a.opt_int(2)? {
         Some(d) if x.rank() > 0 => (x, axis(d, x.rank())?),
-        _ => (x.reshape(&[x.ty().numel()]), 0),
+        _ => (x.reshape(&[x.numel()]), 0),
     };
     let n = x.shape()[d];
     if n == 0 {

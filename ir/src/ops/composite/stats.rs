@@ -1,8 +1,10 @@
 //! Moments and norms: variance, standard deviation, `logsumexp`, vector norms and what is made of them.
 
-use super::reduce::mean;
+use super::reduce::{count, mean};
 use super::{unit, widen};
 use crate::builder::{Builder, Ex};
+use crate::dim::Dim;
+use crate::dtype::DType;
 use crate::error::{Result, err};
 use crate::ops::Op;
 use crate::ops::reduce::ReduceKind;
@@ -16,9 +18,16 @@ pub fn root<'b>(v: Ex<'b>) -> Ex<'b> {
 
 /// Variance over axes with `correction` taken from the count; NaN (or infinite) if nothing is left of it.
 pub fn variance<'b>(x: Ex<'b>, axes: &[usize], correction: f64, keepdim: bool) -> Ex<'b> {
-    let n: usize = axes.iter().map(|a| x.shape()[*a]).product();
-    let d = x - mean(x, axes, true).expand(&x.shape());
-    (d * d).sum(axes, keepdim) / (n as f64 - correction).max(0.0)
+    let d = x - mean(x, axes, true).expand(&x.dims());
+    let squares = (d * d).sum(axes, keepdim);
+    let n = count(x, axes);
+    match n.known() {
+        Some(n) => squares / (n as f64 - correction).max(0.0),
+        None => {
+            let left = x.builder().extent(n, DType::F64) - correction;
+            squares / left.maximum(left.number(0.0)).cast(x.dtype())
+        }
+    }
 }
 
 /// Arguments of the `var` family: `x, dim, unbiased, keepdim, correction`, also `x, unbiased`.
@@ -81,16 +90,17 @@ fn norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
 /// `log(sum(e^x))`: the largest element, if finite, is taken out first. No gradient flows through that shift.
 pub fn logsumexp<'b>(x: Ex<'b>, axes: &[usize], keepdim: bool) -> Ex<'b> {
     unit([x], |[x]| {
-        if x.ty().numel() == 0 {
+        if x.ty().is_empty() {
             return x.exp().sum(axes, keepdim).log();
         }
         let m = x.reduce(ReduceKind::Max, axes, true).apply(Op::Detach, &[]);
         let m = m.map("isfinite", &[]).select(m, m.zeros());
-        let s = (x - m.expand(&x.shape())).exp().sum(axes, true).log() + m;
+        let s = (x - m.expand(&x.dims())).exp().sum(axes, true).log() + m;
         if keepdim {
             return s;
         }
-        let kept: Vec<usize> = (0..x.rank()).filter(|i| !axes.contains(i)).map(|i| x.shape()[i]).collect();
+        let dims = x.dims();
+        let kept: Vec<Dim> = (0..x.rank()).filter(|i| !axes.contains(i)).map(|i| dims[i]).collect();
         s.reshape(&kept)
     })
 }
@@ -101,7 +111,7 @@ fn cosine_similarity<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     let both = super::row("mul", &[x, y])?;
     require_float("cosine_similarity", both)?;
     let axes = super::reduce::one_axis(a.int(2)?, both.rank())?;
-    let (shape, eps) = (both.shape(), a.float(3)?);
+    let (shape, eps) = (both.dims(), a.float(3)?);
     let unitary = |e: Ex<'b>| {
         let e = widen(e.cast(dtype)).expand(&shape);
         let n = vector_norm(e, 2.0, &axes, true);

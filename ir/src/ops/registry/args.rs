@@ -2,11 +2,21 @@
 
 use super::{Arg, Args};
 use crate::builder::{Builder, Ex};
+use crate::dim::{Dim, needs_sizes};
 use crate::dtype::{Category, DType, Scalar};
 use crate::error::{Result, err};
 
 impl<'b> Args<'b> {
     fn bad(&self, i: usize) -> crate::Error {
+        // What takes a number that is known can take a size once it is one.
+        let symbolic = |a: &Arg<'b>| if let Arg::Size(d) = a { Some(*d) } else { None };
+        let found = match &self.values[i] {
+            Arg::List(l) => l.iter().find_map(symbolic),
+            a => symbolic(a),
+        };
+        if let Some(d) = found {
+            return needs_sizes(&d.to_string());
+        }
         err::ty(format!("`{}`: argument {} is {}", self.name, i + 1, self.values[i].describe()))
     }
 
@@ -28,6 +38,7 @@ impl<'b> Args<'b> {
         Ok(match &self.values[i] {
             Arg::Tensor(e) => *e,
             Arg::Int(v) => b.number(Scalar::from_i64(DType::I64, *v)),
+            Arg::Size(d) => b.size_number(*d),
             Arg::Float(v) => b.number(Scalar::from_f64(DType::F64, *v)),
             Arg::Bool(v) => b.number(Scalar::from_bool(*v)),
             _ => return Err(self.bad(i)),
@@ -115,6 +126,33 @@ impl<'b> Args<'b> {
         match &self.values[i] {
             Arg::Int(v) => Ok(vec![*v]),
             Arg::List(l) => l.iter().map(|a| if let Arg::Int(v) = a { Ok(*v) } else { Err(self.bad(i)) }).collect(),
+            _ => Err(self.bad(i)),
+        }
+    }
+
+    /// An integer, which may be a symbolic size.
+    ///
+    /// # Errors
+    /// `type` if it is something else.
+    pub fn dim(&self, i: usize) -> Result<Dim> {
+        self.one_dim(i, &self.values[i])
+    }
+
+    /// Integers, which may be symbolic sizes: a list, or one.
+    ///
+    /// # Errors
+    /// `type` if it is something else.
+    pub fn dims(&self, i: usize) -> Result<Vec<Dim>> {
+        match &self.values[i] {
+            Arg::List(l) => l.iter().map(|a| self.one_dim(i, a)).collect(),
+            a => Ok(vec![self.one_dim(i, a)?]),
+        }
+    }
+
+    fn one_dim(&self, i: usize, a: &Arg<'b>) -> Result<Dim> {
+        match a {
+            Arg::Int(v) => Ok(Dim::from(*v)),
+            Arg::Size(d) => Ok(*d),
             _ => Err(self.bad(i)),
         }
     }

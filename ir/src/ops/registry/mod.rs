@@ -10,6 +10,7 @@ pub use args::require_float;
 use super::composite;
 use super::elementwise::{Row, rows};
 use crate::builder::{Builder, Ex};
+use crate::dim::Dim;
 use crate::dtype::DType;
 use crate::error::{Result, err};
 use crate::ops::Op;
@@ -24,8 +25,10 @@ pub enum Arg<'b> {
     None,
     /// A tensor of the graph.
     Tensor(Ex<'b>),
-    /// An integer, also a size.
+    /// An integer.
     Int(i64),
+    /// An expression of symbolic sizes, which stands where an integer may.
+    Size(Dim),
     /// A float.
     Float(f64),
     /// A truth value.
@@ -172,7 +175,11 @@ pub fn call<'b>(b: &'b Builder, name: &str, args: Vec<(Option<&str>, Arg<'b>)>) 
     let r = call_inner(b, name, args);
     // A formula's failed step may have left its error behind: it is the reason, and the place is this call.
     let kept = b.check();
-    let out = r.and_then(|out| kept.map(|()| out));
+    let out = match kept {
+        // What followed it says nothing.
+        Err(e) if e.is_waiting_for_sizes() => Err(e),
+        kept => r.and_then(|out| kept.map(|()| out)),
+    };
     out.map_err(|e| e.at(b.loc()))
 }
 
@@ -293,10 +300,10 @@ fn bind<'b>(c: &Callable, args: Vec<(Option<&str>, Arg<'b>)>) -> Result<Args<'b>
         };
         // Sizes and axes may be a list or trailing integers.
         let arg = match arg {
-            Arg::Int(_) if p.kind == "ints" && name.is_none() => {
+            Arg::Int(_) | Arg::Size(_) if p.kind == "ints" && name.is_none() => {
                 let mut all = vec![arg];
                 let rest = c.params.len() - at - 1;
-                while matches!(args.peek(), Some((None, Arg::Int(_))))
+                while matches!(args.peek(), Some((None, Arg::Int(_) | Arg::Size(_))))
                     && (rest == 0 || given > c.params.len() || is_varargs(c))
                 {
                     all.extend(args.next().map(|(_, a)| a));
@@ -385,11 +392,11 @@ fn check<'b>(c: &Callable, p: &Param, v: Arg<'b>) -> Result<Arg<'b>> {
     let fits = match (&v, p.kind) {
         (Arg::None, _) => p.optional || p.default == Some("None"),
         (_, "any") => true,
-        (Arg::Tensor(_) | Arg::Int(_) | Arg::Float(_) | Arg::Bool(_), "tensor" | "number") => true,
-        (Arg::Int(_), "int" | "float") | (Arg::Float(_), "float") => true,
+        (Arg::Tensor(_) | Arg::Int(_) | Arg::Size(_) | Arg::Float(_) | Arg::Bool(_), "tensor" | "number") => true,
+        (Arg::Int(_) | Arg::Size(_), "int" | "float") | (Arg::Float(_), "float") => true,
         (Arg::Bool(_), "bool") | (Arg::Str(_), "str") | (Arg::DType(_), "dtype") => true,
-        (Arg::Int(_), "ints") => true,
-        (Arg::List(l), "ints") => l.iter().all(|a| matches!(a, Arg::Int(_))),
+        (Arg::Int(_) | Arg::Size(_), "ints") => true,
+        (Arg::List(l), "ints") => l.iter().all(|a| matches!(a, Arg::Int(_) | Arg::Size(_))),
         (Arg::List(l), "tensors") => l.iter().all(|a| matches!(a, Arg::Tensor(_))),
         _ => false,
     };
@@ -408,6 +415,7 @@ impl Arg<'_> {
             Arg::None => "None".into(),
             Arg::Tensor(e) => format!("a tensor {}", e.ty()),
             Arg::Int(i) => format!("the integer {i}"),
+            Arg::Size(d) => format!("the size {d}"),
             Arg::Float(f) => format!("the float {f}"),
             Arg::Bool(v) => format!("{v}"),
             Arg::DType(d) => format!("the dtype {d}"),

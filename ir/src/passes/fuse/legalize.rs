@@ -10,16 +10,16 @@
 use super::{is_affine, needs_memory, source};
 use crate::builder::Builder;
 use crate::error::Result;
-use crate::graph::{Graph, Value};
+use crate::graph::{Graph, NodeId, Value};
+use crate::layout::Strided;
 use crate::ops::Op;
-use crate::types::Layout;
 use std::collections::HashMap;
 
 /// The graph with copies and casts inserted. `params` are the layouts of the parameters' memory.
 ///
 /// # Errors
 /// None for a verified graph.
-pub fn legalize(g: &Graph, params: &[Layout]) -> Result<Graph> {
+pub fn legalize(g: &Graph, params: &[Strided]) -> Result<Graph> {
     let b = Builder::over(g.like(g.phase));
     let mut map: HashMap<Value, Value> = HashMap::new();
     for n in g.nodes() {
@@ -35,7 +35,11 @@ pub fn legalize(g: &Graph, params: &[Layout]) -> Result<Graph> {
         let new = match &node.op {
             Op::Input(i) => b.input_node(*i, node.types[0].clone()),
             Op::Reshape(r) if !is_affine(&g.ty(g.operands(n)[0]).shape, &r.0) => {
-                let fits = b.with_graph(|h| layout_of(h, x[0], params).and_then(|l| l.reshape(&r.0)).is_some());
+                let layout = b.with_graph(|h| layout_of(h, x[0], params))?;
+                let fits = match layout {
+                    Some(l) => l.reshape(&r.0)?.is_some(),
+                    None => false,
+                };
                 if !fits {
                     x[0] = b.emit(Op::Copy, &x)?;
                 }
@@ -71,11 +75,25 @@ pub fn legalize(g: &Graph, params: &[Layout]) -> Result<Graph> {
 }
 
 /// Where a value lies if its source is stored row-major (or is a parameter), if strides can say it.
-pub fn layout_of(g: &Graph, v: Value, params: &[Layout]) -> Option<Layout> {
+///
+/// # Errors
+/// One that says that sizes must be known to tell.
+pub fn layout_of(g: &Graph, v: Value, params: &[Strided]) -> Result<Option<Strided>> {
     let (s, views) = source(g, v);
     let base = match g.op(s.node) {
-        Op::Input(i) => params.get(*i as usize)?.clone(),
-        _ => Layout::contiguous(&g.ty(s).shape),
+        Op::Input(i) => params.get(*i as usize).cloned(),
+        _ => Some(Strided::contiguous(&g.ty(s).shape)),
     };
-    views.iter().rev().try_fold(base, |l, n| g.op(*n).structural().layout(&l))
+    through(g, base, &views)
+}
+
+/// Where a view lies: `views` from the value inwards, as [`source`] gives them.
+///
+/// # Errors
+/// One that says that sizes must be known to tell.
+pub fn through(g: &Graph, base: Option<Strided>, views: &[NodeId]) -> Result<Option<Strided>> {
+    views.iter().rev().try_fold(base, |l, n| match l {
+        Some(l) => g.op(*n).structural().layout(&l),
+        None => Ok(None),
+    })
 }

@@ -15,12 +15,12 @@
 mod index;
 mod legalize;
 
-pub use index::{Dim, DimMap, is_affine};
-pub use legalize::{layout_of, legalize};
+pub use index::{Along, DimMap, blocks, is_affine};
+pub use legalize::{layout_of, legalize, through};
 
+use crate::dim::{Dim, Dims};
 use crate::graph::{Graph, NodeId, Value};
 use crate::ops::Op;
-use crate::types::Shape;
 use smallvec::SmallVec;
 
 /// Whether to fuse.
@@ -72,7 +72,7 @@ pub struct Group {
     /// What kind of kernel.
     pub kind: GroupKind,
     /// The iteration space.
-    pub domain: Shape,
+    pub domain: Dims,
     /// For rows: the reduced axes of the domain.
     pub axes: SmallVec<[usize; 4]>,
     /// Its nodes, ascending.
@@ -295,19 +295,19 @@ fn joins(
 }
 
 /// A group's domain with its reduced extents replaced by 1: the shape of reductions that keep their dimensions.
-pub fn keepdim(group: &Group) -> Shape {
-    (0..group.domain.len()).map(|d| if group.axes.contains(&d) { 1 } else { group.domain[d] }).collect()
+pub fn keepdim(group: &Group) -> Dims {
+    (0..group.domain.len()).map(|d| if group.axes.contains(&d) { Dim::ONE } else { group.domain[d] }).collect()
 }
 
 /// Which axis of the group's domain each dimension of a shape of the group is: the domain's own or `keepdim`'s
 /// dimensions in order, or the kept ones.
-fn domain_axes(group: &Group, shape: &[usize]) -> Vec<usize> {
+fn domain_axes(group: &Group, shape: &[Dim]) -> Vec<usize> {
     let all = 0..group.domain.len();
     if shape.len() == group.domain.len() { all.collect() } else { all.filter(|d| !group.axes.contains(d)).collect() }
 }
 
 /// The kept extents of a group's domain.
-pub fn kept(group: &Group) -> Shape {
+pub fn kept(group: &Group) -> Dims {
     (0..group.domain.len()).filter(|d| !group.axes.contains(d)).map(|d| group.domain[d]).collect()
 }
 

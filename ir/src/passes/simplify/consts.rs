@@ -1,6 +1,7 @@
 //! Rules about numbers that are known: tensors all of whose elements are one constant.
 
 use super::{Rewrite, Rules};
+use crate::dim::dims;
 use crate::dtype::Scalar;
 use crate::graph::Value;
 use crate::interp::Array;
@@ -35,12 +36,12 @@ pub fn view(r: Rules<'_>, op: &Op, x: &[Value]) -> Rewrite {
 pub fn nothing(r: Rules<'_>, op: &Op, x: &[Value]) -> Rewrite {
     let types: SmallVec<[Type; 3]> = x.iter().map(|v| r.ty(*v)).collect();
     // Only these make nothing of something; an index may be empty too.
-    let can = matches!(op, Op::Slice(_) | Op::Diagonal(_) | Op::Iota(_)) || types.iter().any(|t| t.numel() == 0);
+    let can = matches!(op, Op::Slice(_) | Op::Diagonal(_) | Op::Iota(_)) || types.iter().any(Type::is_empty);
     if !can {
         return Ok(None);
     }
     match op.structural().infer(&types.iter().collect::<SmallVec<[&Type; 3]>>())?.as_slice() {
-        [ty] if ty.numel() == 0 => r.full(Scalar::from_i64(ty.dtype, 0), &ty.shape),
+        [ty] if ty.is_empty() => r.full(Scalar::from_i64(ty.dtype, 0), &ty.shape),
         _ => Ok(None),
     }
 }
@@ -48,7 +49,7 @@ pub fn nothing(r: Rules<'_>, op: &Op, x: &[Value]) -> Rewrite {
 /// `tensor([c, c, c]) = full(c)`.
 pub fn literal(r: Rules<'_>, l: &Literal) -> Rewrite {
     match l.values.split_first() {
-        Some((c, rest)) if rest.iter().all(|v| v == c) => r.full(*c, &l.shape),
+        Some((c, rest)) if rest.iter().all(|v| v == c) => r.full(*c, &dims(&l.shape)),
         _ => Ok(None),
     }
 }

@@ -13,11 +13,12 @@ mod views;
 
 use super::{Rebuild, results};
 use crate::builder::Builder;
+use crate::dim::{Dim, Dims};
 use crate::dtype::Scalar;
 use crate::error::Result;
 use crate::graph::{Graph, Phase, Value};
 use crate::ops::Op;
-use crate::types::{Shape, Type};
+use crate::types::Type;
 
 /// Simplifies a differentiated graph.
 ///
@@ -92,6 +93,7 @@ impl<'b> Rules<'b> {
             Op::Input(_)
             | Op::Const(_)
             | Op::Iota(_)
+            | Op::Size(_)
             | Op::Dot
             | Op::Gather(_)
             | Op::Scatter(_)
@@ -113,7 +115,7 @@ impl<'b> Rules<'b> {
         self.b.ty(v)
     }
 
-    fn shape(self, v: Value) -> Shape {
+    fn shape(self, v: Value) -> Dims {
         self.b.with_graph(|g| g.ty(v).shape.clone())
     }
 
@@ -138,11 +140,11 @@ impl<'b> Rules<'b> {
     }
 
     /// A tensor of one number.
-    fn full(self, c: Scalar, shape: &[usize]) -> Rewrite {
+    fn full(self, c: Scalar, shape: &[Dim]) -> Rewrite {
         self.b.full(c, shape).value().map(Some)
     }
 
-    fn reshape(self, v: Value, shape: &[usize]) -> Result<Value> {
+    fn reshape(self, v: Value, shape: &[Dim]) -> Result<Value> {
         self.make(Op::Reshape(crate::ops::view::Reshape(shape.into())), &[v])
     }
 }

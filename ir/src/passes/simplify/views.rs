@@ -2,11 +2,12 @@
 
 use super::super::region::compose;
 use super::{Rewrite, Rules};
+use crate::dim::{Dim, product};
 use crate::graph::Value;
 use crate::ops::Op;
 use crate::ops::reduce::{Reduce, ReduceKind};
 use crate::ops::view::{Expand, Permute, Slice};
-use crate::types::Range;
+use crate::types::Span;
 
 /// Views of views, and views that are none.
 pub fn view(r: Rules<'_>, op: &Op, x: Value) -> Rewrite {
@@ -26,15 +27,15 @@ pub fn view(r: Rules<'_>, op: &Op, x: Value) -> Rewrite {
             r.make(Op::Permute(Permute(order)), &[inner]).map(Some)
         }
         // A permutation that moves only dimensions of extent 1 = view
-        (Op::Permute(p), _) if p.0.iter().filter(|o| shape[**o] != 1).is_sorted() => {
-            let shape: Vec<usize> = p.0.iter().map(|o| shape[*o]).collect();
+        (Op::Permute(p), _) if p.0.iter().filter(|o| !shape[**o].is(1)).is_sorted() => {
+            let shape: Vec<Dim> = p.0.iter().map(|o| shape[*o]).collect();
             r.reshape(x, &shape).map(Some)
         }
         // expand(expand(x, a), b) = expand(x, b)
         (Op::Expand(s), Some((Op::Expand(_), inner))) => r.make(Op::Expand(Expand(s.0.clone())), &[inner]).map(Some),
         // A slice of one element steps by 1, so that equal slices look equal.
-        (Op::Slice(s), _) if s.0.iter().any(|r| r.len == 1 && r.step != 1) => {
-            let ranges = s.0.iter().map(|r| compose(Range { start: 0, len: r.start + 1, step: 1 }, *r)).collect();
+        (Op::Slice(s), _) if s.0.iter().any(|r| r.len.is(1) && r.step != 1) => {
+            let ranges = s.0.iter().map(|r| compose(Span::all(r.start + 1), *r)).collect();
             r.make(Op::Slice(Slice(ranges)), &[x]).map(Some)
         }
         // x[a][b] = x[a of b]
@@ -44,7 +45,7 @@ pub fn view(r: Rules<'_>, op: &Op, x: Value) -> Rewrite {
         }
         (Op::Slice(s), _) => super::updates::slice(r, s, x),
         // An expand that only adds dimensions of extent 1 = view
-        (Op::Expand(s), _) if s.0.iter().product::<usize>() == shape.iter().product() && !s.0.contains(&0) => {
+        (Op::Expand(s), _) if product(&s.0) == product(&shape) && !s.0.contains(&Dim::ZERO) => {
             r.reshape(x, &s.0).map(Some)
         }
         _ => Ok(None),
@@ -52,8 +53,8 @@ pub fn view(r: Rules<'_>, op: &Op, x: Value) -> Rewrite {
 }
 
 /// Whether a slice takes everything.
-pub fn whole(s: &Slice, shape: &[usize]) -> bool {
-    s.0.iter().zip(shape).all(|(r, d)| *r == Range::all(*d))
+pub fn whole(s: &Slice, shape: &[Dim]) -> bool {
+    s.0.iter().zip(shape).all(|(r, d)| *r == Span::all(*d))
 }
 
 /// `reduce(x)` over axes of extent 1 = `view(x)`: a product starts from 1, extremes from the least and greatest value.
@@ -65,7 +66,7 @@ pub fn reduce(r: Rules<'_>, op: &Reduce, x: Value) -> Rewrite {
         ReduceKind::Prod | ReduceKind::Max | ReduceKind::Min => true,
         ReduceKind::ArgMax | ReduceKind::ArgMin => false,
     };
-    if !keeps || op.axes.iter().any(|a| ty.shape[*a] != 1) {
+    if !keeps || op.axes.iter().any(|a| !ty.shape[*a].is(1)) {
         return Ok(None);
     }
     r.reshape(x, &op.kept(&ty.shape)).map(Some)

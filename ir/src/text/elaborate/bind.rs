@@ -3,9 +3,10 @@
 use super::{Module, Sizes};
 use crate::error::{Error, Loc, err};
 use crate::graph::Graph;
+use crate::layout::{Layout, Strided};
 use crate::ops::Op;
 use crate::text::parse_expr;
-use crate::types::{Layout, Type};
+use crate::types::Type;
 
 /// A parameter that is a view of another one.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +55,9 @@ pub fn view_of(expr: &str, args: &[(&str, Type, Layout)]) -> Result<ViewOf, Vec<
     let m = Module::parse("view", format!("{before}{expr}\n}}")).map_err(all_moved)?;
     let layouts: Vec<Layout> = args.iter().map(|(_, _, l)| l.clone()).collect();
     let f = m.main().map_err(|e| vec![e])?;
-    let g = m.trace(f, &Sizes::default(), Some(&layouts)).map_err(all_moved)?;
+    let g = m
+        .trace(f, &Sizes::default(), Some(&layouts.iter().map(Strided::from).collect::<Vec<_>>()))
+        .map_err(all_moved)?;
     view(&g, &layouts).ok_or_else(|| vec![err::alias(format!("`{expr}` is no view of an argument"))])
 }
 
@@ -69,7 +72,7 @@ fn view(g: &Graph, layouts: &[Layout]) -> Option<ViewOf> {
     views.reverse();
     let Op::Input(of) = g.op(at.node) else { return None };
     let of = *of as usize;
-    let layout = views.iter().try_fold(layouts.get(of)?.clone(), |l, op| op.structural().layout(&l))?;
+    let layout = views.iter().try_fold(layouts.get(of)?.clone(), |l, op| op.layout(&l))?;
     Some(ViewOf { of, views, ty: g.ty(*out).clone(), layout })
 }
 
@@ -79,8 +82,8 @@ mod tests {
     use crate::DType;
 
     fn args() -> [(&'static str, Type, Layout); 2] {
-        let (x, n) = (Type::new(DType::F32, [4, 3]), Type::new(DType::I64, []));
-        let (at_x, at_n) = (Layout::contiguous(&x.shape), Layout::contiguous(&n.shape));
+        let (x, n) = (Type::new(DType::F32, [4, 3]), Type::new(DType::I64, [0usize; 0]));
+        let (at_x, at_n) = (Layout::contiguous(&[4, 3]), Layout::contiguous(&[]));
         [("x", x, at_x), ("n", n, at_n)]
     }
 

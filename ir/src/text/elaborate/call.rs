@@ -6,6 +6,7 @@ use super::number::{self, Num};
 use super::value::Val;
 use crate::DType;
 use crate::builder::Ex;
+use crate::dim::{Dim, needs_sizes};
 use crate::error::{Loc, err};
 use crate::ops::Op;
 use crate::ops::composite::primitive;
@@ -84,11 +85,14 @@ impl<'m, 'b> Tracer<'m, 'b> {
             [(_, Val::List(l) | Val::Tuple(l), _)] => l.iter().collect(),
             all => all.iter().map(|(_, v, _)| v).collect::<Vec<_>>(),
         };
+        if x.ty().extents().is_err() {
+            return false;
+        }
         let int = |v: &&Val| if let Val::Num(Num::Int(v)) = v { Some(*v) } else { None };
         let Some(dims) = dims.iter().map(int).collect::<Option<Vec<i64>>>() else { return false };
         if matches!(name, "view" | "reshape") {
             let known = dims.iter().filter(|d| **d > 0).try_fold(1i64, |n, d| n.checked_mul(*d)).unwrap_or(1);
-            let (have, known) = (x.ty().numel(), known as usize);
+            let (have, known) = (x.numel(), known as usize);
             return dims.contains(&-1) && have % known != 0 && self.is_symbolic(have / gcd(have, known));
         }
         let shape = x.shape();
@@ -213,7 +217,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
             Some((Val::Num(n), at)) => {
                 let s = self.at(at, n.typed(y.dtype()))?;
                 self.b.set_loc(at);
-                let full = self.b.full(s, &y.shape()).value();
+                let full = self.b.full(s, &y.dims()).value();
                 operands.push(self.at(at, full)?);
                 true
             }
@@ -288,16 +292,17 @@ impl<'m, 'b> Tracer<'m, 'b> {
 
     /// Functions whose result is known while tracing: questions about shapes, and integer arithmetic.
     fn question(&mut self, name: &str, given: &Given<'m, 'b>, loc: Loc) -> Got<Option<Val<'b>>> {
-        let int = |v: usize| Val::Num(Num::Int(v as i64));
+        let int = |v: Dim| Val::Num(Num::of(v));
+        let dim = |v: &Val<'b>| if let Val::Num(n) = v { n.dim() } else { None };
         Ok(Some(match (name, given.as_slice()) {
-            ("size", [(None, Val::Tensor(x), _)]) => Val::List(x.shape().iter().map(|d| int(*d)).collect()),
+            ("size", [(None, Val::Tensor(x), _)]) => Val::List(x.dims().iter().map(|d| int(*d)).collect()),
             ("size", [(None, Val::Tensor(x), _), (_, Val::Num(Num::Int(d)), at)]) => {
                 let d = axis(*d, x.rank())
-                    .and_then(|d| x.shape().get(d).copied().ok_or_else(|| err::index("a 0-d tensor has no dimension")));
+                    .and_then(|d| x.dims().get(d).copied().ok_or_else(|| err::index("a 0-d tensor has no dimension")));
                 int(self.at(*at, d)?)
             }
-            ("dim" | "ndimension", [(None, Val::Tensor(x), _)]) => int(x.rank()),
-            ("numel", [(None, Val::Tensor(x), _)]) => int(x.ty().numel()),
+            ("dim" | "ndimension", [(None, Val::Tensor(x), _)]) => int(x.rank().into()),
+            ("numel", [(None, Val::Tensor(x), _)]) => int(x.count()),
             ("size" | "dim" | "ndimension" | "numel", _) => {
                 let e =
                     err::ty(format!("`{name}` is asked of one tensor")).help("x.size(), x.size(0), x.dim(), x.numel()");
@@ -312,6 +317,11 @@ impl<'m, 'b> Tracer<'m, 'b> {
                 let r = number::binary(BinaryOp::Rem, Num::Int(*a), Num::Int(*b));
                 let Num::Int(r) = self.at(loc, r)? else { return Ok(None) };
                 Val::Num(Num::Int((i128::from(*a) - i128::from(r)).div_euclid(i128::from(*b)) as i64))
+            }
+            ("floor_divide", [(None, a, _), (None, b, _)]) if dim(a).is_some() && dim(b).is_some() => {
+                let (a, b) = (dim(a).unwrap_or(Dim::ZERO), dim(b).unwrap_or(Dim::ONE));
+                let quotient = a.exact_div(b).ok_or_else(|| needs_sizes(&a.to_string()));
+                int(self.at(loc, quotient)?)
             }
             ("maximum", [(None, Val::Num(Num::Int(a)), _), (None, Val::Num(Num::Int(b)), _)]) => {
                 Val::Num(Num::Int(*a.max(b)))

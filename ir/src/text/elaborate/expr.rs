@@ -4,6 +4,7 @@ use super::function::{Got, Tracer};
 use super::number::{self, Num};
 use super::value::Val;
 use crate::builder::Ex;
+use crate::dim::Dim;
 use crate::error::{Loc, err};
 use crate::ops::composite::index::{self, IndexItem};
 use crate::ops::literal::Literal;
@@ -65,7 +66,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
             return v.clone().ok_or(super::function::Reported);
         }
         if let Some(v) = self.frame().sizes.get(name) {
-            return Ok(Val::Num(Num::Int(v)));
+            return Ok(Val::Num(Num::of(v)));
         }
         let e = err::name(format!("there is no variable `{name}`"));
         let e = if self.module.own(name).is_some() || registry::exists(name) {
@@ -156,11 +157,17 @@ impl<'m, 'b> Tracer<'m, 'b> {
     fn element(&mut self, l: Vec<Val<'b>>, items: &[IndexItem<'b>], loc: Loc) -> Got<Val<'b>> {
         let n = l.len() as i64;
         match items {
-            [IndexItem::Int(i)] if (-n..n).contains(i) => Ok(l[i.rem_euclid(n) as usize].clone()),
+            [IndexItem::Int(i)] if i.known().is_some_and(|i| (-n..n).contains(&i)) => {
+                Ok(l[i.known().unwrap_or(0).rem_euclid(n) as usize].clone())
+            }
             [IndexItem::Int(i)] => self.fail(loc, err::index(format!("index {i} is out of range for a list of {n}"))),
             [IndexItem::Slice { start, stop, step }] if step.unwrap_or(1) > 0 => {
-                let clip = |v: i64| if v < 0 { v.saturating_add(n).max(0) } else { v.min(n) } as usize;
-                let (from, to) = (clip(start.unwrap_or(0)), clip(stop.unwrap_or(n)));
+                let clip = |v: &Option<Dim>, or: i64| {
+                    let v = v.map_or(Ok(or), Dim::value)?;
+                    Ok(if v < 0 { v.saturating_add(n).max(0) } else { v.min(n) } as usize)
+                };
+                let bounds = clip(start, 0).and_then(|from| Ok((from, clip(stop, n)?)));
+                let (from, to) = self.at(loc, bounds)?;
                 let step = usize::try_from(step.unwrap_or(1)).unwrap_or(usize::MAX);
                 Ok(Val::List(l.into_iter().take(to).skip(from).step_by(step).collect()))
             }
@@ -182,16 +189,19 @@ impl<'m, 'b> Tracer<'m, 'b> {
                 let mut bound = |e: &'m Option<Box<Expr>>| match e {
                     None => Ok(None),
                     Some(e) => match self.expr(e)? {
-                        Val::Num(Num::Int(v)) => Ok(Some(v)),
+                        Val::Num(n @ (Num::Int(_) | Num::Size(_))) => Ok(n.dim()),
                         Val::None => Ok(None),
                         v => self.fail(e.loc, err::ty(format!("a slice takes integers, found {}", v.describe()))),
                     },
                 };
-                let (start, stop, step) = (bound(start), bound(stop), bound(step));
-                Ok(IndexItem::Slice { start: start?, stop: stop?, step: step? })
+                let (start, stop, given) = (bound(start), bound(stop), bound(step));
+                let by = given?.map(Dim::value).transpose();
+                let step = self.at(step.as_ref().map_or(i.loc, |e| e.loc), by)?;
+                Ok(IndexItem::Slice { start: start?, stop: stop?, step })
             }
             IndexKind::Expr(e) => match self.expr(e)? {
-                Val::Num(Num::Int(v)) => Ok(IndexItem::Int(v)),
+                Val::Num(Num::Int(v)) => Ok(IndexItem::Int(v.into())),
+                Val::Num(Num::Size(d)) => Ok(IndexItem::Int(d)),
                 Val::None => Ok(IndexItem::NewAxis),
                 Val::Tensor(t) => Ok(IndexItem::Tensor(t)),
                 Val::List(l) => {
@@ -221,13 +231,12 @@ impl<'m, 'b> Tracer<'m, 'b> {
 
     fn member(&mut self, v: Val<'b>, name: &'m Name, loc: Loc) -> Got<Val<'b>> {
         let x = self.tensor(v, loc, "has members")?;
-        let shape = x.shape();
-        let int = |v: usize| Val::Num(Num::Int(v as i64));
+        let shape = x.dims();
         let rank = shape.len();
         match name.text.as_str() {
-            "shape" => Ok(Val::List(shape.iter().map(|d| int(*d)).collect())),
+            "shape" => Ok(Val::List(shape.iter().map(|d| Val::Num(Num::of(*d))).collect())),
             "dtype" => Ok(Val::DType(x.dtype())),
-            "ndim" => Ok(int(rank)),
+            "ndim" => Ok(Val::Num(Num::Int(rank as i64))),
             "T" => self.permuted(x, (0..rank).rev().collect(), loc),
             "mT" if rank >= 2 => {
                 let mut order: Vec<usize> = (0..rank).collect();

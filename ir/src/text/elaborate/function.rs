@@ -5,14 +5,16 @@ use super::sizes::{Sizes, type_text};
 use super::value::Val;
 use super::{Bound, FnId, Module};
 use crate::builder::{Builder, Ex};
+use crate::dim::Dim;
 use crate::dtype::Scalar;
 use crate::error::{Error, Kind, Loc, Result, err};
 use crate::graph::{Graph, Phase, Value};
+use crate::layout::Strided;
 use crate::ops::Op;
 use crate::text::ast;
 use crate::text::print::type_text as graph_type_text;
 use crate::text::restore;
-use crate::types::{Layout, Type};
+use crate::types::Type;
 use crate::verify::verify;
 use std::collections::HashMap;
 
@@ -59,7 +61,7 @@ pub(super) struct Tracer<'m, 'b> {
 pub(super) struct Call<'a> {
     pub(super) sizes: &'a Sizes,
     /// How the arguments lie in memory; contiguous without.
-    pub(super) layouts: Option<&'a [Layout]>,
+    pub(super) layouts: Option<&'a [Strided]>,
     /// Parameters that are views of others.
     pub(super) bound: &'a [Bound],
     /// Whether the sizes only stand for others.
@@ -142,7 +144,8 @@ impl<'m, 'b> Tracer<'m, 'b> {
 
     /// Whether the sizes stand for others and `n` is a multiple of one of them.
     pub(super) fn is_symbolic(&self, n: usize) -> bool {
-        self.generic && self.frames[0].sizes.iter().any(|(_, v)| v > 1 && n > 0 && n as i64 % v == 0)
+        let of = |(_, v): (&str, Dim)| v.known().is_some_and(|v| v > 1 && n > 0 && n as i64 % v == 0);
+        self.generic && self.frames[0].sizes.iter().any(of)
     }
 
     /// Goes one level down, unless that is too deep.
@@ -360,8 +363,8 @@ impl<'m, 'b> Tracer<'m, 'b> {
             };
             return self.fail(loc, e.note(p.loc, "the parameter"));
         }
-        let shapes: Vec<_> = tensors.iter().map(|(e, _)| e.shape()).collect();
-        let shapes: Vec<&[usize]> = shapes.iter().map(|s| s.as_slice()).collect();
+        let shapes: Vec<_> = tensors.iter().map(|(e, _)| e.dims()).collect();
+        let shapes: Vec<&[Dim]> = shapes.iter().map(|s| s.as_slice()).collect();
         let sizes = match Sizes::bind(decl, &shapes) {
             Ok(s) => s,
             Err(e) => {

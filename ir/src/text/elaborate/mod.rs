@@ -22,11 +22,13 @@ mod value;
 mod walk;
 
 use super::{Source, ast, parse};
+use crate::dim::{Dim, Dims, dims};
 use crate::error::{Error, Kind, Loc, Result, err};
 use crate::graph::{Graph, Phase};
+use crate::layout::Strided;
 use crate::ops::Op;
 use crate::passes;
-use crate::types::{Layout, Type};
+use crate::types::Type;
 use callgraph::CallGraph;
 use function::Call;
 use std::collections::HashMap;
@@ -148,8 +150,13 @@ impl Module {
     /// # Errors
     /// `shape`, with the parameter, what it expects and what it got; `type` if the number of shapes is wrong.
     pub fn bind_sizes<S: AsRef<[usize]>>(&self, f: FnId, shapes: &[S]) -> Result<Sizes> {
-        let shapes: Vec<&[usize]> = shapes.iter().map(AsRef::as_ref).collect();
-        Sizes::bind(self.decl(f), &shapes)
+        let shapes: Vec<Dims> = shapes.iter().map(|s| dims(s.as_ref())).collect();
+        Sizes::bind(self.decl(f), &shapes.iter().map(Dims::as_slice).collect::<Vec<_>>())
+    }
+
+    /// The sizes of a function as symbols, so that [`Module::trace`] makes one graph for all of them.
+    pub fn symbolic_sizes(&self, f: FnId) -> Sizes {
+        Sizes::symbols(self.decl(f))
     }
 
     /// The sizes of a function, given by name instead of by arguments.
@@ -157,7 +164,8 @@ impl Module {
     /// # Errors
     /// `name` if one is missing.
     pub fn sizes(&self, f: FnId, given: &[(String, usize)]) -> Result<Sizes> {
-        Sizes::named(self.decl(f), given)
+        let given: Vec<(String, Dim)> = given.iter().map(|(n, v)| (n.clone(), Dim::from(*v))).collect();
+        Sizes::named(self.decl(f), &given)
     }
 
     /// The types of the parameters for these sizes.
@@ -175,7 +183,7 @@ impl Module {
     ///
     /// # Errors
     /// All errors of the function and of those that it calls, in the order of the text.
-    pub fn trace(&self, f: FnId, sizes: &Sizes, layouts: Option<&[Layout]>) -> Result<Graph, Vec<Error>> {
+    pub fn trace(&self, f: FnId, sizes: &Sizes, layouts: Option<&[Strided]>) -> Result<Graph, Vec<Error>> {
         self.trace_bound(f, sizes, layouts, &[])
     }
 
@@ -187,7 +195,7 @@ impl Module {
         &self,
         f: FnId,
         sizes: &Sizes,
-        layouts: Option<&[Layout]>,
+        layouts: Option<&[Strided]>,
         bound: &[Bound],
     ) -> Result<Graph, Vec<Error>> {
         // With symbolic sizes first: a size that happens to be 1 in this call broadcasts no more than another. And with

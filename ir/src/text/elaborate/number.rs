@@ -4,6 +4,7 @@
 //! gives a float, bools count as 0 and 1. Floats follow IEEE 754 where Python raises, so `1 / 0` is `inf`, as it is for
 //! tensors. A number that meets a tensor is a plain number and takes part in promotion by its category only.
 
+use crate::dim::{Dim, at_most, needs_sizes};
 use crate::dtype::{Category, DType, Scalar, float_to_i64};
 use crate::error::{Result, err};
 use crate::text::ast::{BinaryOp, UnaryOp};
@@ -11,8 +12,10 @@ use crate::text::ast::{BinaryOp, UnaryOp};
 /// A number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Num {
-    /// An integer, also a size.
+    /// An integer.
     Int(i64),
+    /// An expression of symbolic sizes.
+    Size(Dim),
     /// A float.
     Float(f64),
     /// A truth value.
@@ -22,7 +25,7 @@ pub(super) enum Num {
 impl Num {
     pub(super) fn category(self) -> Category {
         match self {
-            Num::Int(_) => Category::Int,
+            Num::Int(_) | Num::Size(_) => Category::Int,
             Num::Float(_) => Category::Float,
             Num::Bool(_) => Category::Bool,
         }
@@ -33,16 +36,31 @@ impl Num {
         match self {
             Num::Int(v) => Some(v),
             Num::Bool(v) => Some(v as i64),
-            Num::Float(_) => None,
+            Num::Float(_) | Num::Size(_) => None,
         }
     }
 
-    pub(super) fn float(self) -> f64 {
+    fn float(self) -> Result<f64> {
         match self {
-            Num::Int(v) => v as f64,
-            Num::Float(v) => v,
-            Num::Bool(v) => v as i64 as f64,
+            Num::Int(v) => Ok(v as f64),
+            Num::Float(v) => Ok(v),
+            Num::Bool(v) => Ok(v as i64 as f64),
+            Num::Size(d) => Err(needs_sizes(&d.to_string())),
         }
+    }
+
+    /// The value as an extent, a bound or an index.
+    pub(super) fn dim(self) -> Option<Dim> {
+        match self {
+            Num::Int(v) => Some(v.into()),
+            Num::Size(d) => Some(d),
+            Num::Float(_) | Num::Bool(_) => None,
+        }
+    }
+
+    /// An extent as a number.
+    pub(super) fn of(d: Dim) -> Num {
+        d.known().map_or(Num::Size(d), Num::Int)
     }
 
     /// The dtype of a tensor made of it: `i64`, `f32` or `bool`.
@@ -54,6 +72,7 @@ impl Num {
     pub(super) fn describe(self) -> String {
         match self {
             Num::Int(_) => format!("the integer {}", self.text()),
+            Num::Size(_) => format!("the size {}", self.text()),
             Num::Float(_) => format!("the float {}", self.text()),
             Num::Bool(_) => format!("`{}`", self.text()),
         }
@@ -63,6 +82,7 @@ impl Num {
     pub(super) fn text(self) -> String {
         match self {
             Num::Int(v) => v.to_string(),
+            Num::Size(d) => d.to_string(),
             Num::Float(v) => format!("{v:?}"),
             Num::Bool(v) => v.to_string(),
         }
@@ -88,6 +108,7 @@ impl Num {
             Num::Float(v) if dtype.is_float() => return Ok(Scalar::from_f64(dtype, v)),
             Num::Float(v) if dtype == DType::Bool => return Ok(Scalar::from_bool(v != 0.0)),
             Num::Float(v) => Some(float_to_i64(v)).filter(|i| *i as f64 == v.trunc()),
+            Num::Size(d) => return Err(needs_sizes(&d.to_string())),
             n => n.int(),
         };
         match whole {
@@ -129,14 +150,31 @@ pub(super) fn function(op: BinaryOp) -> &'static str {
 pub(super) fn binary(op: BinaryOp, a: Num, b: Num) -> Result<Num> {
     match (op, a, b) {
         (BinaryOp::MatMul, _, _) => Err(err::ty("`@` multiplies tensors, not numbers")),
-        (BinaryOp::Div, _, _) => Ok(Num::Float(a.float() / b.float())),
+        (BinaryOp::Div, _, _) => Ok(Num::Float(a.float()? / b.float()?)),
         (BinaryOp::And, Num::Bool(a), Num::Bool(b)) => Ok(Num::Bool(a & b)),
         (BinaryOp::Or, Num::Bool(a), Num::Bool(b)) => Ok(Num::Bool(a | b)),
         (BinaryOp::Xor, Num::Bool(a), Num::Bool(b)) => Ok(Num::Bool(a ^ b)),
-        _ => match (a.int(), b.int()) {
-            (Some(x), Some(y)) => ints(op, x, y),
+        _ => match (a.int(), b.int(), a.dim(), b.dim()) {
+            (Some(x), Some(y), _, _) => ints(op, x, y),
+            (_, _, Some(x), Some(y)) => sizes(op, x, y),
             _ => floats(op, a, b),
         },
+    }
+}
+
+/// Where one of both is symbolic.
+fn sizes(op: BinaryOp, x: Dim, y: Dim) -> Result<Num> {
+    match op {
+        BinaryOp::Add => Ok(Num::of(x + y)),
+        BinaryOp::Sub => Ok(Num::of(x - y)),
+        BinaryOp::Mul => Ok(Num::of(x * y)),
+        BinaryOp::Eq if x == y => Ok(Num::Bool(true)),
+        BinaryOp::Ne if x == y => Ok(Num::Bool(false)),
+        BinaryOp::Le => at_most(x, y).map(Num::Bool),
+        BinaryOp::Ge => at_most(y, x).map(Num::Bool),
+        BinaryOp::Lt => at_most(x + 1, y).map(Num::Bool),
+        BinaryOp::Gt => at_most(y + 1, x).map(Num::Bool),
+        _ => Err(needs_sizes(&if x.known().is_none() { x } else { y }.to_string())),
     }
 }
 
@@ -180,7 +218,7 @@ fn ints(op: BinaryOp, x: i64, y: i64) -> Result<Num> {
 }
 
 fn floats(op: BinaryOp, a: Num, b: Num) -> Result<Num> {
-    let (x, y) = (a.float(), b.float());
+    let (x, y) = (a.float()?, b.float()?);
     match op {
         BinaryOp::Add => Ok(Num::Float(x + y)),
         BinaryOp::Sub => Ok(Num::Float(x - y)),
@@ -213,6 +251,8 @@ pub(super) fn unary(op: UnaryOp, a: Num) -> Result<Num> {
             v.checked_neg().map(Num::Int).ok_or_else(|| err::ty(format!("`-({v})` does not fit in 64 bits")))
         }
         (UnaryOp::Neg, Num::Float(v)) => Ok(Num::Float(-v)),
+        (UnaryOp::Neg, Num::Size(d)) => Ok(Num::of(-d)),
+        (UnaryOp::Not, Num::Size(d)) => Ok(Num::of(-d - 1)),
         (UnaryOp::Not, Num::Bool(v)) => Ok(Num::Bool(!v)),
         (UnaryOp::Not, Num::Int(v)) => Ok(Num::Int(!v)),
         (UnaryOp::Neg, Num::Bool(_)) => {

@@ -8,8 +8,9 @@
 
 use super::sizes::Sizes;
 use super::walk;
+use crate::dim::Dim;
 use crate::error::Error;
-use crate::text::ast::{self, Dim, DimKind, ExprKind, Program};
+use crate::text::ast::{self, DimKind, ExprKind, Program};
 use std::collections::HashSet;
 
 /// The two choices of numbers that stand for a function's sizes; see the module's text.
@@ -38,7 +39,7 @@ pub(super) fn stand_ins(program: &Program, f: &ast::Fn) -> [Sizes; 2] {
             while !is_prime(at) || literals.contains(&(at * scale)) {
                 at += 1;
             }
-            entries.push((name.to_string(), at * scale));
+            entries.push((name.to_string(), Dim::from(at * scale)));
             at += apart;
         }
         Sizes { entries }
@@ -61,7 +62,7 @@ fn is_prime(n: i64) -> bool {
 
 /// The integer literals of a function.
 fn collect(f: &ast::Fn, out: &mut HashSet<i64>) {
-    fn dim(d: &Dim, out: &mut HashSet<i64>) {
+    fn dim(d: &ast::Dim, out: &mut HashSet<i64>) {
         match &d.kind {
             DimKind::Int(v) => {
                 out.insert(*v);
@@ -123,12 +124,13 @@ fn numbers(text: &str, sizes: &Sizes) -> String {
 
 /// `B`, `2*B`, `B*N`, `B*N*4`, `B + 1`: what the number most likely is.
 fn expression(n: i64, sizes: &Sizes) -> Option<String> {
-    if let Some((name, _)) = sizes.iter().find(|(_, v)| *v == n) {
+    let known = || sizes.iter().filter_map(|(name, v)| v.known().map(|v| (name, v)));
+    if let Some((name, _)) = known().find(|(_, v)| *v == n) {
         return Some(name.into());
     }
     let mut left = n;
     let mut factors: Vec<&str> = Vec::new();
-    for (name, v) in sizes.iter().filter(|(_, v)| *v > 1) {
+    for (name, v) in known().filter(|(_, v)| *v > 1) {
         while left > 0 && left % v == 0 {
             left /= v;
             factors.push(name);
@@ -141,8 +143,7 @@ fn expression(n: i64, sizes: &Sizes) -> Option<String> {
         }
         return Some(factors.join("*"));
     }
-    sizes
-        .iter()
+    known()
         .find(|(_, v)| (n - v).abs() <= 12)
         .map(|(name, v)| if n > v { format!("{name} + {}", n - v) } else { format!("{name} - {}", v - n) })
 }
@@ -154,7 +155,7 @@ mod tests {
 
     #[test]
     fn messages_name_the_sizes() {
-        let sizes = Sizes { entries: vec![("B".into(), 101), ("N".into(), 131)] };
+        let sizes = Sizes { entries: vec![("B".into(), 101.into()), ("N".into(), 131.into())] };
         let e = err::shape("`add`: shapes [101, 3] and f32[13231, 130] at 202").help("101");
         let e = rename(e, &sizes);
         assert_eq!(e.diagnostic().message, "`add`: shapes [B, 3] and f32[B*N, N - 1] at B*2");
@@ -167,12 +168,12 @@ mod tests {
         let src = "fn f(x: f32[A, B, 101], y: f32[C, 131]) { x.view(-1, 12) + 160 }";
         let program = crate::text::parse(src).unwrap();
         for sizes in stand_ins(&program, &program.fns[0]) {
-            let values: Vec<i64> = sizes.iter().map(|(_, v)| v).collect();
+            let values: Vec<i64> = sizes.iter().map(|(_, v)| v.known().unwrap()).collect();
             assert_eq!(values.len(), 3);
             assert!(values.iter().all(|v| *v > 100 && ![101, 131, 160].contains(v)), "{values:?}");
             assert!(values.windows(2).all(|w| w[0] < w[1]));
         }
         let [_, divisible] = stand_ins(&program, &program.fns[0]);
-        assert!(divisible.iter().all(|(_, v)| v % 12 == 0));
+        assert!(divisible.iter().all(|(_, v)| v.known().unwrap() % 12 == 0));
     }
 }

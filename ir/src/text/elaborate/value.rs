@@ -54,6 +54,7 @@ impl<'b> Val<'b> {
         match self {
             Val::Tensor(e) => Arg::Tensor(e),
             Val::Num(Num::Int(v)) => Arg::Int(v),
+            Val::Num(Num::Size(d)) => Arg::Size(d),
             Val::Num(Num::Float(v)) => Arg::Float(v),
             Val::Num(Num::Bool(v)) => Arg::Bool(v),
             Val::None => Arg::None,
@@ -67,6 +68,7 @@ impl<'b> Val<'b> {
 /// A plain number of the graph.
 pub(super) fn plain(b: &Builder, n: Num) -> Ex<'_> {
     b.number(match n {
+        Num::Size(d) => return b.size_number(d),
         Num::Int(v) => Scalar::from_i64(DType::I64, v),
         Num::Float(v) => Scalar::from_f64(DType::F64, v),
         Num::Bool(v) => Scalar::from_bool(v),

@@ -25,7 +25,7 @@ fn every_dim_is_checked_at_the_call() {
     let m = module(src);
     let bind = |shapes: &[[usize; 2]]| m.bind_sizes(m.main().unwrap(), shapes);
     let sizes = bind(&[[2, 3], [4, 6], [7, 2]]).unwrap();
-    assert_eq!(sizes.iter().collect::<Vec<_>>(), [("B", 2), ("N", 7)]);
+    assert_eq!(sizes.iter().collect::<Vec<_>>(), [("B", 2.into()), ("N", 7.into())]);
     assert!(bind(&[[0, 3], [0, 0], [1, 0]]).is_ok(), "sizes may be 0");
     assert_eq!(
         refused(src, &[&[2, 3], &[5, 6], &[7, 2]]),
