@@ -25,6 +25,7 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod display;
+mod dynamic;
 mod grad;
 mod jit;
 pub mod program;

@@ -10,7 +10,11 @@
 //! assert_eq!(x.to_vec::<f32>().unwrap(), [2.0, 4.0]);
 //! ```
 
+use crate::dynamic::{Variant, Variants};
 use crate::tensor::Tensor;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tensorc_ir::dim::Sizes;
 use tensorc_ir::error::err;
 use tensorc_ir::graph::Phase;
 use tensorc_ir::interp::{self, Array};
@@ -34,9 +38,18 @@ pub enum Mode {
 }
 
 /// A parsed `.tc` file.
-#[derive(Debug)]
 pub struct Program {
     module: Module,
+    /// Programs with symbolic sizes, by function and mode.
+    compiled: Mutex<HashMap<(FnId, fuse::Mode), Arc<Entry>>>,
+}
+
+/// What was compiled of one function with symbolic sizes.
+#[derive(Default)]
+struct Entry {
+    variants: Variants<()>,
+    /// Why it is compiled for each choice of sizes instead.
+    refused: OnceLock<Error>,
 }
 
 impl Program {
@@ -45,7 +58,7 @@ impl Program {
     /// # Errors
     /// All errors of the text.
     pub fn parse(name: &str, text: &str) -> Result<Program, Vec<Error>> {
-        Ok(Program { module: Module::parse(name, text)? })
+        Ok(Program { module: Module::parse(name, text)?, compiled: Mutex::default() })
     }
 
     /// The parsed file: its functions, their parameters, the text for messages.
@@ -128,6 +141,16 @@ impl Program {
             call.tensors.iter().map(|t| t.view_of("run").map(|v| (**v).clone())).collect::<Result<_>>().map_err(one)?;
         let shapes: Vec<&[usize]> = call.tensors.iter().map(Tensor::shape).collect();
         let sizes = self.module.bind_sizes(f, &shapes).map_err(one)?;
+        let fusion = match mode {
+            Mode::Interpret => None,
+            Mode::Fused => Some(fuse::Mode::Fused),
+            Mode::Eager => Some(fuse::Mode::Eager),
+        };
+        if let (Some(mode), true, false) = (fusion, call.bound.is_empty(), sizes.is_empty()) {
+            if let Some(results) = self.symbolic(f, &sizes, &views, mode)? {
+                return Ok(results);
+            }
+        }
         let layouts: Vec<Layout> = views.iter().map(|v| v.layout.clone()).collect();
         let strided: Vec<Strided> = layouts.iter().map(Strided::from).collect();
         let graph = self.module.trace_bound(f, &sizes, Some(&strided), &call.bound)?;
@@ -142,6 +165,73 @@ impl Program {
         };
         Ok(results.map_err(one)?.into_iter().map(Tensor::concrete).collect())
     }
+}
+
+impl Program {
+    /// Runs a function on arguments of these sizes by a program with symbolic sizes; `None` if there can be none.
+    fn symbolic(
+        &self,
+        f: FnId,
+        sizes: &tensorc_ir::text::Sizes,
+        views: &[View],
+        mode: fuse::Mode,
+    ) -> Result<Option<Vec<Tensor>>, Vec<Error>> {
+        let one = |e: Error| vec![e];
+        let entry = self.entry(f, mode);
+        let args = |(): &()| views.to_vec();
+        let mut found = entry.variants.find(args).map_err(one)?;
+        if found.is_none() && entry.refused.get().is_none() && entry.variants.has_room() {
+            let hints = Sizes::new(sizes.iter().filter_map(|(n, v)| v.known().map(|v| (n, v))));
+            // What is wrong with the program whatever its sizes comes out when it is traced for these.
+            if let Err(e) = self.compile_symbolic(f, &hints, mode).map(|v| entry.variants.add(v)) {
+                let _ = entry.refused.set(e);
+            }
+            found = entry.variants.find(args).map_err(one)?;
+        }
+        let Some(found) = found else { return Ok(None) };
+        let results = found.exe.call(&found.args, Loc::Unknown).map_err(one)?;
+        Ok(Some(results.into_iter().map(Tensor::concrete).collect()))
+    }
+
+    fn entry(&self, f: FnId, mode: fuse::Mode) -> Arc<Entry> {
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).entry((f, mode)).or_default().clone()
+    }
+
+    fn compile_symbolic(&self, f: FnId, hints: &Sizes, mode: fuse::Mode) -> Result<Variant<()>> {
+        Variant::compile(hints, Options { mode, overlap: Overlap::Refuse }, || {
+            let graph = self.module.trace(f, &self.module.symbolic_sizes(f), None).map_err(first)?;
+            let types = self.module.param_types(f, &self.module.symbolic_sizes(f))?;
+            Ok((graph, types.iter().map(|t| Strided::contiguous(&t.shape)).collect(), ()))
+        })
+    }
+
+    /// What a function's program for symbolic sizes assumes of them when it is made for these, each as `10 <= B`.
+    ///
+    /// # Errors
+    /// Why there is no such program: what takes sizes that are known.
+    pub fn assumptions(&self, f: FnId, hints: &[(String, usize)]) -> Result<Vec<String>> {
+        let hints = Sizes::new(hints.iter().map(|(n, v)| (n.as_str(), *v as i64)));
+        let variant = self.compile_symbolic(f, &hints, fuse::Mode::Fused)?;
+        Ok(variant.assumptions().iter().map(ToString::to_string).collect())
+    }
+
+    /// Why a function is compiled for each choice of sizes, if it was found out to be.
+    pub fn refused(&self, f: FnId) -> Option<Error> {
+        self.entry(f, fuse::Mode::Fused).refused.get().cloned()
+    }
+
+    /// How many programs with symbolic sizes a function has been compiled to so far, in that mode.
+    pub fn compilations(&self, f: FnId, mode: Mode) -> usize {
+        match mode {
+            Mode::Interpret => 0,
+            Mode::Fused => self.entry(f, fuse::Mode::Fused).variants.count(),
+            Mode::Eager => self.entry(f, fuse::Mode::Eager).variants.count(),
+        }
+    }
+}
+
+fn first(errors: Vec<Error>) -> Error {
+    errors.into_iter().next().unwrap_or_else(|| err::ty("an error without a text"))
 }
 
 /// An argument as it is given.
