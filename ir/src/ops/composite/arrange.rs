@@ -99,17 +99,6 @@ fn rot90<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     })
 }
 
-/// Rows of a matrix of distances between two sets of points `[.., m, d]` and `[.., n, d]`.
-fn cdist<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
-    let (x, y, p) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.float(2)?);
-    if x.rank() < 2 || y.rank() < 2 || x.shape().last() != y.shape().last() {
-        return Err(err::shape(format!("`cdist`: points {} and {}", x.ty(), y.ty())));
-    }
-    let d = row("sub", &[x.unsqueeze(x.rank() - 1), y.unsqueeze(y.rank() - 2)])?;
-    crate::ops::registry::require_float("cdist", d)?;
-    Ok(super::stats::vector_norm(d, p, &[d.rank() - 1], false))
-}
-
 /// The functions.
 pub static FNS: &[FnDef] = &[
     FnDef {
@@ -199,12 +188,6 @@ pub static FNS: &[FnDef] = &[
             let v = v.cast(x.dtype()).expand(&wide);
             Ok(x.scatter(d, crate::ops::gather::ScatterMode::Set, at, v).into())
         },
-    },
-    FnDef {
-        name: "cdist",
-        sig: "x1, x2, p: float = 2.0",
-        doc: "The p-norm distances between two sets of points [.., m, d] and [.., n, d]. Floats only.",
-        build: |b, a| Ok(cdist(b, a)?.into()),
     },
     FnDef {
         name: "pixel_shuffle",

@@ -26,18 +26,22 @@ fn size(a: &Args<'_>, i: usize, name: &str) -> Result<usize> {
     Ok(n)
 }
 
-/// Where the true elements of a vector stand, in order, as `i64[n]`, and which of the `n` places are taken.
-fn places<'b>(b: &'b Builder, mask: Ex<'b>, n: usize) -> Result<(Ex<'b>, Ex<'b>)> {
+/// Where the first `n` true elements of a vector stand, in order, as `i64[n]`; 0 in the places left over.
+pub fn true_places<'b>(mask: Ex<'b>, n: usize) -> Ex<'b> {
+    let b = mask.builder();
     let count = mask.ty().numel();
-    let ones = mask.cast(DType::I64);
-    let found = row("check_index", &[ones.sum(&[0], false), int(b, n + 1)])?;
-    let place = ones.scan(crate::ops::scan::ScanKind::Sum, 0) - int(b, 1);
+    let place = mask.cast(DType::I64).scan(crate::ops::scan::ScanKind::Sum, 0) - int(b, 1);
     // What is not wanted goes to one more place behind the others.
     let slot = mask.logical_and(place.lt(int(b, n))).select(place, int(b, n));
     let spots = b.full(Scalar::from_i64(DType::I64, 0), &[n + 1]);
-    let at = spots.scatter(0, ScatterMode::Set, slot, b.iota(count)).narrow(0, 0, n);
+    spots.scatter(0, ScatterMode::Set, slot, b.iota(count)).narrow(0, 0, n)
+}
+
+/// Where the true elements of a vector stand, in order, as `i64[n]`, and which of the `n` places are taken.
+fn places<'b>(b: &'b Builder, mask: Ex<'b>, n: usize) -> Result<(Ex<'b>, Ex<'b>)> {
+    let found = row("check_index", &[mask.cast(DType::I64).sum(&[0], false), int(b, n + 1)])?;
     let taken = b.iota(n).lt(found);
-    Ok((taken.select(at, int(b, 0)), taken))
+    Ok((taken.select(true_places(mask, n), int(b, 0)), taken))
 }
 
 /// The elements of a vector where the mask holds; 0 in the places left over.

@@ -216,7 +216,7 @@ fn pad<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 }
 
 /// Tensors of at least `rank` dimensions: `atleast(x)`.
-fn at_least<'b>(x: Ex<'b>, rank: usize) -> Ex<'b> {
+pub fn at_least<'b>(x: Ex<'b>, rank: usize) -> Ex<'b> {
     match (rank, x.rank()) {
         (r, n) if n >= r => x,
         (3, 2) => x.unsqueeze(2),

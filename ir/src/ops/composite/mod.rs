@@ -10,11 +10,14 @@ pub mod attention;
 pub mod compact;
 pub mod conv;
 pub mod create;
+pub mod distance;
 pub mod einsum;
+pub mod grid;
 pub mod index;
 pub mod join;
 pub mod layers;
 pub mod loss;
+pub mod loss_margin;
 pub mod matmul;
 pub mod pick;
 pub mod pool;
@@ -43,10 +46,13 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         compact::FNS,
         conv::FNS,
         create::FNS,
+        distance::FNS,
         einsum::FNS,
+        grid::FNS,
         join::FNS,
         layers::FNS,
         loss::FNS,
+        loss_margin::FNS,
         matmul::FNS,
         pick::FNS,
         pool::FNS,
@@ -86,6 +92,7 @@ pub static ALIASES: &[(&str, &str)] = &[
     ("multiply", "mul"),
     ("negative", "neg"),
     ("not_equal", "ne"),
+    ("row_stack", "vstack"),
     ("sgn", "sign"),
     ("subtract", "sub"),
     ("swapaxes", "transpose"),
