@@ -4,10 +4,9 @@ use super::{Ix, Lin, Lower, Places};
 use crate::loopnest::{AccId, Coef, Combine, Extent, LoopKind, Stmt};
 use crate::program::{LoopStep, Place};
 use tensorc_ir::ops::Op;
-use tensorc_ir::ops::gather::ScatterMode;
 use tensorc_ir::ops::reduce::{BLOCK, LANES, Reduce, ReduceKind, block_rows};
 use tensorc_ir::passes::fuse::{Fusion, Group, GroupKind, Level, kept, source};
-use tensorc_ir::scalar::{Reg, V};
+use tensorc_ir::scalar::V;
 use tensorc_ir::{DType, Graph, NodeId, Result, Value, error::err};
 
 /// A value to be stored at a place of its shape.
@@ -387,16 +386,16 @@ fn scatter(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
     let place = l.places.get(&n).cloned().ok_or_else(|| err::unsupported("a scatter has no place"))?;
     let mut to = ix.clone();
     to[s.axis] = Lin { dynamic: Some(at), ..Lin::default() };
-    let value = match s.mode {
-        ScatterMode::Set => source,
-        ScatterMode::Add => {
+    let value = match s.mode.combiner() {
+        None => source,
+        Some(kind) => {
             // Not `load`: the element changes from one iteration to the next even where its address does not.
             let (buf, at, _) = l.access(&place, ty.dtype, &to, true);
             let old = l.define(ty.dtype.reg(), l.here());
             l.push(Stmt::Load { dst: old, buf, at });
             l.code(|b| {
-                let sum = if ty.dtype.reg() == Reg::Bool { b.or(old, source) } else { b.add(old, source) };
-                b.round_to(ty.dtype, sum)
+                let both = kind.combine(b, old, source);
+                b.round_to(ty.dtype, both)
             })
         }
     };

@@ -11,6 +11,7 @@ mod order;
 mod reduce;
 mod robust;
 mod shape;
+mod scatter;
 
 use tensorc_ir::interp::{Array, run};
 use tensorc_ir::passes::run_all;

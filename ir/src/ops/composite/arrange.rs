@@ -2,7 +2,7 @@
 
 use super::pick::along;
 use super::shape::view_of;
-use super::{row, same_dtype};
+use super::same_dtype;
 use crate::builder::{Builder, Ex};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
@@ -167,26 +167,6 @@ pub static FNS: &[FnDef] = &[
             let (dim1, dim2) = (axis(a.int(3)?, x.rank())?, axis(a.int(4)?, x.rank())?);
             let op = Op::Diagonal(view::Diagonal { offset, dim1, dim2 });
             replaced(b, "diagonal_scatter", x, src, |e| view_of(e, op))
-        },
-    },
-    FnDef {
-        name: "index_fill",
-        sig: "x, dim: int, index, value: number",
-        doc: "x with one value at the indices of a dimension that a vector names.",
-        build: |b, a| {
-            let (x, v) = (a.tensor(b, 0)?, a.tensor(b, 3)?);
-            let i = super::pick::index_of("index_fill", a.tensor(b, 2)?)?;
-            let d = axis(a.int(1)?, x.rank())?;
-            if i.rank() > 1 || x.rank() == 0 || v.rank() > 0 {
-                return Err(err::shape("`index_fill` takes a vector of indices and one value"));
-            }
-            let n = i.ty().numel();
-            let at = row("wrap_index", &[i, b.number(Scalar::from_i64(DType::I64, x.shape()[d] as i64))])?;
-            let (mut thin, mut wide) = (vec![1; x.rank()], x.shape());
-            (thin[d], wide[d]) = (n, n);
-            let at = at.reshape(&thin).expand(&wide);
-            let v = v.cast(x.dtype()).expand(&wide);
-            Ok(x.scatter(d, crate::ops::gather::ScatterMode::Set, at, v).into())
         },
     },
     FnDef {

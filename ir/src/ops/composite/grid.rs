@@ -43,7 +43,7 @@ fn combinations<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     let r = usize::try_from(a.int(1)?).map_err(|_| err::shape("`combinations`: expect a non-negative number"))?;
     let n = x.shape()[0];
-    let tuples = u32::try_from(r).ok().and_then(|r| n.checked_pow(r)).filter(|t| *t < 1 << 40);
+    let tuples = u32::try_from(r).ok().filter(|r| *r < 1 << 16).and_then(|r| n.checked_pow(r)).filter(|t| *t < 1 << 40);
     let tuples = tuples.ok_or_else(|| err::shape(format!("`combinations`: too many choices of {r} out of {n}")))?;
     if r == 0 || tuples == 0 {
         let shape: &[usize] = if r == 0 { &[0] } else { &[0, r] };
@@ -55,7 +55,9 @@ fn combinations<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let mask = (0..r - 1).map(ascend).reduce(Ex::logical_and);
     // n over r, or n + r - 1 over r.
     let top = if repeated { n + r - 1 } else { n };
-    let count = if top < r { 0 } else { (0..r).fold(1, |c, i| c * (top - i) / (i + 1)) };
+    let shorter = r.min(top.saturating_sub(r));
+    let count = if top < r { 0 } else { (0..shorter).fold(1, |c: u128, i| c * (top - i) as u128 / (i + 1) as u128) };
+    let count = count as usize;
     let at = mask.map_or_else(|| b.iota(tuples), |m| true_places(m, count));
     let pick = |k: usize| {
         let of = at.floor_divide(int(b, n.pow((r - 1 - k) as u32) as i64)).remainder(int(b, n as i64));
@@ -69,13 +71,14 @@ fn triangle<'b>(b: &'b Builder, a: &Args<'b>, lower: bool) -> Result<Ex<'b>> {
     let shape = sizes(&[a.int(0)?, a.int(1)?])?;
     let (rows, columns, offset) = (shape[0], shape[1], a.int(2)?);
     let dtype = a.opt_dtype(3)?.unwrap_or(DType::I64);
-    let inside = |r: usize| {
-        // How many columns lie left of the diagonal and on it.
-        let reach = (r as i64).saturating_add(offset).saturating_add(lower as i64).clamp(0, columns as i64) as usize;
-        if lower { reach } else { columns - reach }
-    };
-    let count: usize = (0..rows).map(inside).sum();
-    let edge = b.iota(rows).unsqueeze(1) + int(b, offset);
+    checked_numel(&[rows, columns])?;
+    // Row r has r + k columns left of the diagonal's end, held between none and all: none before `from`, all after `to`.
+    let k = offset.saturating_add(lower as i64).clamp(-(rows as i64), columns as i64);
+    let from = (-k).clamp(0, rows as i64);
+    let to = (columns as i64 - k).clamp(from, rows as i64);
+    let left = (to - from) * (from + to - 1) / 2 + k * (to - from) + (rows as i64 - to) * columns as i64;
+    let count = if lower { left as usize } else { rows * columns - left as usize };
+    let edge = b.iota(rows).unsqueeze(1) + int(b, k - lower as i64);
     let mask = if lower { b.iota(columns).le(edge) } else { b.iota(columns).ge(edge) };
     let at = true_places(mask.reshape(&[rows * columns]), count);
     let width = int(b, columns.max(1) as i64);

@@ -25,6 +25,7 @@ pub mod primitive;
 pub mod random;
 pub mod reduce;
 pub mod running;
+pub mod scatter;
 pub mod shape;
 pub mod softmax;
 pub mod sort;
@@ -60,6 +61,7 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         random::FNS,
         reduce::FNS,
         running::FNS,
+        scatter::FNS,
         shape::FNS,
         softmax::FNS,
         sort::FNS,
@@ -131,7 +133,7 @@ pub fn row<'b>(name: &'static str, x: &[Ex<'b>]) -> Result<Ex<'b>> {
 /// # Errors
 /// `dtype`.
 pub fn same_dtype(name: &str, x: &[Ex<'_>]) -> Result<()> {
-    match x[1..].iter().find(|e| !e.ty().weak && e.dtype() != x[0].dtype()) {
+    match x.iter().skip(1).find(|e| !e.ty().weak && e.dtype() != x[0].dtype()) {
         Some(e) => {
             let (want, got) = (x[0].dtype(), e.dtype());
             Err(err::dtype(format!("`{name}`: expected the operands to have one dtype, got {want} and {got}")))

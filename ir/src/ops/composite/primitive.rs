@@ -9,6 +9,7 @@ use crate::builder::{Builder, Ex};
 use crate::error::{Result, err};
 use crate::graph::Value;
 use crate::ops::elementwise::Row;
+use crate::ops::gather::{Scatter, ScatterMode};
 use crate::ops::reduce::{Reduce, ReduceKind};
 use crate::ops::registry::{self, Arg, Args, FnDef, Out};
 use crate::ops::scan::{Scan, ScanKind};
@@ -62,6 +63,13 @@ pub static FNS: &[FnDef] = &[
         doc: "The running product along a dimension, in the dtype of x.",
         build: |b, a| scan(b, a, ScanKind::Prod),
     },
+    scatter("scatter_mul", "x with src multiplied in at the places of the index.", |b, a| combine(b, a, ScatterMode::Mul)),
+    scatter("scatter_max", "x with the larger of it and src at the places of the index.", |b, a| {
+        combine(b, a, ScatterMode::Max)
+    }),
+    scatter("scatter_min", "x with the smaller of it and src at the places of the index.", |b, a| {
+        combine(b, a, ScatterMode::Min)
+    }),
     FnDef {
         name: "iota",
         sig: "n: int",
@@ -108,6 +116,20 @@ const fn reduction(
     build: for<'b> fn(&'b Builder, &Args<'b>) -> Result<Out<'b>>,
 ) -> FnDef {
     FnDef { name, sig: "x, dim: ints", doc, build }
+}
+
+const fn scatter(
+    name: &'static str,
+    doc: &'static str,
+    build: for<'b> fn(&'b Builder, &Args<'b>) -> Result<Out<'b>>,
+) -> FnDef {
+    FnDef { name, sig: "x, dim: int, index, src", doc, build }
+}
+
+fn combine<'b>(b: &'b Builder, a: &Args<'b>, mode: ScatterMode) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    let axis = axis(a.int(1)?, x.rank())?;
+    one(x, Op::Scatter(Scatter { axis, mode }), &[a.tensor(b, 2)?, a.tensor(b, 3)?])
 }
 
 fn one<'b>(x: Ex<'b>, op: Op, more: &[Ex<'b>]) -> Result<Out<'b>> {
