@@ -11,6 +11,7 @@ mod order;
 mod reduce;
 mod robust;
 mod shape;
+mod statistic;
 mod scatter;
 
 use tensorc_ir::interp::{Array, run};

@@ -27,6 +27,8 @@ pub mod reduce;
 pub mod running;
 pub mod scatter;
 pub mod shape;
+pub mod statistic;
+pub mod algebra;
 pub mod softmax;
 pub mod sort;
 pub mod split;
@@ -63,6 +65,8 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         running::FNS,
         scatter::FNS,
         shape::FNS,
+        statistic::FNS,
+        algebra::FNS,
         softmax::FNS,
         sort::FNS,
         split::FNS,
@@ -86,6 +90,7 @@ pub static ALIASES: &[(&str, &str)] = &[
     ("concatenate", "cat"),
     ("divide", "div"),
     ("fix", "trunc"),
+    ("ger", "outer"),
     ("greater", "gt"),
     ("greater_equal", "ge"),
     ("less", "lt"),

@@ -37,7 +37,7 @@ pub fn order<'b>(x: Ex<'b>, axis: usize, descending: bool) -> Ex<'b> {
 }
 
 /// Values and positions of a sort along an axis.
-fn sorted<'b>(x: Ex<'b>, axis: usize, descending: bool) -> (Ex<'b>, Ex<'b>) {
+pub fn sorted<'b>(x: Ex<'b>, axis: usize, descending: bool) -> (Ex<'b>, Ex<'b>) {
     let at = order(x, axis, descending);
     (x.gather(axis, at), at)
 }
@@ -48,7 +48,10 @@ pub fn ascending(x: Ex<'_>) -> Ex<'_> {
 }
 
 /// Scalars count as vectors of one element: `f` along an axis, and back.
-fn lifted<'b>(x: Ex<'b>, dim: i64, f: impl FnOnce(Ex<'b>, usize) -> Result<Vec<Ex<'b>>>) -> Result<Vec<Ex<'b>>> {
+///
+/// # Errors
+/// `index` if there is no such axis; what `f` says.
+pub fn lifted<'b>(x: Ex<'b>, dim: i64, f: impl FnOnce(Ex<'b>, usize) -> Result<Vec<Ex<'b>>>) -> Result<Vec<Ex<'b>>> {
     let d = axis(dim, x.rank())?;
     if x.rank() > 0 {
         return f(x, d);
@@ -79,7 +82,7 @@ fn topk<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Vec<Ex<'b>>> {
 }
 
 /// The element at place `k` of the ascending order along an axis, and its position.
-fn kth<'b>(x: Ex<'b>, d: usize, k: Ex<'b>, keepdim: bool) -> Vec<Ex<'b>> {
+pub fn kth<'b>(x: Ex<'b>, d: usize, k: Ex<'b>, keepdim: bool) -> Vec<Ex<'b>> {
     let mut thin = x.shape();
     thin[d] = 1;
     let at = order(x, d, false).gather(d, k.expand(&thin));
