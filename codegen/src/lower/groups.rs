@@ -66,19 +66,20 @@ pub fn lower_group(g: &Graph, fusion: &Fusion, places: &Places, k: usize) -> Res
         GroupKind::Rows => rows(Lower::new(g, fusion, places, k), group),
         GroupKind::Scan => scan(Lower::new(g, fusion, places, k), group),
         GroupKind::Scatter => scatter(Lower::new(g, fusion, places, k), group),
+        GroupKind::Merge => super::sort::merge(Lower::new(g, fusion, places, k), group),
         GroupKind::Dot | GroupKind::Literal => Ok(None),
     }
 }
 
 /// The node that gives a group of its own kind its kind; the others were sunk into it.
-fn root(g: &Graph, group: &Group) -> Result<NodeId> {
-    let own = |n: &&NodeId| matches!(g.op(**n), Op::SliceUpdate(_) | Op::Scatter(_) | Op::Scan(_));
+pub(super) fn root(g: &Graph, group: &Group) -> Result<NodeId> {
+    let own = |n: &&NodeId| matches!(g.op(**n), Op::SliceUpdate(_) | Op::Scatter(_) | Op::Scan(_) | Op::Merge(_));
     group.nodes.iter().rev().find(own).copied().ok_or_else(|| err::unsupported("a group without its root"))
 }
 
 impl Lower<'_> {
     /// Opens loops over a shape and gives its index; extents of 1 need no loop.
-    fn loops(&mut self, shape: &[usize], vector: bool) -> Ix {
+    pub(super) fn loops(&mut self, shape: &[usize], vector: bool) -> Ix {
         let last = shape.iter().rposition(|d| *d != 1);
         let mut ix = Ix::new();
         for (i, d) in shape.iter().enumerate() {

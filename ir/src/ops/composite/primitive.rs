@@ -10,6 +10,7 @@ use crate::error::{Result, err};
 use crate::graph::Value;
 use crate::ops::elementwise::Row;
 use crate::ops::gather::{Scatter, ScatterMode};
+use crate::ops::merge::Merge;
 use crate::ops::reduce::{Reduce, ReduceKind};
 use crate::ops::registry::{self, Arg, Args, FnDef, Out};
 use crate::ops::scan::{Scan, ScanKind};
@@ -70,6 +71,18 @@ pub static FNS: &[FnDef] = &[
     scatter("scatter_min", "x with the smaller of it and src at the places of the index.", |b, a| {
         combine(b, a, ScatterMode::Min)
     }),
+    FnDef {
+        name: "merge_runs",
+        sig: "x, order, dim: int, width: int, descending: bool = false",
+        doc: "One pass of a merge sort: of positions (i64) along a dimension that sort the elements of x in runs of width, \
+              those that sort runs of twice that width. Stable; NaN is the largest. Positions outside count as the ends.",
+        build: |b, a| {
+            let (x, order) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+            let axis = axis(a.int(2)?, x.rank())?;
+            let width = usize::try_from(a.int(3)?).map_err(|_| err::shape("`merge_runs`: a negative width"))?;
+            one(x, Op::Merge(Merge { axis, width, descending: a.bool(4)? }), &[order])
+        },
+    },
     FnDef {
         name: "iota",
         sig: "n: int",
