@@ -100,7 +100,7 @@ fn arity(op: &Op) -> (usize, usize) {
         | Op::Detach
         | Op::Reduce(_)
         | Op::Scan(_) => exactly(1),
-        Op::SliceUpdate(_) | Op::Dot | Op::Gather(_) | Op::Write => exactly(2),
+        Op::SliceUpdate(_) | Op::Dot | Op::Gather(_) | Op::Merge(_) | Op::Write => exactly(2),
         Op::Scatter(_) => exactly(3),
         Op::Grad(grad) => (grad.lead(), usize::MAX),
     }

@@ -27,7 +27,7 @@ impl Lower<'_> {
     }
 
     /// Where the value lies in memory, if what it is a view of is stored by another group.
-    fn place(&self, v: Value) -> Option<Place> {
+    pub(super) fn place(&self, v: Value) -> Option<Place> {
         let (s, views) = source(self.g, v);
         if self.fusion.group_of[s.node.0 as usize] == Some(self.group) {
             return None;

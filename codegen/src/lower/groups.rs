@@ -5,10 +5,9 @@ use crate::loopnest::{AccId, Coef, Combine, Extent, LoopKind, Stmt};
 use crate::program::{LoopStep, Place};
 use tensorc_ir::layout::row_major_dims;
 use tensorc_ir::ops::Op;
-use tensorc_ir::ops::gather::ScatterMode;
 use tensorc_ir::ops::reduce::{BLOCK, LANES, Reduce, ReduceKind, block_rows};
 use tensorc_ir::passes::fuse::{Fusion, Group, GroupKind, Level, kept, source};
-use tensorc_ir::scalar::{Reg, V};
+use tensorc_ir::scalar::V;
 use tensorc_ir::{DType, Dim, Dims, Graph, NodeId, Result, Value, error::err};
 
 /// A value to be stored at a place of its shape.
@@ -68,19 +67,20 @@ pub fn lower_group(g: &Graph, fusion: &Fusion, places: &Places, k: usize) -> Res
         GroupKind::Rows => rows(Lower::new(g, fusion, places, k), group),
         GroupKind::Scan => scan(Lower::new(g, fusion, places, k), group),
         GroupKind::Scatter => scatter(Lower::new(g, fusion, places, k), group),
+        GroupKind::Merge => super::sort::merge(Lower::new(g, fusion, places, k), group),
         GroupKind::Dot | GroupKind::Literal => Ok(None),
     }
 }
 
 /// The node that gives a group of its own kind its kind; the others were sunk into it.
-fn root(g: &Graph, group: &Group) -> Result<NodeId> {
-    let own = |n: &&NodeId| matches!(g.op(**n), Op::SliceUpdate(_) | Op::Scatter(_) | Op::Scan(_));
+pub(super) fn root(g: &Graph, group: &Group) -> Result<NodeId> {
+    let own = |n: &&NodeId| matches!(g.op(**n), Op::SliceUpdate(_) | Op::Scatter(_) | Op::Scan(_) | Op::Merge(_));
     group.nodes.iter().rev().find(own).copied().ok_or_else(|| err::unsupported("a group without its root"))
 }
 
 impl Lower<'_> {
     /// Opens loops over a shape and gives its index; extents of 1 need no loop.
-    fn loops(&mut self, shape: &[Dim], vector: bool) -> Ix {
+    pub(super) fn loops(&mut self, shape: &[Dim], vector: bool) -> Ix {
         let last = shape.iter().rposition(|d| !d.is(1));
         let mut ix = Ix::new();
         for (i, d) in shape.iter().enumerate() {
@@ -398,16 +398,16 @@ fn scatter(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
     let place = l.places.get(&n).cloned().ok_or_else(|| err::unsupported("a scatter has no place"))?;
     let mut to = ix.clone();
     to[s.axis] = Lin { dynamic: Some(at), ..Lin::default() };
-    let value = match s.mode {
-        ScatterMode::Set => source,
-        ScatterMode::Add => {
+    let value = match s.mode.combiner() {
+        None => source,
+        Some(kind) => {
             // Not `load`: the element changes from one iteration to the next even where its address does not.
             let (buf, at, _) = l.access(&place, ty.dtype, &to, true);
             let old = l.define(ty.dtype.reg(), l.here());
             l.push(Stmt::Load { dst: old, buf, at });
             l.code(|b| {
-                let sum = if ty.dtype.reg() == Reg::Bool { b.or(old, source) } else { b.add(old, source) };
-                b.round_to(ty.dtype, sum)
+                let both = kind.combine(b, old, source);
+                b.round_to(ty.dtype, both)
             })
         }
     };

@@ -11,6 +11,7 @@
 mod eval;
 mod finish;
 mod groups;
+mod sort;
 
 pub use groups::{Store, lower_group, lower_stores};
 

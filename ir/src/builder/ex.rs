@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::graph::Value;
 use crate::ops::elementwise::Row;
 use crate::ops::gather::{Gather, Scatter, ScatterMode};
+use crate::ops::merge::Merge;
 use crate::ops::reduce::{Reduce, ReduceKind};
 use crate::ops::scan::{Scan, ScanKind};
 use crate::ops::{Op, view};
@@ -244,6 +245,11 @@ impl<'b> Ex<'b> {
     /// Running combination along an axis.
     pub fn scan(self, kind: ScanKind, axis: usize) -> Ex<'b> {
         self.apply(Op::Scan(Scan { kind, axis }), &[])
+    }
+
+    /// One pass of a merge sort of an order by these keys; see [`Merge`].
+    pub fn merge(self, order: Ex<'b>, pass: Merge) -> Ex<'b> {
+        self.apply(Op::Merge(pass), &[order])
     }
 
     /// `if self { a } else { b }` for each element.

@@ -29,6 +29,12 @@ pub enum ScatterMode {
     Set,
     /// Adds to it.
     Add,
+    /// Multiplies it.
+    Mul,
+    /// Replaces it if larger, or NaN.
+    Max,
+    /// Replaces it if smaller, or NaN.
+    Min,
 }
 
 impl ScatterMode {
@@ -37,16 +43,30 @@ impl ScatterMode {
         match self {
             ScatterMode::Set => "scatter",
             ScatterMode::Add => "scatter_add",
+            ScatterMode::Mul => "scatter_mul",
+            ScatterMode::Max => "scatter_max",
+            ScatterMode::Min => "scatter_min",
+        }
+    }
+
+    /// The combination of what is there with what comes, if it is more than replacing.
+    pub fn combiner(self) -> Option<ReduceKind> {
+        match self {
+            ScatterMode::Set => None,
+            ScatterMode::Add => Some(ReduceKind::Sum),
+            ScatterMode::Mul => Some(ReduceKind::Prod),
+            ScatterMode::Max => Some(ReduceKind::Max),
+            ScatterMode::Min => Some(ReduceKind::Min),
         }
     }
 }
 
-/// `x` with `source[.., i, ..]` set at or added to `[.., index[.., i, ..], ..]`. Operands: `x, index, source`.
+/// `x` with `source[.., i, ..]` set at, or combined with, `[.., index[.., i, ..], ..]`. Operands: `x, index, source`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scatter {
     /// The axis that the indices count along.
     pub axis: usize,
-    /// Set or add.
+    /// How elements meet.
     pub mode: ScatterMode,
 }
 
@@ -120,35 +140,53 @@ impl Structural for Scatter {
     fn eval(&self, x: &[Array]) -> Result<Array> {
         let mut bits = x[0].bits();
         let at = places(self.mode.name(), self.axis, &Layout::contiguous(x[0].shape()), &x[1])?;
+        let Some(kind) = self.mode.combiner() else {
+            at.into_iter().zip(x[2].bits()).for_each(|(i, s)| bits[i] = s);
+            return Ok(Array::new(x[0].dtype, x[0].shape(), bits));
+        };
         let reg = x[0].dtype.reg();
         let mut block = Block::new();
         let (a, v) = (block.param(reg), block.param(reg));
-        let sum = ReduceKind::Sum.combine(&mut block, a, v);
-        let sum = block.round_to(x[0].dtype, sum);
+        let both = kind.combine(&mut block, a, v);
+        let both = block.round_to(x[0].dtype, both);
         let insts = block.take();
         let mut regs = vec![0; block.len()];
         for (i, s) in at.into_iter().zip(x[2].bits()) {
-            bits[i] = match self.mode {
-                ScatterMode::Set => s,
-                ScatterMode::Add => {
-                    (regs[a.0 as usize], regs[v.0 as usize]) = (bits[i], s);
-                    eval::run(&insts, |r| block.ty(r), &mut regs);
-                    regs[sum.0 as usize]
-                }
-            };
+            (regs[a.0 as usize], regs[v.0 as usize]) = (bits[i], s);
+            eval::run(&insts, |r| block.ty(r), &mut regs);
+            bits[i] = regs[both.0 as usize];
         }
         Ok(Array::new(x[0].dtype, x[0].shape(), bits))
     }
-    fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
-        let picked = dy.gather(self.axis, x[1]);
-        match self.mode {
-            ScatterMode::Add => vec![Some(dy), None, Some(picked)],
+    fn vjp<'b>(&self, x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+        let pick = |e: Ex<'b>| e.gather(self.axis, x[1]);
+        let (dx, ds) = match self.mode {
+            ScatterMode::Add => (dy, pick(dy)),
             // Where something was written, nothing flows to what was there. (Of duplicates PyTorch gives each the
             // gradient too.)
-            ScatterMode::Set => {
-                vec![Some(dy.scatter(self.axis, ScatterMode::Set, x[1], x[2].zeros())), None, Some(picked)]
+            ScatterMode::Set => (dy.scatter(self.axis, ScatterMode::Set, x[1], x[2].zeros()), pick(dy)),
+            // The product of the others: that of all factors but zeros, by this factor; 0 if another one is 0.
+            ScatterMode::Mul => {
+                let one = |e: Ex<'b>| e.eq(e.zeros()).select(e.number(1.0), e);
+                let count = |e: Ex<'b>| e.eq(e.zeros()).cast(DType::I64);
+                let (mine, theirs) = (count(x[0]), count(x[2]));
+                let zeros = mine.scatter(self.axis, ScatterMode::Add, x[1], theirs);
+                let product = dy * one(x[0]).scatter(self.axis, ScatterMode::Mul, x[1], one(x[2]));
+                let flows = |all: Ex<'b>, own: Ex<'b>, d: Ex<'b>| all.eq(own).select(d, d.zeros());
+                (
+                    flows(zeros, mine, product / one(x[0])),
+                    flows(pick(zeros), theirs, pick(product) / one(x[2])),
+                )
             }
-        }
+            // All that are equal to the extreme share its gradient.
+            ScatterMode::Max | ScatterMode::Min => {
+                let is = |e: Ex<'b>, y: Ex<'b>| e.eq(y).cast(dy.dtype());
+                let (mine, theirs) = (is(x[0], y), is(x[2], pick(y)));
+                let share = dy / mine.scatter(self.axis, ScatterMode::Add, x[1], theirs);
+                (mine * share, theirs * pick(share))
+            }
+        };
+        vec![Some(dx), None, Some(ds)]
     }
     fn attrs(&self) -> String {
         format!("dim={}", self.axis)

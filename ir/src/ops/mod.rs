@@ -10,6 +10,7 @@ pub mod effect;
 pub mod elementwise;
 pub mod gather;
 pub mod literal;
+pub mod merge;
 pub mod reduce;
 pub mod registry;
 pub mod scan;
@@ -67,6 +68,8 @@ pub enum Op {
     Scatter(gather::Scatter),
     /// Running sum, product, extremes along an axis.
     Scan(scan::Scan),
+    /// One pass of a merge sort.
+    Merge(merge::Merge),
     /// Writes the second operand into the memory of the first. No result.
     Write,
     /// The gradient of the first operand; see [`effect::Grad`].
@@ -140,6 +143,7 @@ impl Op {
             Op::Gather(_) => "gather",
             Op::Scatter(s) => s.mode.name(),
             Op::Scan(s) => s.name(),
+            Op::Merge(_) => "merge_runs",
             Op::Write => "write_",
             Op::Grad(_) => "grad",
         }
@@ -168,6 +172,7 @@ impl Op {
             Op::Gather(g) => g,
             Op::Scatter(s) => s,
             Op::Scan(s) => s,
+            Op::Merge(m) => m,
             Op::Write => &effect::Write,
             Op::Grad(g) => g,
         }

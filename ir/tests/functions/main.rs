@@ -6,10 +6,13 @@ mod contract;
 mod gradient;
 mod index;
 mod loss;
+mod margin;
 mod order;
 mod reduce;
 mod robust;
 mod shape;
+mod statistic;
+mod scatter;
 
 use tensorc_ir::interp::{Array, run};
 use tensorc_ir::passes::run_all;
@@ -64,11 +67,30 @@ fn refused(body: &str, inputs: &[(&str, &[f64])]) -> Kind {
     }
 }
 
+/// A program, its inputs, and its results as PyTorch 2.15 computes them.
+type Case = (&'static str, &'static [(&'static str, &'static [f64])], &'static [&'static [f64]]);
+
+/// Asserts that programs give those results, to about single precision.
+#[track_caller]
+fn check_cases(cases: &[Case]) {
+    for (body, inputs, want) in cases {
+        let got = all(body, inputs);
+        assert_eq!(got.len(), want.len(), "{body} has other results");
+        for (g, w) in got.iter().zip(*want) {
+            assert!(is_close(g, w), "{body}: got {g:?}, expected {w:?}");
+        }
+    }
+}
+
+fn is_close(got: &[f64], want: &[f64]) -> bool {
+    let close = |(g, w): (&f64, &f64)| g == w || g.is_nan() && w.is_nan() || (g - w).abs() <= 1e-5 * (1.0 + w.abs());
+    got.len() == want.len() && got.iter().zip(want).all(close)
+}
+
 /// Asserts that two lists are equal to about single precision.
 #[track_caller]
 fn assert_close(got: &[f64], want: &[f64]) {
-    let close = |(g, w): (&f64, &f64)| g == w || g.is_nan() && w.is_nan() || (g - w).abs() <= 1e-5 * (1.0 + w.abs());
-    assert!(got.len() == want.len() && got.iter().zip(want).all(close), "got {got:?}, expected {want:?}");
+    assert!(is_close(got, want), "got {got:?}, expected {want:?}");
 }
 
 /// Numbers without pattern in `-2..2`.

@@ -2,7 +2,7 @@
 
 use super::pick::along;
 use super::shape::view_of;
-use super::{row, same_dtype};
+use super::same_dtype;
 use crate::builder::{Builder, Ex};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
@@ -99,15 +99,19 @@ fn rot90<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     })
 }
 
-/// Rows of a matrix of distances between two sets of points `[.., m, d]` and `[.., n, d]`.
-fn cdist<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
-    let (x, y, p) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.float(2)?);
-    if x.rank() < 2 || y.rank() < 2 || x.shape().last() != y.shape().last() {
-        return Err(err::shape(format!("`cdist`: points {} and {}", x.ty(), y.ty())));
+/// Leading dimensions, and channels, height and width of images.
+fn image(name: &str, x: Ex<'_>) -> Result<(Vec<usize>, [usize; 3])> {
+    let s = x.shape();
+    match s.as_slice() {
+        [lead @ .., c, h, w] => Ok((lead.to_vec(), [*c, *h, *w])),
+        _ => Err(err::shape(format!("`{name}` expects input to have at least 3 dimensions, but got {}", x.ty()))),
     }
-    let d = row("sub", &[x.unsqueeze(x.rank() - 1), y.unsqueeze(y.rank() - 2)])?;
-    crate::ops::registry::require_float("cdist", d)?;
-    Ok(super::stats::vector_norm(d, p, &[d.rank() - 1], false))
+}
+
+/// The factor of `pixel_shuffle` and its inverse.
+fn factor(a: &Args<'_>, name: &str) -> Result<usize> {
+    let r = usize::try_from(a.int(1)?).ok().filter(|r| *r > 0 && *r < 1 << 16);
+    r.ok_or_else(|| err::shape(format!("`{name}` expects a positive factor")))
 }
 
 /// The functions.
@@ -134,6 +138,15 @@ pub static FNS: &[FnDef] = &[
                 return Err(err::shape("`diag_embed` needs at least one dimension"));
             }
             Ok(square(b, x, a.int(1)?)?.into())
+        },
+    },
+    FnDef {
+        name: "diagflat",
+        sig: "x, offset: int = 0",
+        doc: "The elements as a diagonal of a matrix of zeros.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            Ok(square(b, x.reshape(&[x.numel()]), a.int(1)?)?.into())
         },
     },
     FnDef {
@@ -182,47 +195,58 @@ pub static FNS: &[FnDef] = &[
         },
     },
     FnDef {
-        name: "index_fill",
-        sig: "x, dim: int, index, value: number",
-        doc: "x with one value at the indices of a dimension that a vector names.",
-        build: |b, a| {
-            let (x, v) = (a.tensor(b, 0)?, a.tensor(b, 3)?);
-            let i = super::pick::index_of("index_fill", a.tensor(b, 2)?)?;
-            let d = axis(a.int(1)?, x.rank())?;
-            if i.rank() > 1 || x.rank() == 0 || v.rank() > 0 {
-                return Err(err::shape("`index_fill` takes a vector of indices and one value"));
-            }
-            let n = i.numel();
-            let at = row("wrap_index", &[i, b.number(Scalar::from_i64(DType::I64, x.shape()[d] as i64))])?;
-            let (mut thin, mut wide) = (vec![1; x.rank()], x.shape());
-            (thin[d], wide[d]) = (n, n);
-            let at = at.reshape(&thin).expand(&wide);
-            let v = v.cast(x.dtype()).expand(&wide);
-            Ok(x.scatter(d, crate::ops::gather::ScatterMode::Set, at, v).into())
-        },
-    },
-    FnDef {
-        name: "cdist",
-        sig: "x1, x2, p: float = 2.0",
-        doc: "The p-norm distances between two sets of points [.., m, d] and [.., n, d]. Floats only.",
-        build: |b, a| Ok(cdist(b, a)?.into()),
-    },
-    FnDef {
         name: "pixel_shuffle",
         sig: "x, upscale_factor: int",
         doc: "[.., c r^2, h, w] as [.., c, h r, w r].",
         build: |b, a| {
-            let x = a.tensor(b, 0)?;
-            let r = usize::try_from(a.int(1)?).ok().filter(|r| *r > 0 && *r < 1 << 16);
-            let s = x.shape();
-            let n = s.len();
-            let Some(r) = r.filter(|r| n >= 3 && s[n - 3] % (r * r) == 0) else {
-                return Err(err::shape(format!("`pixel_shuffle`: the channels of {} do not divide", x.ty())));
-            };
-            let lead: usize = s[..n - 3].iter().product();
-            let (c, h, w) = (s[n - 3] / (r * r), s[n - 2], s[n - 1]);
-            let y = x.reshape(&[lead, c, r, r, h, w]).permute(&[0, 1, 4, 2, 5, 3]).copy();
-            Ok(y.reshape(&[&s[..n - 3], &[c, h * r, w * r]].concat()).into())
+            let (x, r) = (a.tensor(b, 0)?, factor(a, "pixel_shuffle")?);
+            let (lead, [c, h, w]) = image("pixel_shuffle", x)?;
+            if c % (r * r) != 0 {
+                return Err(err::shape(format!(
+                    "`pixel_shuffle` expects its input's 'channel' dimension to be divisible by the square of \
+                     upscale_factor, but {c} is not divisible by {}",
+                    r * r
+                )));
+            }
+            let (c, n) = (c / (r * r), lead.iter().product());
+            let y = x.reshape(&[n, c, r, r, h, w]).permute(&[0, 1, 4, 2, 5, 3]).copy();
+            Ok(y.reshape(&[&lead[..], &[c, h * r, w * r]].concat()).into())
+        },
+    },
+    FnDef {
+        name: "pixel_unshuffle",
+        sig: "x, downscale_factor: int",
+        doc: "[.., c, h r, w r] as [.., c r^2, h, w]: the inverse of `pixel_shuffle`.",
+        build: |b, a| {
+            let (x, r) = (a.tensor(b, 0)?, factor(a, "pixel_unshuffle")?);
+            let (lead, [c, h, w]) = image("pixel_unshuffle", x)?;
+            if h % r != 0 || w % r != 0 {
+                return Err(err::shape(format!(
+                    "`pixel_unshuffle` expects height and width to be divisible by downscale_factor, but {h} by {w} is not \
+                     divisible by {r}"
+                )));
+            }
+            let (h, w, n) = (h / r, w / r, lead.iter().product());
+            let y = x.reshape(&[n, c, h, r, w, r]).permute(&[0, 1, 3, 5, 2, 4]).copy();
+            Ok(y.reshape(&[&lead[..], &[c * r * r, h, w]].concat()).into())
+        },
+    },
+    FnDef {
+        name: "channel_shuffle",
+        sig: "x, groups: int",
+        doc: "Channels (dimension 1) in another order: the first of each group, then the second of each, and so on.",
+        build: |b, a| {
+            let (x, s) = (a.tensor(b, 0)?, a.tensor(b, 0)?.shape());
+            let g = usize::try_from(a.int(1)?).ok().filter(|g| *g > 0);
+            let g = g.ok_or_else(|| err::shape("`channel_shuffle`: number of groups to divide channels in must be positive"))?;
+            if s.len() < 3 {
+                return Err(err::shape(format!("`channel_shuffle` expects input with > 2 dims, but got input {}", x.ty())));
+            }
+            if s[1] % g != 0 {
+                return Err(err::shape(format!("`channel_shuffle`: number of channels must be divisible by groups. Got {} channels and {g} groups", s[1])));
+            }
+            let rest: usize = s[2..].iter().product();
+            Ok(x.reshape(&[s[0], g, s[1] / g, rest]).transpose(1, 2).copy().reshape(&s).into())
         },
     },
     FnDef {

@@ -8,7 +8,7 @@ use crate::builder::{Builder, Ex};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::gather::ScatterMode;
-use crate::ops::registry::{Args, FnDef};
+use crate::ops::registry::{Args, FnDef, Out};
 use crate::types::{broadcast, checked_numel};
 
 fn int(b: &Builder, v: usize) -> Ex<'_> {
@@ -26,18 +26,22 @@ fn size(a: &Args<'_>, i: usize, name: &str) -> Result<usize> {
     Ok(n)
 }
 
-/// Where the true elements of a vector stand, in order, as `i64[n]`, and which of the `n` places are taken.
-fn places<'b>(b: &'b Builder, mask: Ex<'b>, n: usize) -> Result<(Ex<'b>, Ex<'b>)> {
+/// Where the first `n` true elements of a vector stand, in order, as `i64[n]`; 0 in the places left over.
+pub fn true_places<'b>(mask: Ex<'b>, n: usize) -> Ex<'b> {
+    let b = mask.builder();
     let count = mask.numel();
-    let ones = mask.cast(DType::I64);
-    let found = row("check_index", &[ones.sum(&[0], false), int(b, n + 1)])?;
-    let place = ones.scan(crate::ops::scan::ScanKind::Sum, 0) - int(b, 1);
+    let place = mask.cast(DType::I64).scan(crate::ops::scan::ScanKind::Sum, 0) - int(b, 1);
     // What is not wanted goes to one more place behind the others.
     let slot = mask.logical_and(place.lt(int(b, n))).select(place, int(b, n));
     let spots = b.full(Scalar::from_i64(DType::I64, 0), &[n + 1]);
-    let at = spots.scatter(0, ScatterMode::Set, slot, b.iota(count)).narrow(0, 0, n);
+    spots.scatter(0, ScatterMode::Set, slot, b.iota(count)).narrow(0, 0, n)
+}
+
+/// Where the true elements of a vector stand, in order, as `i64[n]`, and which of the `n` places are taken.
+fn places<'b>(b: &'b Builder, mask: Ex<'b>, n: usize) -> Result<(Ex<'b>, Ex<'b>)> {
+    let found = row("check_index", &[mask.cast(DType::I64).sum(&[0], false), int(b, n + 1)])?;
     let taken = b.iota(n).lt(found);
-    Ok((taken.select(at, int(b, 0)), taken))
+    Ok((taken.select(true_places(mask, n), int(b, 0)), taken))
 }
 
 /// The elements of a vector where the mask holds; 0 in the places left over.
@@ -79,16 +83,47 @@ fn masked_select<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     chosen(b, flat(x.expand(&shape)), flat(mask.expand(&shape)), n)
 }
 
-fn unique<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
-    let (x, n) = (flat(a.tensor(b, 0)?), size(a, 1, "unique")?);
-    let sorted = super::sort::ascending(x);
+/// Values that differ from the one before, in order; with the run that each belongs to, and the runs' lengths if asked.
+fn runs<'b>(b: &'b Builder, x: Ex<'b>, n: usize) -> Result<(Ex<'b>, Ex<'b>, Ex<'b>)> {
     let count = x.numel();
-    if count < 2 {
-        return chosen(b, sorted, b.full(Scalar::from_bool(true), &[count]), n);
+    let keys = if x.dtype() == DType::Bool { x.cast(DType::U8) } else { x };
+    let first = b.full(Scalar::from_bool(true), &[count.min(1)]);
+    let new = match count {
+        0 | 1 => first,
+        _ => super::join::cat(b, &[first, keys.narrow(0, 1, count - 1).ne(keys.narrow(0, 0, count - 1))], 0)?,
+    };
+    let values = chosen(b, x, new, n)?;
+    let run = new.cast(DType::I64).scan(crate::ops::scan::ScanKind::Sum, 0) - int(b, 1);
+    // Runs beyond the places are an error already; here they only must stay inside.
+    let place = run.minimum(int(b, n));
+    let ones = b.full(Scalar::from_i64(DType::I64, 1), &[count]);
+    let counts = b.full(Scalar::from_i64(DType::I64, 0), &[n + 1]).scatter(0, ScatterMode::Add, place, ones);
+    Ok((values, run, counts.narrow(0, 0, n).copy()))
+}
+
+/// Arguments after the tensor: `return_inverse`, `return_counts` from `i` on, then `dim` and `size`.
+fn unique<'b>(b: &'b Builder, a: &Args<'b>, name: &str, i: usize) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    if !a.is_none(i + 2) && x.rank() != 1 {
+        return Err(err::unsupported(format!("`{name}` along a dimension")).help("of the flattened tensor it is supported"));
     }
-    let new = sorted.narrow(0, 1, count - 1).ne(sorted.narrow(0, 0, count - 1));
-    let first = super::join::cat(b, &[b.full(Scalar::from_bool(true), &[1]), new], 0)?;
-    chosen(b, sorted, first, n)
+    let n = size(a, i + 3, name)?;
+    let all = flat(x);
+    let (values, inverse, counts) = if name == "unique" {
+        let at = super::sort::order(all, 0, false);
+        let (values, run, counts) = runs(b, all.gather(0, at), n)?;
+        (values, run.zeros().scatter(0, ScatterMode::Set, at, run), counts)
+    } else {
+        runs(b, all, n)?
+    };
+    let mut out = vec![values];
+    if a.bool(i)? {
+        out.push(inverse.reshape(&x.shape()));
+    }
+    if a.bool(i + 1)? {
+        out.push(counts);
+    }
+    Ok(if out.len() == 1 { Out::One(values) } else { Out::Many(out) })
 }
 
 /// The functions.
@@ -106,10 +141,25 @@ pub static FNS: &[FnDef] = &[
         build: |b, a| Ok(masked_select(b, a)?.into()),
     },
     FnDef {
-        name: "unique",
+        name: "argwhere",
         sig: "x, size: int? = None",
-        doc: "The different elements in ascending order, [size]. Refused without `size`.",
-        build: |b, a| Ok(unique(b, a)?.into()),
+        doc: "As `nonzero`.",
+        build: |b, a| Ok(nonzero(b, a)?.into()),
+    },
+    FnDef {
+        name: "unique",
+        sig: "x, sorted: bool = true, return_inverse: bool = false, return_counts: bool = false, dim: int? = None, \
+              size: int? = None",
+        doc: "The different elements in ascending order, [size]; with return_inverse the place of each element's value, in \
+              the shape of x, with return_counts how often each occurs. Refused without `size`.",
+        build: |b, a| unique(b, a, "unique", 2),
+    },
+    FnDef {
+        name: "unique_consecutive",
+        sig: "x, return_inverse: bool = false, return_counts: bool = false, dim: int? = None, size: int? = None",
+        doc: "The elements that differ from the one before, [size]; with return_inverse the place of each element's run, \
+              with return_counts the runs' lengths. Refused without `size`.",
+        build: |b, a| unique(b, a, "unique_consecutive", 1),
     },
     FnDef {
         name: "bincount",

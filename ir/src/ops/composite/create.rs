@@ -12,14 +12,15 @@ use crate::types::{ShapeText, checked_count, checked_numel};
 ///
 /// # Errors
 /// `shape`.
-pub fn sizes(dims: &[Dim]) -> Result<Dims> {
-    for d in dims {
+pub fn sizes<D: Copy + Into<Dim>>(dims: &[D]) -> Result<Dims> {
+    let dims: Dims = dims.iter().map(|d| (*d).into()).collect();
+    for d in &dims {
         if !at_most(0i64, *d)? {
-            return Err(err::shape(format!("a size must not be negative, got {}", ShapeText(dims))));
+            return Err(err::shape(format!("a size must not be negative, got {}", ShapeText(&dims))));
         }
     }
-    checked_count(dims)?;
-    Ok(dims.into())
+    checked_count(&dims)?;
+    Ok(dims)
 }
 
 /// A constant number among the arguments.

@@ -3,7 +3,8 @@
 //! Integers, slices, `...` and `None` are views. Index tensors gather: several of them broadcast together; the result's
 //! dimensions stand where the indexed ones stood if those are neighbours, else first (as in PyTorch, where an integer is
 //! not an index tensor). Negative indices count from the end; one out of range is an error when the program runs. A bool
-//! tensor is a mask: writing a value through it works, reading does not, since the size would depend on the data.
+//! tensor is a mask: writing a value through it works; reading only with the number of elements, since the size would
+//! depend on the data.
 
 use super::shape::{selected, sliced, viewed};
 use super::{pick, row};
@@ -214,24 +215,55 @@ pub fn index<'b>(b: &'b Builder, x: Ex<'b>, items: &[IndexItem<'b>]) -> Result<E
 /// As [`index`]; `shape` if the value does not broadcast, `alias` if the write is not allowed.
 pub fn set_index<'b>(b: &'b Builder, x: Ex<'b>, items: &[IndexItem<'b>], value: Ex<'b>) -> Result<()> {
     let Parsed { view, tensors } = parse(x, items)?;
-    // Leading dimensions of extent 1 of the value do not count.
-    let trim = |v: Ex<'b>, rank: usize| {
-        let s = v.dims();
-        let lead = s.len().saturating_sub(rank).min(s.iter().take_while(|d| d.is(1)).count());
-        if lead == 0 { v } else { v.reshape(&s[lead..]) }
-    };
+    let new = changed(b, view, &tensors, value, ScatterMode::Set)?;
+    registry::write(b, "=", view, new)
+}
+
+/// A copy of `x` in which the indexed part is set to, or has added, a value that broadcasts to it.
+///
+/// # Errors
+/// As [`set_index`].
+pub fn replaced<'b>(
+    b: &'b Builder,
+    x: Ex<'b>,
+    items: &[IndexItem<'b>],
+    value: Ex<'b>,
+    mode: ScatterMode,
+) -> Result<Ex<'b>> {
+    let Parsed { view, tensors } = parse(x, items)?;
     if tensors.is_empty() {
-        return registry::write(b, "=", view, trim(value, view.rank()));
+        return Err(err::ty("at least one index tensor is needed"));
+    }
+    changed(b, view, &tensors, value, mode)
+}
+
+/// Leading dimensions of extent 1 of a value do not count.
+fn trim(v: Ex<'_>, rank: usize) -> Ex<'_> {
+    let s = v.dims();
+    let lead = s.len().saturating_sub(rank).min(s.iter().take_while(|d| d.is(1)).count());
+    if lead == 0 { v } else { v.reshape(&s[lead..]) }
+}
+
+/// The view with `value` at (or added to) the places that index tensors name.
+fn changed<'b>(
+    b: &'b Builder,
+    view: Ex<'b>,
+    tensors: &[(usize, Ex<'b>)],
+    value: Ex<'b>,
+    mode: ScatterMode,
+) -> Result<Ex<'b>> {
+    if tensors.is_empty() {
+        return Ok(trim(value, view.rank()));
     }
     if tensors.iter().any(|(_, t)| is_mask(t)) {
-        return set_mask(b, view, &tensors, value);
+        return set_mask(view, tensors, value, mode);
     }
-    let j = join(b, view, &tensors)?;
+    let j = join(b, view, tensors)?;
     let order = j.order(view.rank());
-    let base = view.permute(&order).copy();
+    let base = view.permute(&order);
     let s = base.dims();
     let part = j.shape(&s, &j.index.dims());
-    let value = trim(value, part.len()).cast(x.dtype());
+    let value = trim(value, part.len()).cast(view.dtype());
     if broadcast(&value.dims(), &part).as_deref() != Some(&part[..]) {
         return Err(err::shape(format!(
             "shape mismatch: value {} cannot be broadcast to the indexed part {}",
@@ -240,21 +272,22 @@ pub fn set_index<'b>(b: &'b Builder, x: Ex<'b>, items: &[IndexItem<'b>], value: 
         )));
     }
     let count = j.index.count();
-    let flat = j.shape(&s, &[j.count(view)]);
-    let picked = j.shape(&s, &[count]);
+    let (flat, picked) = (j.shape(&s, &[j.count(view)]), j.shape(&s, &[count]));
     let mut thin = vec![Dim::ONE; flat.len()];
     thin[j.place] = count;
     let at = j.index.reshape(&[count]).reshape(&thin).expand(&picked);
-    let written = base.reshape(&flat).scatter(j.place, ScatterMode::Set, at, value.expand(&part).reshape(&picked));
+    let value = value.expand(&part).reshape(&picked);
+    let written = super::unit([base.reshape(&flat), value], |[x, v]| x.scatter(j.place, mode, at, v));
     let mut back = vec![0; order.len()];
     for (i, o) in order.iter().enumerate() {
         back[*o] = i;
     }
-    registry::write(b, "=", view, written.reshape(&s).permute(&back))
+    Ok(written.reshape(&s).permute(&back))
 }
 
-/// `x[mask] = value`, where the value is one for each element of the dimensions behind the mask, or a number.
-fn set_mask<'b>(b: &'b Builder, view: Ex<'b>, tensors: &[(usize, Ex<'b>)], value: Ex<'b>) -> Result<()> {
+/// `x[mask] = value`: a number, one value for each element of the dimensions behind the mask, or a vector of as many
+/// elements as the mask has true ones.
+fn set_mask<'b>(view: Ex<'b>, tensors: &[(usize, Ex<'b>)], value: Ex<'b>, mode: ScatterMode) -> Result<Ex<'b>> {
     let [(d, mask)] = tensors else {
         return Err(err::unsupported("a mask beside other index tensors"));
     };
@@ -269,15 +302,46 @@ fn set_mask<'b>(b: &'b Builder, view: Ex<'b>, tensors: &[(usize, Ex<'b>)], value
     }
     let rest = &shape[after..];
     let each = broadcast(&value.dims(), rest).as_deref() == Some(rest) && *d == 0 || value.count().is(1);
+    let mut wide = vec![Dim::ONE; shape.len()];
+    wide[*d..after].copy_from_slice(&m);
+    let wide = mask.reshape(&wide);
+    let rows = value.rank() == 1 + rest.len() && value.dims()[1..] == *rest && *d == 0;
+    if !each && rows && mode == ScatterMode::Set {
+        return placed(view, wide.expand(&shape), value.cast(view.dtype()), true);
+    }
     if !each {
         return Err(err::unsupported(format!(
             "`x[mask] = value` with a value {}: which element goes where depends on the data",
             value.ty()
         )));
     }
-    let mut wide = vec![Dim::ONE; shape.len()];
-    wide[*d..after].copy_from_slice(&m);
     let value = if value.count().is(1) && value.rank() > 0 { value.reshape::<usize>(&[]) } else { value };
-    let kept = row("where", &[mask.reshape(&wide), value.cast(view.dtype()), view])?;
-    registry::write(b, "=", view, kept)
+    let value = value.cast(view.dtype());
+    let new = if mode == ScatterMode::Add { row("add", &[view, value])? } else { value };
+    row("where", &[wide, new, view])
+}
+
+/// `x` with the elements of `source`, in order, where the mask (of its shape) holds. There must be enough of them, and
+/// if `exact` no more.
+///
+/// # Errors
+/// `data` when the program runs, if there are not.
+pub fn placed<'b>(x: Ex<'b>, mask: Ex<'b>, source: Ex<'b>, exact: bool) -> Result<Ex<'b>> {
+    let b = x.builder();
+    let int = |v: usize| b.size_number(v.into());
+    let (n, have) = (x.numel(), source.numel());
+    let ones = mask.reshape(&[n]).cast(DType::I64);
+    let wanted = ones.sum(&[0], false);
+    let extra = if exact { (wanted - int(have)).abs() } else { wanted };
+    let extra = row("check_index", &[extra, int(if exact { 1 } else { have + 1 })])?;
+    // The checked number takes part in the result, so that the check stays with it.
+    if have == 0 || n == 0 {
+        return row("where", &[extra.eq(int(0)), x, x.zeros()]);
+    }
+    let place = ones.scan(crate::ops::scan::ScanKind::Sum, 0) - int(1);
+    let limit = if exact { wanted + extra } else { extra };
+    let mask = row("logical_and", &[mask, place.lt(limit).reshape(&x.shape())])?;
+    let place = place.maximum(int(0)).minimum(int(have - 1));
+    let picked = source.reshape(&[have]).gather(0, place).reshape(&x.shape());
+    row("where", &[mask, picked, x])
 }

@@ -217,7 +217,7 @@ fn pad<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 }
 
 /// Tensors of at least `rank` dimensions: `atleast(x)`.
-fn at_least<'b>(x: Ex<'b>, rank: usize) -> Ex<'b> {
+pub fn at_least<'b>(x: Ex<'b>, rank: usize) -> Ex<'b> {
     match (rank, x.rank()) {
         (r, n) if n >= r => x,
         (3, 2) => x.unsqueeze(2),
@@ -290,6 +290,18 @@ pub static FNS: &[FnDef] = &[
         },
     },
     FnDef {
+        name: "column_stack",
+        sig: "tensors: tensors",
+        doc: "Tensors beside each other: along dimension 1, vectors and scalars as columns.",
+        build: |b, a| {
+            let mut parts = a.tensors(0)?;
+            for p in &mut parts {
+                *p = if p.rank() < 2 { p.reshape(&[p.numel(), 1]) } else { *p };
+            }
+            Ok(cat(b, &parts, 1)?.into())
+        },
+    },
+    FnDef {
         name: "repeat",
         sig: "x, repeats: ints",
         doc: "Every dimension laid out that many times; more numbers than dimensions add leading ones.",
@@ -322,6 +334,30 @@ pub static FNS: &[FnDef] = &[
             let dims = a.ints(1)?;
             let axes = if dims.is_empty() { vec![] } else { a.axes(1, x.rank())? };
             Ok(flipped(x, &axes).into())
+        },
+    },
+    FnDef {
+        name: "fliplr",
+        sig: "x",
+        doc: "Dimension 1 in reverse order, copied.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            if x.rank() < 2 {
+                return Err(err::shape("`fliplr`: input must be >= 2-d"));
+            }
+            Ok(flipped(x, &[1]).into())
+        },
+    },
+    FnDef {
+        name: "flipud",
+        sig: "x",
+        doc: "Dimension 0 in reverse order, copied.",
+        build: |b, a| {
+            let x = a.tensor(b, 0)?;
+            if x.rank() < 1 {
+                return Err(err::shape("`flipud`: input must be >= 1-d"));
+            }
+            Ok(flipped(x, &[0]).into())
         },
     },
     FnDef {

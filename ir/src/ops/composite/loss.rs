@@ -13,15 +13,22 @@ use crate::types::ShapeText;
 
 /// How elementwise losses become the result.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Reduction {
+pub enum Reduction {
+    /// Their mean.
     Mean,
+    /// Their sum.
     Sum,
+    /// As they are.
     None,
     /// The sum over the number of samples (`kl_div` only).
     BatchMean,
 }
 
-fn reduction(a: &Args<'_>, i: usize) -> Result<Reduction> {
+/// The argument `reduction`.
+///
+/// # Errors
+/// `type` if it is none of its values.
+pub fn reduction(a: &Args<'_>, i: usize) -> Result<Reduction> {
     match a.str(i)? {
         "mean" => Ok(Reduction::Mean),
         "sum" => Ok(Reduction::Sum),
@@ -32,7 +39,8 @@ fn reduction(a: &Args<'_>, i: usize) -> Result<Reduction> {
 }
 
 impl Reduction {
-    fn of<'b>(self, x: Ex<'b>) -> Ex<'b> {
+    /// The losses, reduced.
+    pub fn of<'b>(self, x: Ex<'b>) -> Ex<'b> {
         match self {
             Reduction::None => x,
             Reduction::Sum => x.sum_all(),
@@ -43,7 +51,10 @@ impl Reduction {
 }
 
 /// An elementwise loss of two operands that broadcast.
-fn pairwise<'b>(
+///
+/// # Errors
+/// `dtype` if they are not of floats.
+pub fn pairwise<'b>(
     b: &'b Builder,
     a: &Args<'b>,
     name: &str,

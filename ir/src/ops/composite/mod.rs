@@ -10,11 +10,14 @@ pub mod attention;
 pub mod compact;
 pub mod conv;
 pub mod create;
+pub mod distance;
 pub mod einsum;
+pub mod grid;
 pub mod index;
 pub mod join;
 pub mod layers;
 pub mod loss;
+pub mod loss_margin;
 pub mod matmul;
 pub mod pick;
 pub mod pool;
@@ -22,7 +25,10 @@ pub mod primitive;
 pub mod random;
 pub mod reduce;
 pub mod running;
+pub mod scatter;
 pub mod shape;
+pub mod statistic;
+pub mod algebra;
 pub mod softmax;
 pub mod sort;
 pub mod split;
@@ -43,10 +49,13 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         compact::FNS,
         conv::FNS,
         create::FNS,
+        distance::FNS,
         einsum::FNS,
+        grid::FNS,
         join::FNS,
         layers::FNS,
         loss::FNS,
+        loss_margin::FNS,
         matmul::FNS,
         pick::FNS,
         pool::FNS,
@@ -54,7 +63,10 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         random::FNS,
         reduce::FNS,
         running::FNS,
+        scatter::FNS,
         shape::FNS,
+        statistic::FNS,
+        algebra::FNS,
         softmax::FNS,
         sort::FNS,
         split::FNS,
@@ -78,6 +90,7 @@ pub static ALIASES: &[(&str, &str)] = &[
     ("concatenate", "cat"),
     ("divide", "div"),
     ("fix", "trunc"),
+    ("ger", "outer"),
     ("greater", "gt"),
     ("greater_equal", "ge"),
     ("less", "lt"),
@@ -86,6 +99,7 @@ pub static ALIASES: &[(&str, &str)] = &[
     ("multiply", "mul"),
     ("negative", "neg"),
     ("not_equal", "ne"),
+    ("row_stack", "vstack"),
     ("sgn", "sign"),
     ("subtract", "sub"),
     ("swapaxes", "transpose"),
@@ -124,7 +138,7 @@ pub fn row<'b>(name: &'static str, x: &[Ex<'b>]) -> Result<Ex<'b>> {
 /// # Errors
 /// `dtype`.
 pub fn same_dtype(name: &str, x: &[Ex<'_>]) -> Result<()> {
-    match x[1..].iter().find(|e| !e.ty().weak && e.dtype() != x[0].dtype()) {
+    match x.iter().skip(1).find(|e| !e.ty().weak && e.dtype() != x[0].dtype()) {
         Some(e) => {
             let (want, got) = (x[0].dtype(), e.dtype());
             Err(err::dtype(format!("`{name}`: expected the operands to have one dtype, got {want} and {got}")))

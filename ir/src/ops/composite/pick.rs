@@ -1,4 +1,4 @@
-//! Elements picked by a condition or an index tensor: `where`, `masked_fill`, `gather`, `scatter`, `embedding`, triangles.
+//! Elements picked by a condition or an index tensor: `where`, `masked_fill`, `gather`, `take`, `embedding`, triangles.
 //!
 //! Indices are checked when the program runs; one out of range is an error of kind `data`.
 
@@ -6,9 +6,8 @@ use super::row;
 use crate::builder::{Builder, Ex};
 use crate::dtype::{Category, DType, Scalar};
 use crate::error::{Result, err};
-use crate::ops::gather::ScatterMode;
 use crate::ops::registry::{Args, FnDef, Out};
-use crate::types::{ShapeText, axis, broadcast};
+use crate::types::{axis, broadcast};
 
 /// An index tensor in `i64`.
 ///
@@ -31,7 +30,10 @@ pub fn along<'b>(x: Ex<'b>, dim: usize, index: Ex<'b>) -> Ex<'b> {
 }
 
 /// The operand, an axis of it, and an index tensor with as many dimensions.
-fn operands<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>, usize, Ex<'b>)> {
+///
+/// # Errors
+/// `dtype`, `index` or `shape`.
+pub fn operands<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>, usize, Ex<'b>)> {
     let (x, i) = (a.tensor(b, 0)?, index_of(name, a.tensor(b, 2)?)?);
     let d = axis(a.int(1)?, x.rank())?;
     // Scalars count as vectors of one element.
@@ -42,54 +44,6 @@ fn operands<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>, usi
         return Err(err::shape(format!("`{name}`: the index {i} must have as many dimensions as {x}")));
     }
     Ok((x, d, i))
-}
-
-/// `scatter` and `scatter_add`.
-fn scatter<'b>(b: &'b Builder, a: &Args<'b>, name: &str, mode: ScatterMode) -> Result<Ex<'b>> {
-    let shape = a.tensor(b, 0)?.shape();
-    let (x, d, i) = operands(b, a, name)?;
-    let src = a.tensor(b, 3)?;
-    if src.ty().weak {
-        return Ok(x.scatter(d, mode, i, src.cast(x.dtype()).expand(&i.shape())).reshape(&shape));
-    }
-    if src.dtype() != x.dtype() {
-        let (s, x) = (src.dtype(), x.dtype());
-        return Err(err::dtype(format!("`{name}`: expected self.dtype to be equal to src.dtype, got {x} and {s}")));
-    }
-    let src = if src.rank() == 0 { src.reshape(&[1]) } else { src };
-    let fits = src.rank() == i.rank() && src.shape().iter().zip(i.shape()).all(|(s, n)| *s >= n);
-    if !fits {
-        let (s, i) = (src.ty(), i.ty());
-        return Err(err::shape(format!("`{name}`: expected the index {i} to be no larger than src {s}")));
-    }
-    let mut part = src;
-    for (k, n) in i.shape().iter().enumerate() {
-        if src.shape()[k] != *n {
-            part = part.narrow(k, 0, *n);
-        }
-    }
-    Ok(x.scatter(d, mode, i, part).reshape(&shape))
-}
-
-/// `x` with rows named by a vector of indices replaced by, or added to, those of `source`.
-fn index_write<'b>(b: &'b Builder, a: &Args<'b>, name: &str, mode: ScatterMode) -> Result<Ex<'b>> {
-    let (x, i, src) = (a.tensor(b, 0)?, index_of(name, a.tensor(b, 2)?)?, a.tensor(b, 3)?);
-    let d = axis(a.int(1)?, x.rank())?;
-    if src.dtype() != x.dtype() {
-        let (s, x) = (src.dtype(), x.dtype());
-        return Err(err::dtype(format!("`{name}`: x is {x} and the source {s}")));
-    }
-    let mut want = x.shape();
-    if i.rank() > 1 || x.rank() == 0 {
-        return Err(err::shape(format!("`{name}`: the index must be a vector, got {}", i.ty())));
-    }
-    want[d] = i.numel();
-    if src.shape() != want {
-        return Err(err::shape(format!("`{name}`: the source is {}, expected {}", src.ty(), ShapeText(&want))));
-    }
-    let mut thin = vec![1; x.rank()];
-    thin[d] = want[d];
-    Ok(x.scatter(d, mode, i.reshape(&thin).expand(&want), src))
 }
 
 /// `x` where `keep(column, row + k)` holds, else 0.
@@ -199,18 +153,6 @@ pub static FNS: &[FnDef] = &[
         },
     },
     FnDef {
-        name: "scatter",
-        sig: "x, dim: int, index, src: number",
-        doc: "x with src[.., i, ..] at [.., index[.., i, ..], ..]; of duplicates the last one stays.",
-        build: |b, a| Ok(scatter(b, a, "scatter", ScatterMode::Set)?.into()),
-    },
-    FnDef {
-        name: "scatter_add",
-        sig: "x, dim: int, index, src",
-        doc: "x with src[.., i, ..] added at [.., index[.., i, ..], ..], in the order of the index.",
-        build: |b, a| Ok(scatter(b, a, "scatter_add", ScatterMode::Add)?.into()),
-    },
-    FnDef {
         name: "index_select",
         sig: "x, dim: int, index",
         doc: "The indices of a dimension that a vector names. One out of range is an error; negative ones too.",
@@ -225,18 +167,6 @@ pub static FNS: &[FnDef] = &[
             }
             Ok(along(x, d, i).into())
         },
-    },
-    FnDef {
-        name: "index_add",
-        sig: "x, dim: int, index, source",
-        doc: "x with the rows of source added at the indices that a vector names.",
-        build: |b, a| Ok(index_write(b, a, "index_add", ScatterMode::Add)?.into()),
-    },
-    FnDef {
-        name: "index_copy",
-        sig: "x, dim: int, index, source",
-        doc: "x with the rows of source at the indices that a vector names; of duplicates the last one stays.",
-        build: |b, a| Ok(index_write(b, a, "index_copy", ScatterMode::Set)?.into()),
     },
     FnDef {
         name: "take",

@@ -58,8 +58,18 @@ fn shaped<'b>(p: &Pool<'b>, y: Ex<'b>, out: &[usize]) -> Ex<'b> {
     y.reshape(&shape)
 }
 
+/// The greatest value of a dtype.
+pub fn greatest(dtype: DType) -> Scalar {
+    match dtype {
+        d if d.is_float() => Scalar::from_f64(d, f64::INFINITY),
+        DType::U8 => Scalar::from_i64(dtype, 255),
+        DType::Bool => Scalar::from_bool(true),
+        d => Scalar::from_i64(d, !(-1i64 << (d.size() * 8 - 1))),
+    }
+}
+
 /// The least value of a dtype.
-fn least(dtype: DType) -> Scalar {
+pub fn least(dtype: DType) -> Scalar {
     match dtype {
         d if d.is_float() => Scalar::from_f64(d, f64::NEG_INFINITY),
         DType::U8 | DType::Bool => Scalar::from_i64(dtype, 0),

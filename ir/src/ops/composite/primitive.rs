@@ -10,6 +10,8 @@ use crate::dim::{Dim, at_most};
 use crate::error::{Result, err};
 use crate::graph::Value;
 use crate::ops::elementwise::Row;
+use crate::ops::gather::{Scatter, ScatterMode};
+use crate::ops::merge::Merge;
 use crate::ops::reduce::{Reduce, ReduceKind};
 use crate::ops::registry::{self, Arg, Args, FnDef, Out};
 use crate::ops::scan::{Scan, ScanKind};
@@ -62,6 +64,25 @@ pub static FNS: &[FnDef] = &[
         sig: "x, dim: int",
         doc: "The running product along a dimension, in the dtype of x.",
         build: |b, a| scan(b, a, ScanKind::Prod),
+    },
+    scatter("scatter_mul", "x with src multiplied in at the places of the index.", |b, a| combine(b, a, ScatterMode::Mul)),
+    scatter("scatter_max", "x with the larger of it and src at the places of the index.", |b, a| {
+        combine(b, a, ScatterMode::Max)
+    }),
+    scatter("scatter_min", "x with the smaller of it and src at the places of the index.", |b, a| {
+        combine(b, a, ScatterMode::Min)
+    }),
+    FnDef {
+        name: "merge_runs",
+        sig: "x, order, dim: int, width: int, descending: bool = false",
+        doc: "One pass of a merge sort: of positions (i64) along a dimension that sort the elements of x in runs of width, \
+              those that sort runs of twice that width. Stable; NaN is the largest. Positions outside count as the ends.",
+        build: |b, a| {
+            let (x, order) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+            let axis = axis(a.int(2)?, x.rank())?;
+            let width = usize::try_from(a.int(3)?).map_err(|_| err::shape("`merge_runs`: a negative width"))?;
+            one(x, Op::Merge(Merge { axis, width, descending: a.bool(4)? }), &[order])
+        },
     },
     FnDef {
         name: "iota",
@@ -118,6 +139,20 @@ const fn reduction(
     build: for<'b> fn(&'b Builder, &Args<'b>) -> Result<Out<'b>>,
 ) -> FnDef {
     FnDef { name, sig: "x, dim: ints", doc, build }
+}
+
+const fn scatter(
+    name: &'static str,
+    doc: &'static str,
+    build: for<'b> fn(&'b Builder, &Args<'b>) -> Result<Out<'b>>,
+) -> FnDef {
+    FnDef { name, sig: "x, dim: int, index, src", doc, build }
+}
+
+fn combine<'b>(b: &'b Builder, a: &Args<'b>, mode: ScatterMode) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    let axis = axis(a.int(1)?, x.rank())?;
+    one(x, Op::Scatter(Scatter { axis, mode }), &[a.tensor(b, 2)?, a.tensor(b, 3)?])
 }
 
 fn one<'b>(x: Ex<'b>, op: Op, more: &[Ex<'b>]) -> Result<Out<'b>> {

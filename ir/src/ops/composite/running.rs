@@ -6,7 +6,7 @@
 use super::unit;
 use crate::builder::{Builder, Ex};
 use crate::dtype::{DType, Scalar};
-use crate::error::{Result, err};
+use crate::error::Result;
 use crate::ops::registry::{Args, FnDef, Out, require_float};
 use crate::types::{Range, axis};
 
@@ -83,27 +83,6 @@ pub static FNS: &[FnDef] = &[
             Ok(unit([x], |[x]| {
                 let low = Scalar::from_f64(x.dtype(), f64::NEG_INFINITY);
                 widths(n).fold(x, |y, d| logaddexp(y, behind(y, dim, d, low)))
-            })
-            .into())
-        },
-    },
-    FnDef {
-        name: "trapezoid",
-        sig: "y, dx: float = 1.0, dim: int = -1",
-        doc: "The integral of samples at equal distances along an axis, by the trapezoidal rule. Floats only.",
-        build: |b, a| {
-            let y = a.tensor(b, 0)?;
-            require_float("trapezoid", y)?;
-            let (dx, d) = (a.float(1)?, axis(a.int(2)?, y.rank())?);
-            if y.rank() == 0 {
-                return Err(err::shape("`trapezoid` needs at least one dimension"));
-            }
-            let n = y.shape()[d];
-            Ok(unit([y], |[y]| {
-                if n < 2 {
-                    return y.zeros().sum(&[d], false);
-                }
-                (y.narrow(d, 0, n - 1) + y.narrow(d, 1, n - 1)).sum(&[d], false) * (dx / 2.0)
             })
             .into())
         },

@@ -1,13 +1,13 @@
 //! Sorting and what is picked by order: `sort`, `topk`, `median`, `kthvalue`, `searchsorted`.
 //!
-//! There is no sorting op: the place of an element is the number of elements that come before it, counted by comparing
-//! all pairs along the axis. That is quadratic in the axis's extent, stable, and its gradient is that of a gather. NaN
-//! counts as larger than every number.
+//! An order is made by passes of a merge sort ([`crate::ops::merge`]), as many as the extent has binary digits, so sorting
+//! n elements takes n log n steps. It is stable, and its gradient is that of a gather. NaN counts as larger than every
+//! number. Searches are binary, a gather for each digit.
 
 use crate::builder::{Builder, Ex};
 use crate::dtype::{Category, DType, Scalar};
 use crate::error::{Result, err};
-use crate::ops::gather::ScatterMode;
+use crate::ops::merge::Merge;
 use crate::ops::reduce::ReduceKind;
 use crate::ops::registry::{Args, FnDef, Out, require_float};
 use crate::types::axis;
@@ -20,24 +20,20 @@ fn less<'b>(p: Ex<'b>, q: Ex<'b>) -> Ex<'b> {
 
 /// The positions that sort `x` along an axis, `i64` of its shape.
 pub fn order<'b>(x: Ex<'b>, axis: usize, descending: bool) -> Ex<'b> {
-    let b = x.builder();
     let keys = if x.dtype() == DType::Bool { x.cast(DType::U8) } else { x };
-    let last = x.rank() - 1;
-    let rows = keys.transpose(axis, last);
-    let n = x.shape()[axis];
-    let (mine, other) = (rows.unsqueeze(last + 1), rows.unsqueeze(last));
-    let (before, after) =
-        if descending { (less(mine, other), less(other, mine)) } else { (less(other, mine), less(mine, other)) };
-    // Of equal elements the one that stands first comes first.
-    let first = b.iota(n).lt(b.iota(n).unsqueeze(1));
-    let tie = before.logical_or(after).logical_not().logical_and(first);
-    let rank = before.logical_or(tie).cast(DType::I64).sum(&[last + 1], false);
-    let place = b.iota(n).expand(&rank.shape());
-    rank.zeros().scatter(last, ScatterMode::Set, rank, place).transpose(axis, last)
+    let dims = x.dims();
+    // There are as many passes as the extent has digits, so it must be known; the others need not be.
+    let n = dims[axis].extent().unwrap_or_else(|| x.shape()[axis]);
+    let mut thin = vec![1; x.rank()];
+    thin[axis] = n;
+    let start = x.builder().iota(n).reshape(&thin).expand(&dims);
+    let widths = std::iter::successors(Some(1usize), |w| w.checked_mul(2)).take_while(|w| *w < n);
+    let sorted = widths.fold(start, |order, width| keys.merge(order, Merge { axis, width, descending }));
+    if n < 2 { sorted.copy() } else { sorted }
 }
 
 /// Values and positions of a sort along an axis.
-fn sorted<'b>(x: Ex<'b>, axis: usize, descending: bool) -> (Ex<'b>, Ex<'b>) {
+pub fn sorted<'b>(x: Ex<'b>, axis: usize, descending: bool) -> (Ex<'b>, Ex<'b>) {
     let at = order(x, axis, descending);
     (x.gather(axis, at), at)
 }
@@ -48,7 +44,10 @@ pub fn ascending(x: Ex<'_>) -> Ex<'_> {
 }
 
 /// Scalars count as vectors of one element: `f` along an axis, and back.
-fn lifted<'b>(x: Ex<'b>, dim: i64, f: impl FnOnce(Ex<'b>, usize) -> Result<Vec<Ex<'b>>>) -> Result<Vec<Ex<'b>>> {
+///
+/// # Errors
+/// `index` if there is no such axis; what `f` says.
+pub fn lifted<'b>(x: Ex<'b>, dim: i64, f: impl FnOnce(Ex<'b>, usize) -> Result<Vec<Ex<'b>>>) -> Result<Vec<Ex<'b>>> {
     let d = axis(dim, x.rank())?;
     if x.rank() > 0 {
         return f(x, d);
@@ -79,7 +78,7 @@ fn topk<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Vec<Ex<'b>>> {
 }
 
 /// The element at place `k` of the ascending order along an axis, and its position.
-fn kth<'b>(x: Ex<'b>, d: usize, k: Ex<'b>, keepdim: bool) -> Vec<Ex<'b>> {
+pub fn kth<'b>(x: Ex<'b>, d: usize, k: Ex<'b>, keepdim: bool) -> Vec<Ex<'b>> {
     let mut thin = x.shape();
     thin[d] = 1;
     let at = order(x, d, false).gather(d, k.expand(&thin));
@@ -135,10 +134,24 @@ fn searchsorted<'b>(sorted: Ex<'b>, values: Ex<'b>, right: bool) -> Result<Ex<'b
         return Err(err::shape(format!("`searchsorted`: boundaries {s} for values {v}")));
     }
     let dtype = super::arith::common(&[sorted, values]);
-    let (s, v) = (sorted.cast(dtype), values.cast(dtype).unsqueeze(values.rank()));
-    let s = if sorted.rank() == 1 { s } else { s.unsqueeze(s.rank() - 1) };
-    let before = if right { less(v, s).logical_not() } else { less(s, v) };
-    Ok(before.cast(DType::I64).sum(&[values.rank()], false))
+    let (keys, v) = (sorted.cast(dtype), values.cast(dtype));
+    let (b, last, n) = (sorted.builder(), s.len() - 1, s[s.len() - 1]);
+    let int = |v: usize| b.number(Scalar::from_i64(DType::I64, v as i64));
+    let at = |i: Ex<'b>| match last {
+        // One sequence for all values.
+        0 => keys.gather(0, i.reshape(&[i.numel()])).reshape(&v.shape()),
+        _ => keys.gather(last, i),
+    };
+    // How many elements come before the value, digit by digit from the highest: `found` of them do.
+    let mut found = b.full(Scalar::from_i64(DType::I64, 0), &v.shape());
+    let digits = usize::BITS - n.leading_zeros();
+    for step in (0..digits).rev().map(|k| 1usize << k) {
+        let more = found + int(step);
+        let probe = at((more - int(1)).minimum(int(n - 1)));
+        let comes = if right { less(v, probe).logical_not() } else { less(probe, v) };
+        found = comes.logical_and(more.le(int(n))).select(more, found);
+    }
+    Ok(found.copy())
 }
 
 /// The functions.

@@ -57,6 +57,33 @@ fn split<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
 
 fn tensor_split<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     let (x, d) = operand(b, a, 2, "tensor_split")?;
+    sections(x, d, a)
+}
+
+/// `hsplit`, `vsplit`, `dsplit`: equal pieces, or pieces that end at given indices, along a dimension of the name's own.
+fn named<'b>(b: &'b Builder, a: &Args<'b>, name: &str, d: usize, rank: usize) -> Result<Out<'b>> {
+    let x = a.tensor(b, 0)?;
+    let (d, least) = if name == "hsplit" { (d.min(x.rank().saturating_sub(1)), 1) } else { (d, rank) };
+    if x.rank() < least {
+        let n = x.rank();
+        return Err(err::shape(format!(
+            "`{name}` requires a tensor with at least {least} dimension, but got a tensor with {n} dimensions"
+        )));
+    }
+    let n = x.shape()[d];
+    if let Arg::Int(k) = a.raw(1)
+        && (*k <= 0 || n as i64 % k != 0)
+    {
+        return Err(err::shape(format!(
+            "`{name}` attempted to split along dimension {d}, but the size of the dimension {n} is not divisible by the \
+             split_size {k}"
+        )));
+    }
+    sections(x, d, a)
+}
+
+/// Pieces by the second argument: how many, or where they end.
+fn sections<'b>(x: Ex<'b>, d: usize, a: &Args<'b>) -> Result<Out<'b>> {
     let n = x.shape()[d];
     if let Arg::Int(k) = a.raw(1) {
         let k = usize::try_from(*k).ok().filter(|k| *k > 0 && *k < 1 << 20);
@@ -105,6 +132,24 @@ pub static FNS: &[FnDef] = &[
         sig: "x, indices_or_sections: any, dim: int = 0",
         doc: "That many pieces along a dimension, the first ones longer, or pieces that end at given indices; views.",
         build: tensor_split,
+    },
+    FnDef {
+        name: "hsplit",
+        sig: "x, indices_or_sections: any",
+        doc: "Equal pieces, or pieces that end at given indices, along dimension 1 (0 for vectors); views.",
+        build: |b, a| named(b, a, "hsplit", 1, 1),
+    },
+    FnDef {
+        name: "vsplit",
+        sig: "x, indices_or_sections: any",
+        doc: "Equal pieces, or pieces that end at given indices, along dimension 0 of at least two; views.",
+        build: |b, a| named(b, a, "vsplit", 0, 2),
+    },
+    FnDef {
+        name: "dsplit",
+        sig: "x, indices_or_sections: any",
+        doc: "Equal pieces, or pieces that end at given indices, along dimension 2 of at least three; views.",
+        build: |b, a| named(b, a, "dsplit", 2, 3),
     },
     FnDef {
         name: "unbind",

@@ -45,6 +45,8 @@ pub enum GroupKind {
     Scatter,
     /// A running combination along one axis of `domain`.
     Scan,
+    /// One pass of a merge sort along one axis of `domain`.
+    Merge,
     /// A batched matrix product.
     Dot,
     /// A constant tensor.
@@ -60,6 +62,7 @@ impl GroupKind {
             GroupKind::SliceUpdate => "slice_update",
             GroupKind::Scatter => "scatter",
             GroupKind::Scan => "scan",
+            GroupKind::Merge => "merge",
             GroupKind::Dot => "dot",
             GroupKind::Literal => "literal",
         }
@@ -172,7 +175,7 @@ pub fn is_point(op: &Op) -> bool {
 pub fn needs_memory(op: &Op, operand: usize) -> bool {
     match op {
         Op::Gather(_) => operand == 0,
-        Op::Dot => true,
+        Op::Dot | Op::Merge(_) => true,
         _ => false,
     }
 }
@@ -185,6 +188,7 @@ fn new_group(g: &Graph, f: &mut Fusion, n: NodeId) {
         Op::SliceUpdate(_) => (GroupKind::SliceUpdate, x(1), SmallVec::new()),
         Op::Scatter(_) => (GroupKind::Scatter, x(1), SmallVec::new()),
         Op::Scan(_) => (GroupKind::Scan, out(), SmallVec::new()),
+        Op::Merge(_) => (GroupKind::Merge, out(), SmallVec::new()),
         Op::Dot => (GroupKind::Dot, out(), SmallVec::new()),
         Op::Literal(_) => (GroupKind::Literal, out(), SmallVec::new()),
         _ => (GroupKind::Map, out(), SmallVec::new()),

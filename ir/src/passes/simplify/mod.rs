@@ -98,6 +98,7 @@ impl<'b> Rules<'b> {
             | Op::Gather(_)
             | Op::Scatter(_)
             | Op::Scan(_)
+            | Op::Merge(_)
             | Op::Write
             | Op::Grad(_) => Ok(None),
         }

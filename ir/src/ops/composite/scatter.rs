@@ -1,0 +1,305 @@
+//! Elements written by an index tensor: `scatter`, `scatter_reduce`, `index_add`, `index_put`, `put`, `masked_scatter`.
+//!
+//! All go over the index in row-major order, so duplicates are deterministic: of values that are set the last one stays,
+//! others are combined in that order. An index out of range is an error when the program runs. `x.NAME_(…)` writes the
+//! result into the memory of x. Half floats that are combined are rounded once.
+
+use super::index::{IndexItem, replaced};
+use super::pick::{index_of, operands};
+use super::row;
+use crate::builder::{Builder, Ex};
+use crate::dtype::{Category, DType, Scalar};
+use crate::error::{Result, err};
+use crate::ops::gather::ScatterMode;
+use crate::ops::registry::{Arg, Args, FnDef};
+use crate::types::{ShapeText, axis};
+
+fn same<'b>(name: &str, x: Ex<'b>, src: Ex<'b>) -> Result<()> {
+    if src.dtype() == x.dtype() {
+        return Ok(());
+    }
+    let (s, x) = (src.dtype(), x.dtype());
+    Err(err::dtype(format!("`{name}`: expected self.dtype to be equal to src.dtype, got {x} and {s}")))
+}
+
+/// The part of `src` that an index of that shape takes.
+fn part<'b>(name: &str, src: Ex<'b>, index: Ex<'b>) -> Result<Ex<'b>> {
+    let src = if src.rank() == 0 { src.reshape(&[1]) } else { src };
+    let fits = src.rank() == index.rank() && src.shape().iter().zip(index.shape()).all(|(s, n)| *s >= n);
+    if !fits {
+        let (s, i) = (src.ty(), index.ty());
+        return Err(err::shape(format!("`{name}`: expected the index {i} to be no larger than src {s}")));
+    }
+    let cut = |e: Ex<'b>, (k, n): (usize, &usize)| if e.shape()[k] == *n { e } else { e.narrow(k, 0, *n) };
+    Ok(index.shape().iter().enumerate().fold(src, cut))
+}
+
+fn scatter<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let shape = a.tensor(b, 0)?.shape();
+    let (x, d, i) = operands(b, a, "scatter")?;
+    let src = match (a.opt_tensor(b, 3)?, a.opt_tensor(b, 5)?) {
+        (Some(s), None) | (None, Some(s)) => s,
+        _ => return Err(err::ty("`scatter` takes one of `src` and `value`")),
+    };
+    let mode = match a.raw(4) {
+        Arg::None => ScatterMode::Set,
+        _ => match a.str(4)? {
+            "add" => ScatterMode::Add,
+            "multiply" => ScatterMode::Mul,
+            other => return Err(err::ty(format!("`scatter`: reduce argument must be either add or multiply, got {other}"))),
+        },
+    };
+    let src = if src.ty().weak {
+        src.cast(x.dtype()).expand(&i.shape())
+    } else {
+        same("scatter", x, src)?;
+        part("scatter", src, i)?
+    };
+    Ok(combined(x, d, mode, i, src).reshape(&shape))
+}
+
+/// One rounding for all that half floats are combined with.
+fn combined<'b>(x: Ex<'b>, d: usize, mode: ScatterMode, i: Ex<'b>, src: Ex<'b>) -> Ex<'b> {
+    match mode {
+        ScatterMode::Add | ScatterMode::Mul => super::unit([x, src], |[x, s]| x.scatter(d, mode, i, s)),
+        ScatterMode::Set | ScatterMode::Max | ScatterMode::Min => x.scatter(d, mode, i, src),
+    }
+}
+
+/// `x` with `src` combined at the places of the index; without `include_self` what is there does not count.
+fn reduced<'b>(name: &str, how: &str, x: Ex<'b>, d: usize, i: Ex<'b>, src: Ex<'b>, include: bool) -> Result<Ex<'b>> {
+    let dtype = x.dtype();
+    let (mode, identity) = match how {
+        "sum" | "mean" => (ScatterMode::Add, Scalar::from_i64(dtype, 0)),
+        "prod" => (ScatterMode::Mul, Scalar::from_i64(dtype, 1)),
+        "amax" => (ScatterMode::Max, super::pool::least(dtype)),
+        _ => (ScatterMode::Min, super::pool::greatest(dtype)),
+    };
+    if how == "mean" && dtype == DType::Bool {
+        return Err(err::dtype(format!("`{name}`: mean is not defined for bool")));
+    }
+    let b = x.builder();
+    let start = if include { x } else { x.scatter(d, ScatterMode::Set, i, b.full(identity, &i.shape())) };
+    if how != "mean" {
+        return Ok(combined(start, d, mode, i, src));
+    }
+    let one = |e: Ex<'b>| b.full(Scalar::from_i64(DType::I64, 1), &e.shape());
+    let before = if include { one(x) } else { one(x).zeros() };
+    let count = before.scatter(d, ScatterMode::Add, i, one(src));
+    let count = count.map("clamp_min", &[b.number(Scalar::from_i64(DType::I64, 1))]);
+    if dtype.category() == Category::Float {
+        return Ok(super::unit([start, src], |[x, s]| {
+            let sum = x.scatter(d, mode, i, s);
+            sum / count.cast(sum.dtype())
+        }));
+    }
+    row("floor_divide", &[start.scatter(d, mode, i, src), count.cast(dtype)])
+}
+
+fn reduction<'a>(name: &str, a: &'a Args<'_>, i: usize, known: &[&str]) -> Result<&'a str> {
+    let how = a.str(i)?;
+    if known.contains(&how) {
+        return Ok(how);
+    }
+    Err(err::ty(format!("`{name}`: reduce argument must be one of {}, got {how}", known.join(", "))))
+}
+
+/// The index vector of an `index_…` function, stretched to the shape of its source; a scalar counts as a vector.
+fn vector<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>, usize, Ex<'b>, Ex<'b>)> {
+    let (x, i, src) = (a.tensor(b, 0)?, index_of(name, a.tensor(b, 2)?)?, a.tensor(b, 3)?);
+    let d = axis(a.int(1)?, x.rank())?;
+    if i.rank() > 1 {
+        return Err(err::index(format!("`{name}`: index is supposed to be a vector, but got {}", i.ty())));
+    }
+    same(name, x, src)?;
+    let up = |e: Ex<'b>| if e.rank() == 0 { e.reshape(&[1]) } else { e };
+    let (x, src) = (up(x), up(src));
+    let mut want = x.shape();
+    want[d] = i.numel();
+    if src.shape() != want {
+        let (s, want) = (src.ty(), ShapeText(&want));
+        return Err(err::shape(format!("`{name}`: the source is {s}, expected the shape {want}")));
+    }
+    let mut thin = vec![1; x.rank()];
+    thin[d] = want[d];
+    Ok((x, d, i.reshape(&thin).expand(&want), src))
+}
+
+fn index_add<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let shape = a.tensor(b, 0)?.shape();
+    let (x, d, i, src) = vector(b, a, "index_add")?;
+    let alpha = a.tensor(b, 4)?;
+    if alpha.dtype().category() > x.dtype().category() && alpha.dtype() != DType::I64 {
+        let (x, alpha) = (x.dtype(), alpha.dtype());
+        return Err(err::dtype(format!("`index_add`: for {x} operands alpha must not be {alpha}")));
+    }
+    let unscaled = super::arith::constant(alpha).is_some_and(|c| c.to_f64() == 1.0);
+    Ok(super::unit([x, src], |[x, s]| {
+        x.scatter(d, ScatterMode::Add, i, if unscaled { s } else { (s * alpha).cast(x.dtype()) })
+    })
+    .reshape(&shape))
+}
+
+fn index_fill<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (x, v) = (a.tensor(b, 0)?, a.tensor(b, 3)?);
+    let (shape, i) = (x.shape(), index_of("index_fill", a.tensor(b, 2)?)?);
+    let d = axis(a.int(1)?, x.rank())?;
+    if i.rank() > 1 {
+        return Err(err::index("`index_fill` index is supposed to be a vector"));
+    }
+    if v.rank() > 0 {
+        let n = v.rank();
+        return Err(err::shape(format!("`index_fill` only supports a 0-dimensional value tensor, but got tensor with {n} dimension(s)")));
+    }
+    let x = if x.rank() == 0 { x.reshape(&[1]) } else { x };
+    let n = i.numel();
+    let at = row("wrap_index", &[i, b.number(Scalar::from_i64(DType::I64, x.shape()[d] as i64))])?;
+    let (mut thin, mut wide) = (vec![1; x.rank()], x.shape());
+    (thin[d], wide[d]) = (n, n);
+    let v = v.cast(x.dtype()).expand(&wide);
+    Ok(x.scatter(d, ScatterMode::Set, at.reshape(&thin).expand(&wide), v).reshape(&shape))
+}
+
+fn index_put<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (x, values) = (a.tensor(b, 0)?, a.tensor(b, 2)?);
+    let Arg::List(list) = a.raw(1) else {
+        return Err(err::ty("`index_put`: indices must be a list of tensors and None"));
+    };
+    let item = |i: &Arg<'b>| match i {
+        Arg::Tensor(t) => Ok(IndexItem::Tensor(*t)),
+        Arg::None => Ok(IndexItem::Slice { start: None, stop: None, step: None }),
+        _ => Err(err::ty("`index_put`: indices must be a list of tensors and None")),
+    };
+    let items = list.iter().map(item).collect::<Result<Vec<_>>>()?;
+    if values.dtype() != x.dtype() && !values.ty().weak {
+        let (x, v) = (x.dtype().torch_name(), values.dtype().torch_name());
+        return Err(err::dtype(format!(
+            "Index put requires the source and destination dtypes match, got {x} for the destination and {v} for the source"
+        )));
+    }
+    let mode = if a.bool(3)? { ScatterMode::Add } else { ScatterMode::Set };
+    replaced(b, x, &items, values, mode)
+}
+
+fn put<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (x, i, src) = (a.tensor(b, 0)?, index_of("put", a.tensor(b, 1)?)?, a.tensor(b, 2)?);
+    same("put", x, src)?;
+    let (n, count) = (x.numel(), i.numel());
+    if src.numel() != count {
+        let s = src.numel();
+        return Err(err::shape(format!(
+            "`put`: expected source and index to have the same number of elements, but got source.numel() = {s}, \
+             index.numel() = {count}"
+        )));
+    }
+    let i = row("wrap_index", &[i, b.number(Scalar::from_i64(DType::I64, n as i64))])?.reshape(&[count]);
+    let mode = if a.bool(3)? { ScatterMode::Add } else { ScatterMode::Set };
+    Ok(combined(x.reshape(&[n]), 0, mode, i, src.reshape(&[count])).reshape(&x.shape()))
+}
+
+fn masked_scatter<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (x, mask, src) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?);
+    if mask.dtype() != DType::Bool {
+        return Err(err::dtype(format!("`masked_scatter` only supports boolean masks, but got mask with dtype {}", mask.dtype())));
+    }
+    same("masked_scatter", x, src)?;
+    let shape = crate::types::broadcast(&x.shape(), &mask.shape()).ok_or_else(|| {
+        err::shape(format!("`masked_scatter`: {} and the mask {} do not broadcast", x.ty(), mask.ty()))
+    })?;
+    super::index::placed(x.expand(&shape), mask.expand(&shape), src, false)
+}
+
+/// The functions.
+pub static FNS: &[FnDef] = &[
+    FnDef {
+        name: "scatter",
+        sig: "x, dim: int, index, src: number? = None, reduce: str? = None, value: number? = None",
+        doc: "x with src[.., i, ..] (or one value) at [.., index[.., i, ..], ..]; of duplicates the last one stays. reduce \
+              \"add\" or \"multiply\" combines it with what is there. index has no larger extents than src, nor than x but \
+              along dim; src has the dtype of x.",
+        build: |b, a| Ok(scatter(b, a)?.into()),
+    },
+    FnDef {
+        name: "scatter_add",
+        sig: "x, dim: int, index, src",
+        doc: "x with src[.., i, ..] added at [.., index[.., i, ..], ..], in the order of the index; shapes as in `scatter`.",
+        build: |b, a| {
+            let (shape, src) = (a.tensor(b, 0)?.shape(), a.tensor(b, 3)?);
+            let (x, d, i) = operands(b, a, "scatter_add")?;
+            same("scatter_add", x, src)?;
+            Ok(combined(x, d, ScatterMode::Add, i, part("scatter_add", src, i)?).reshape(&shape).into())
+        },
+    },
+    FnDef {
+        name: "scatter_reduce",
+        sig: "x, dim: int, index, src, reduce: str, include_self: bool = true",
+        doc: "x with src[.., i, ..] combined at [.., index[.., i, ..], ..] by \"sum\", \"prod\", \"mean\", \"amax\" or \
+              \"amin\"; without include_self what was there does not count. Shapes as in `scatter`. Equal extremes share the \
+              gradient.",
+        build: |b, a| {
+            let (shape, src) = (a.tensor(b, 0)?.shape(), a.tensor(b, 3)?);
+            let how = reduction("scatter_reduce", a, 4, &["sum", "prod", "mean", "amax", "amin"])?;
+            let (x, d, i) = operands(b, a, "scatter_reduce")?;
+            same("scatter_reduce", x, src)?;
+            let src = part("scatter_reduce", src, i)?;
+            Ok(reduced("scatter_reduce", how, x, d, i, src, a.bool(5)?)?.reshape(&shape).into())
+        },
+    },
+    FnDef {
+        name: "index_add",
+        sig: "x, dim: int, index, source, alpha: number = 1",
+        doc: "x with alpha times the rows of source added at the indices that a vector names. source has the shape and \
+              dtype of x, but along dim the index's length.",
+        build: |b, a| Ok(index_add(b, a)?.into()),
+    },
+    FnDef {
+        name: "index_copy",
+        sig: "x, dim: int, index, source",
+        doc: "x with the rows of source at the indices that a vector names; of duplicates the last one stays. Shapes as in \
+              `index_add`.",
+        build: |b, a| {
+            let shape = a.tensor(b, 0)?.shape();
+            let (x, d, i, src) = vector(b, a, "index_copy")?;
+            Ok(x.scatter(d, ScatterMode::Set, i, src).reshape(&shape).into())
+        },
+    },
+    FnDef {
+        name: "index_reduce",
+        sig: "x, dim: int, index, source, reduce: str, include_self: bool = true",
+        doc: "x with the rows of source combined at the indices that a vector names, by \"prod\", \"mean\", \"amax\" or \
+              \"amin\"; without include_self what was there does not count. Shapes as in `index_add`.",
+        build: |b, a| {
+            let shape = a.tensor(b, 0)?.shape();
+            let how = reduction("index_reduce", a, 4, &["prod", "mean", "amax", "amin"])?;
+            let (x, d, i, src) = vector(b, a, "index_reduce")?;
+            Ok(reduced("index_reduce", how, x, d, i, src, a.bool(5)?)?.reshape(&shape).into())
+        },
+    },
+    FnDef {
+        name: "index_fill",
+        sig: "x, dim: int, index, value: number",
+        doc: "x with one value at the indices of a dimension that a vector names; negative ones count from the end.",
+        build: |b, a| Ok(index_fill(b, a)?.into()),
+    },
+    FnDef {
+        name: "index_put",
+        sig: "x, indices: any, values: number, accumulate: bool = false",
+        doc: "x with values at x[indices], a list of index tensors, masks and None for whole dimensions; values broadcast to \
+              that part, and are added if accumulate. Of duplicates the last one stays.",
+        build: |b, a| Ok(index_put(b, a)?.into()),
+    },
+    FnDef {
+        name: "put",
+        sig: "x, index, source, accumulate: bool = false",
+        doc: "x with the elements of source at positions of the flattened tensor, or added there; negative indices count \
+              from the end. As many indices as elements of source.",
+        build: |b, a| Ok(put(b, a)?.into()),
+    },
+    FnDef {
+        name: "masked_scatter",
+        sig: "x, mask, source",
+        doc: "x with the elements of source, in order, where the bool mask holds; more of those than elements are an error \
+              when the program runs. x and the mask broadcast.",
+        build: |b, a| Ok(masked_scatter(b, a)?.into()),
+    },
+];
