@@ -361,8 +361,8 @@ def gradient(op, label, dtype, s, group, key, second):
             exact = None
     for i, t in enumerate(w):
         p.params[f"w{i}"] = t
-    result = lambda i: "y" if n == 1 else f"y{i}"
-    let = "y" if n == 1 else "(" + ", ".join(f"y{i}" for i in range(n)) + ",)"
+    result = lambda i: "res" if n == 1 else f"res{i}"
+    let = "res" if n == 1 else "(" + ", ".join(f"res{i}" for i in range(n)) + ",)"
     loss = " + ".join(f"sum({result(i)} * w{k})" for k, i in enumerate(used))
     text = f"let {let} = {body}; "
     keep = [i for i, t in enumerate(g) if t is not None]
@@ -381,7 +381,9 @@ def gradient(op, label, dtype, s, group, key, second):
     if not keep2:
         raise Skip("no second derivative")
     want = [g2[i] for i in keep2]
-    group.add(f"grad2 {label} {DTYPES[dtype]}", key, p, f"{text}grad({loss2}, {tup(keep2)})", want, None, tolerance(op, want, None))
+    # Where the second derivative is zero, PyTorch may or may not say that an argument is unused.
+    unused = ", allow_unused=true" if any(not t.any() for t in want) else ""
+    group.add(f"grad2 {label} {DTYPES[dtype]}", key, p, f"{text}grad({loss2}, {tup(keep2)}{unused})", want, None, tolerance(op, want, None))
 
 
 def inplace(op, label, dtype, s, group, key):
@@ -473,7 +475,9 @@ def main():
         name = function(op)
         if op.name in RANDOM or (only and name not in only and op.name not in only):
             continue
-        if name not in names and name not in ("__getitem__",) and not re.fullmatch("__r.*__", name):
+        if name not in names and not op.name.startswith("nn.functional.") and not re.fullmatch("__r.*__|__getitem__", name):
+            continue
+        if op.name == "nn.functional.unfold":  # another function than the `unfold` of tensors, which is in the table
             continue
         if op.name.startswith("linalg.") and name in ("norm", "cross", "diagonal"):
             continue
