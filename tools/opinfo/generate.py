@@ -324,8 +324,9 @@ def value(op, label, dtype, s, group, key):
 
 def differentiated(op, args, kwargs, second):
     """Gradients of a fixed weighting of the results, and of a weighting of those; weights by a seed."""
-    out = outputs(op.op(*args, **kwargs))
-    out = [(i, t) for i, t in enumerate(out)]
+    out = op.op(*args, **kwargs)
+    one = isinstance(out, torch.Tensor)
+    out = list(enumerate(outputs(out)))
     used = [(i, t) for i, t in out if t.requires_grad]
     x = leaves([list(args), kwargs])
     if not used or not x:
@@ -334,20 +335,20 @@ def differentiated(op, args, kwargs, second):
     loss = sum((t.double() * k.double()).sum() for (_, t), k in zip(used, w))
     g = torch.autograd.grad(loss, x, create_graph=second, allow_unused=True)
     if not second:
-        return len(out), [i for i, _ in used], w, g, None, None
+        return one, len(out), [i for i, _ in used], w, g, None, None
     firsts = [(i, t) for i, t in enumerate(g) if t is not None and t.requires_grad]
     if not firsts:
         raise Skip("no second derivative")
     v = [(torch.arange(t.numel(), dtype=torch.float64).mul(0.61).cos().mul(0.75).reshape(t.shape)).to(t.dtype) for _, t in firsts]
     loss = sum((t * k).sum() for (_, t), k in zip(firsts, v))
-    return len(out), [i for i, _ in used], w, g, (firsts, v), torch.autograd.grad(loss, x, allow_unused=True)
+    return one, len(out), [i for i, _ in used], w, g, (firsts, v), torch.autograd.grad(loss, x, allow_unused=True)
 
 
 def gradient(op, label, dtype, s, group, key, second):
     args, kwargs = plain((s.input, *s.args), True), plain(s.kwargs, True)
     p = Program()
     body = expression(op, p, args, kwargs)
-    n, used, w, g, mid, g2 = differentiated(op, args, kwargs, second)
+    one, n, used, w, g, mid, g2 = differentiated(op, args, kwargs, second)
     names = {id(t): name for name, t in p.params.items()}
     x = leaves([list(args), kwargs])
     if any(id(t) not in names for t in x):
@@ -355,25 +356,28 @@ def gradient(op, label, dtype, s, group, key, second):
     exact = None
     if dtype in LOW:
         try:
-            high = differentiated(op, plain(cast(args, torch.float64), True), plain(cast(kwargs, torch.float64), True), False)[3]
+            high = differentiated(op, plain(cast(args, torch.float64), True), plain(cast(kwargs, torch.float64), True), False)[4]
             exact = [e for e, low in zip(high, g) if low is not None]
         except Exception:
             exact = None
     for i, t in enumerate(w):
         p.params[f"w{i}"] = t
-    result = lambda i: "res" if n == 1 else f"res{i}"
-    let = "res" if n == 1 else "(" + ", ".join(f"res{i}" for i in range(n)) + ",)"
+    result = lambda i: "res" if one else f"res{i}"
+    let = "res" if one else "(" + ", ".join(f"res{i}" for i in range(n)) + ",)"
     loss = " + ".join(f"sum({result(i)} * w{k})" for k, i in enumerate(used))
     text = f"let {let} = {body}; "
     keep = [i for i, t in enumerate(g) if t is not None]
     wrt = lambda keep: ", ".join(names[id(x[i])] for i in keep)
+    # Where a derivative is zero, PyTorch may or may not say that an argument is unused.
+    unused = lambda want: ", allow_unused=true" if any(not t.any() for t in want) else ""
     tup = lambda keep: wrt(keep) if len(keep) == 1 else f"({wrt(keep)})"
+    first = f"grad({loss}, {tup(keep)}{unused([g[i] for i in keep])})"
     if not second:
         want = [g[i] for i in keep]
-        group.add(f"grad {label} {DTYPES[dtype]}", key, p, f"{text}grad({loss}, {tup(keep)})", want, None, tolerance(op, want, exact))
+        group.add(f"grad {label} {DTYPES[dtype]}", key, p, text + first, want, None, tolerance(op, want, exact))
         return
     firsts, v = mid
-    text += f"let {'(' + ', '.join(f'g{i}' for i in keep) + ',)' if len(keep) > 1 else f'g{keep[0]}'} = grad({loss}, {tup(keep)}); "
+    text += f"let {'(' + ', '.join(f'g{i}' for i in keep) + ',)' if len(keep) > 1 else f'g{keep[0]}'} = {first}; "
     for (i, _), t in zip(firsts, v):
         p.params[f"v{i}"] = t
     loss2 = " + ".join(f"sum(g{i} * v{i})" for i, _ in firsts)
@@ -381,9 +385,7 @@ def gradient(op, label, dtype, s, group, key, second):
     if not keep2:
         raise Skip("no second derivative")
     want = [g2[i] for i in keep2]
-    # Where the second derivative is zero, PyTorch may or may not say that an argument is unused.
-    unused = ", allow_unused=true" if any(not t.any() for t in want) else ""
-    group.add(f"grad2 {label} {DTYPES[dtype]}", key, p, f"{text}grad({loss2}, {tup(keep2)}{unused})", want, None, tolerance(op, want, None))
+    group.add(f"grad2 {label} {DTYPES[dtype]}", key, p, f"{text}grad({loss2}, {tup(keep2)}{unused(want)})", want, None, tolerance(op, want, None))
 
 
 def inplace(op, label, dtype, s, group, key):
@@ -441,7 +443,8 @@ def refused(op, label, group, key):
             continue
         except Exception as e:
             why = str(e).split("\n")[0]
-        if re.search("not implemented for|sparse|complex|device|out=|memory format|layout", why, re.I):
+        # Python's binding tells numbers from tensors; `.tc` takes a number wherever a tensor may stand.
+        if re.search("not implemented for|sparse|complex|device|out=|memory format|layout|must be Tensor, not|invalid combination", why, re.I):
             yield "refused for a reason `.tc` does not have"
             continue
         group.add(f"error {label}", key, p, body.replace("SIZE", "1"), [], None, None, why)
