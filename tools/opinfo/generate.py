@@ -53,6 +53,8 @@ RANDOM = {
     "new_empty_strided", "empty_permuted", "nn.functional.rrelu", "nn.functional.alpha_dropout", "nn.functional.dropout2d",
     "nn.functional.dropout3d", "nn.functional.feature_alpha_dropout", "svd_lowrank", "pca_lowrank",
 }
+# PyTorch does not say which of equal elements it picks: where there are some, only the values are compared.
+UNSTABLE = {"topk", "kthvalue"}
 # The size of the result is in the data: the program names it.
 SIZED = {"nonzero", "masked_select", "unique", "argwhere", "bincount"}
 KEYWORDS = {"fn", "let", "mut", "true", "false", "None", "inf", "nan", "size", "mask", *DTYPES.values()}
@@ -67,6 +69,7 @@ class Program:
 
     def __init__(self):
         self.params = {}
+        self.written = set()  # parameters that the call writes to
 
     def param(self, t, name):
         if t.dtype not in DTYPES or t.is_sparse:
@@ -144,7 +147,7 @@ def expression(op, p, args, kwargs):
         return f"{p.arg(args[0], 'x')}.{name}"
     if name == "__getitem__":
         x = p.arg(args[0], "x")
-        i = args[1] if isinstance(args[1], (tuple, list)) else (args[1],)
+        i = args[1] if isinstance(args[1], tuple) else (args[1],)
         if not i:
             raise Skip("an empty index")
         return f"{x}[{', '.join(p.index(v) for v in i)}]"
@@ -163,7 +166,11 @@ def expression(op, p, args, kwargs):
         if len(args) + ("dtype" in kwargs) != 2:
             raise Skip("`to` without a dtype")
     texts = [p.arg(a, "x" if i == 0 else f"a{i}") for i, a in enumerate(args)]
-    texts += [f"{k}={p.arg(v, k)}" for k, v in kwargs.items()]
+    keywords = {k: p.arg(v, k) for k, v in kwargs.items()}
+    texts += [f"{k}={v}" for k, v in keywords.items()]
+    if name == "batch_norm" and kwargs.get("training") or name == "instance_norm" and kwargs.get("use_input_stats", True):
+        # The running statistics, also where the momentum is 0.
+        p.written |= {t for t in (texts[1:3] if name == "batch_norm" else [keywords.get("running_mean"), keywords.get("running_var")]) if t in p.params}
     if op.name in SIZED:
         texts.append("size=SIZE")
     return f"{name}({', '.join(texts)})"
@@ -216,7 +223,7 @@ class Group:
         self.names[name] += 1
         name = f"{name} #{self.names[name]}"
         store = lambda t, what: self.tensors.setdefault(f"{key}.{n}.{what}", t.detach().clone().contiguous()) is None or f"{key}.{n}.{what}"
-        mut = mutated or {}
+        mut = {**(mutated or {}), **{p: None for p in program.written}}
         params = ", ".join(
             f"{p}: {'mut ' if p in mut else ''}{DTYPES[t.dtype]}" + (str(list(t.shape)) if t.dim() else "") for p, t in program.params.items()
         )
@@ -224,7 +231,7 @@ class Group:
             "name": name, "source": f"fn f({params}) {{ {body} }}",
             "inputs": {p: store(t, f"in.{p}") for p, t in program.params.items()},
             "outputs": [store(t, f"out.{i}") for i, t in enumerate(want)],
-            "mutated": {p: store(t, f"mut.{p}") for p, t in mut.items()},
+            "mutated": {p: store(t, f"mut.{p}") for p, t in (mutated or {}).items()},
             "error": why is not None,
         }
         if why is not None:
@@ -319,6 +326,8 @@ def value(op, label, dtype, s, group, key):
             raise Skip(f"a result of {t.dtype}")
     if op.name in SIZED:
         body = body.replace("SIZE", str(want[0].shape[0]))
+    if op.name in UNSTABLE and len(args[0].unique()) < args[0].numel():
+        body, want = f"let (res, _) = {body}; res", want[:1]
     group.add(f"{label} {DTYPES[dtype]}", key, p, body, want, mutated, tolerance(op, want, exact))
 
 
@@ -331,6 +340,8 @@ def differentiated(op, args, kwargs, second):
     x = leaves([list(args), kwargs])
     if not used or not x:
         raise Skip("no gradient")
+    if op.name in UNSTABLE and len(args[0].unique()) < args[0].numel():
+        raise Skip("equal elements")
     w = [(torch.arange(t.numel(), dtype=torch.float64).mul(0.37).sin().add(1.25).mul(0.5).reshape(t.shape)).to(torch.float32).to(t.dtype) for _, t in used]
     loss = sum((t.double() * k.double()).sum() for (_, t), k in zip(used, w))
     g = torch.autograd.grad(loss, x, create_graph=second, allow_unused=True)
@@ -349,6 +360,8 @@ def gradient(op, label, dtype, s, group, key, second):
     p = Program()
     body = expression(op, p, args, kwargs)
     one, n, used, w, g, mid, g2 = differentiated(op, args, kwargs, second)
+    if op.name in SIZED:
+        body = body.replace("SIZE", str(op.op(*args, **kwargs).shape[0]))
     names = {id(t): name for name, t in p.params.items()}
     x = leaves([list(args), kwargs])
     if any(id(t) not in names for t in x):
@@ -444,7 +457,7 @@ def refused(op, label, group, key):
         except Exception as e:
             why = str(e).split("\n")[0]
         # Python's binding tells numbers from tensors; `.tc` takes a number wherever a tensor may stand.
-        if re.search("not implemented for|sparse|complex|device|out=|memory format|layout|must be Tensor, not|invalid combination", why, re.I):
+        if re.search("not implemented for|sparse|complex|device|out=|memory format|layout|must be Tensor, not|invalid combination|descriptor|no attribute", why, re.I):
             yield "refused for a reason `.tc` does not have"
             continue
         group.add(f"error {label}", key, p, body.replace("SIZE", "1"), [], None, None, why)

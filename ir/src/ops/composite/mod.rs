@@ -11,6 +11,7 @@ pub mod compact;
 pub mod conv;
 pub mod create;
 pub mod einsum;
+pub mod embedding;
 pub mod index;
 pub mod join;
 pub mod layers;
@@ -21,6 +22,7 @@ pub mod pool;
 pub mod primitive;
 pub mod random;
 pub mod reduce;
+pub mod resize;
 pub mod running;
 pub mod shape;
 pub mod softmax;
@@ -53,6 +55,7 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         primitive::FNS,
         random::FNS,
         reduce::FNS,
+        resize::FNS,
         running::FNS,
         shape::FNS,
         softmax::FNS,

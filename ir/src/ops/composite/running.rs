@@ -8,7 +8,7 @@ use crate::builder::{Builder, Ex};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::registry::{Args, FnDef, Out, require_float};
-use crate::types::{Range, axis};
+use crate::types::{Range, Shape, axis};
 
 /// The elements `d` places before along an axis; `fill` where there are none.
 fn behind<'b>(x: Ex<'b>, dim: usize, d: usize, fill: Scalar) -> Ex<'b> {
@@ -51,6 +51,50 @@ fn extreme<'b>(b: &'b Builder, a: &Args<'b>, better: fn(Ex<'b>, Ex<'b>) -> Ex<'b
     Ok(Out::Many(vec![x.gather(dim, at), at.copy()]))
 }
 
+fn trapezoid<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (y, places) = (a.tensor(b, 0)?, a.opt_tensor(b, 1)?);
+    let d = axis(a.int(3)?, y.rank())?;
+    if y.rank() == 0 || y.dtype() == DType::Bool || places.is_some_and(|p| p.dtype() == DType::Bool) {
+        return Err(err::ty(format!("trapezoid: needs at least one dimension, and numbers, got {}", y.ty())));
+    }
+    let n = y.shape()[d];
+    if n == 0 {
+        let mut shape = y.shape();
+        shape.remove(d);
+        return Ok(b.full(Scalar::from_i64(y.dtype(), 0), &shape).copy());
+    }
+    let pairs = |e: Ex<'b>| (e.narrow(d, 0, n - 1), e.narrow(d, 1, n - 1));
+    let total = |e: Ex<'b>| {
+        let e = if e.dtype().is_float() { e } else { e.cast(DType::I64) };
+        e.sum(&[d], false)
+    };
+    let Some(x) = places else {
+        let dx = a.tensor(b, 2)?;
+        let dtype = super::arith::common(&[y, dx]).to_float();
+        return Ok(unit([y], |[y]| {
+            let (left, right) = pairs(y);
+            total(left + right) * (dx / 2.0)
+        })
+        .cast(dtype));
+    };
+    if x.rank() == 1 && x.shape()[0] != n {
+        return Err(err::shape("trapezoid: There must be one `x` value for each sample point"));
+    }
+    let shape: Shape = match x.rank() {
+        1 => (0..y.rank()).map(|i| if i == d { n } else { 1 }).collect(),
+        r => Shape::from_elem(1, y.rank().saturating_sub(r)).into_iter().chain(x.shape()).collect(),
+    };
+    if shape.len() != y.rank() || shape[d] != n {
+        return Err(err::shape(format!("trapezoid: {} places for {}", x.ty(), y.ty())));
+    }
+    let dtype = super::arith::common(&[y, x]).to_float();
+    Ok(unit([y, x], |[y, x]| {
+        let ((left, right), (from, to)) = (pairs(y), pairs(x.reshape(&shape)));
+        total((left + right) * (to - from)) / 2.0
+    })
+    .cast(dtype))
+}
+
 /// The functions.
 pub static FNS: &[FnDef] = &[
     FnDef {
@@ -89,24 +133,10 @@ pub static FNS: &[FnDef] = &[
     },
     FnDef {
         name: "trapezoid",
-        sig: "y, dx: float = 1.0, dim: int = -1",
-        doc: "The integral of samples at equal distances along an axis, by the trapezoidal rule. Floats only.",
-        build: |b, a| {
-            let y = a.tensor(b, 0)?;
-            require_float("trapezoid", y)?;
-            let (dx, d) = (a.float(1)?, axis(a.int(2)?, y.rank())?);
-            if y.rank() == 0 {
-                return Err(err::shape("`trapezoid` needs at least one dimension"));
-            }
-            let n = y.shape()[d];
-            Ok(unit([y], |[y]| {
-                if n < 2 {
-                    return y.zeros().sum(&[d], false);
-                }
-                (y.narrow(d, 0, n - 1) + y.narrow(d, 1, n - 1)).sum(&[d], false) * (dx / 2.0)
-            })
-            .into())
-        },
+        sig: "y, x = None, dx: number = 1.0, dim: int = -1",
+        doc: "The integral of samples along an axis by the trapezoidal rule, at places x or at equal distances dx. Integers \
+              become f32 (in sums of i64).",
+        build: |b, a| Ok(trapezoid(b, a)?.into()),
     },
 ];
 
