@@ -1,13 +1,14 @@
 //! Programs with symbolic sizes: compiled once, the same bits as the interpreter for every size, 0 and 1 included.
 
-use tensorc::program::{Mode, Program};
 use tensorc::Tensor;
+use tensorc::program::{Mode, Program};
 
 /// A tensor of small numbers, integers below 3.
 fn tensor(dtype: tensorc::DType, shape: &[usize], seed: usize) -> Tensor {
     let n: usize = shape.iter().product();
     let value = |i: usize| ((i * 37 + seed * 11 + 5) % 29) as f64 * 0.25 - 3.0;
-    let values: Vec<f64> = (0..n).map(|i| if dtype.is_float() { value(i) } else { ((i * 7 + seed) % 3) as f64 }).collect();
+    let values: Vec<f64> =
+        (0..n).map(|i| if dtype.is_float() { value(i) } else { ((i * 7 + seed) % 3) as f64 }).collect();
     Tensor::from_vec(values, shape).unwrap().to(dtype).unwrap()
 }
 
@@ -25,7 +26,9 @@ fn agree(src: &str, sizes: &[&[(&str, usize)]]) -> (usize, usize) {
         let run = |mode| {
             let args = args();
             let results = program.run(None, &args, mode);
-            let all = results.map(|r| r.iter().chain(&args).map(|t| (t.shape().to_vec(), t.to_bytes().unwrap())).collect::<Vec<_>>());
+            let all = results.map(|r| {
+                r.iter().chain(&args).map(|t| (t.shape().to_vec(), t.to_bytes().unwrap())).collect::<Vec<_>>()
+            });
             all.map_err(|e| e[0].kind())
         };
         let want = run(Mode::Interpret);

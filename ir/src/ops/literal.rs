@@ -34,7 +34,7 @@ impl Structural for Scalar {
         Ok(smallvec![Type::new(self.dtype, [0usize; 0])])
     }
     fn eval(&self, _: &[Array]) -> Result<Array> {
-        Ok(Array::full(*self, &[]))
+        Ok(Array::full(*self, &[0usize; 0]))
     }
     fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![]
@@ -132,7 +132,7 @@ impl Structural for Size {
         Ok(smallvec![Type::new(DType::I64, [0usize; 0])])
     }
     fn eval(&self, _: &[Array]) -> Result<Array> {
-        Ok(Array::full(Scalar::from_i64(DType::I64, self.0.value()?), &[]))
+        Ok(Array::full(Scalar::from_i64(DType::I64, self.0.value()?), &[0usize; 0]))
     }
     fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![]

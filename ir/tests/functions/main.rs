@@ -10,9 +10,9 @@ mod margin;
 mod order;
 mod reduce;
 mod robust;
+mod scatter;
 mod shape;
 mod statistic;
-mod scatter;
 
 use tensorc_ir::interp::{Array, run};
 use tensorc_ir::passes::run_all;

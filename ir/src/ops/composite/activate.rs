@@ -27,6 +27,12 @@ fn between<'b>(name: &str, x: Ex<'b>, low: Ex<'b>, high: Ex<'b>) -> Result<Ex<'b
     Ok(unit([x, low, high], |[x, low, high]| x.map("clamp_min", &[low]).map("clamp_max", &[high])))
 }
 
+/// A row of floats, of integers as `f32`.
+fn float_of<'b>(x: Ex<'b>, name: &'static str) -> Result<Out<'b>> {
+    let x = if x.dtype().is_int() { x.cast(x.dtype().to_float()) } else { x };
+    Ok(row(name, &[x])?.into())
+}
+
 /// The functions.
 pub static FNS: &[FnDef] = &[
     FnDef {
@@ -85,6 +91,10 @@ pub static FNS: &[FnDef] = &[
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let (low, high) = (a.tensor(b, 1)?, a.tensor(b, 2)?);
+            let number = |e| super::arith::constant(e).map_or(f64::NAN, |c| c.to_f64());
+            if number(low) > number(high) {
+                return Err(err::data("min_val cannot be greater than max_val"));
+            }
             // Integers keep their dtype: the bounds are taken in it.
             let int = x.dtype().is_int();
             let (low, high) = if int { (low.cast(x.dtype()), high.cast(x.dtype())) } else { (low, high) };
@@ -119,12 +129,28 @@ pub static FNS: &[FnDef] = &[
             let x = a.tensor(b, 0)?;
             require_float("softshrink", x)?;
             let l = a.tensor(b, 1)?;
+            if let Some(v) = super::arith::constant(l).map(|c| c.to_f64()).filter(|v| *v < 0.0) {
+                let dtype = x.dtype();
+                return Err(err::data(format!("lambda must not be negative for input dtype {dtype}, but found {v}")));
+            }
             Ok(unit([x, l], |[x, l]| {
                 let low = x.lt(-l).select(x + l, x * 0.0);
                 x.gt(l).select(x - l, low)
             })
             .into())
         },
+    },
+    FnDef {
+        name: "softsign",
+        sig: "x",
+        doc: "x / (1 + |x|). Integers become f32.",
+        build: |b, a| float_of(a.tensor(b, 0)?, "softsign"),
+    },
+    FnDef {
+        name: "tanhshrink",
+        sig: "x",
+        doc: "x - tanh(x). Integers become f32.",
+        build: |b, a| float_of(a.tensor(b, 0)?, "tanhshrink"),
     },
     FnDef {
         name: "prelu",

@@ -29,8 +29,7 @@ fn formula<'b, const N: usize>(x: [Ex<'b>; N], f: impl FnOnce([Ex<'b>; N]) -> Ex
 }
 
 /// `x ± alpha * other`.
-fn scaled<'b>(b: &'b Builder, a: &Args<'b>, name: &'static str) -> Result<Out<'b>> {
-    let (x, other, alpha) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?);
+fn scaled<'b>([x, other]: [Ex<'b>; 2], alpha: Ex<'b>, name: &'static str) -> Result<Out<'b>> {
     if constant(alpha).is_some_and(|c| c.to_f64() == 1.0) {
         return Ok(row(name, &[x, other])?.into());
     }
@@ -88,7 +87,7 @@ fn div<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
 }
 
 /// `x + w (end - x)`, taken from the nearer end, so that weights 0 and 1 give the ends exactly.
-fn lerp<'b>([x, end, w]: [Ex<'b>; 3]) -> Ex<'b> {
+pub fn lerp<'b>([x, end, w]: [Ex<'b>; 3]) -> Ex<'b> {
     let near = w.abs().lt(w.number(0.5));
     let d = end - x;
     near.select(x + w * d, end - d * (1.0 - w))
@@ -120,6 +119,9 @@ fn isclose<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
     same_dtype("isclose", &[x, y])?;
     let (rtol, atol) = (a.float(2)?, a.float(3)?);
+    if let Some((what, v)) = [("rtol", rtol), ("atol", atol)].iter().find(|(_, v)| *v < 0.0) {
+        return Err(err::data(format!("{what} must be greater than or equal to zero, but got {v}")));
+    }
     let equal = x.eq(y);
     let equal = if a.bool(4)? { equal.logical_or(x.isnan().logical_and(y.isnan())) } else { equal };
     let d = common(&[x, y]).to_float().compute();
@@ -135,19 +137,19 @@ pub static FNS: &[FnDef] = &[
         name: "add",
         sig: "x, other, alpha: number = 1",
         doc: "x + alpha * other. On bool: or.",
-        build: |b, a| scaled(b, a, "add"),
+        build: |b, a| scaled([a.tensor(b, 0)?, a.tensor(b, 1)?], a.tensor(b, 2)?, "add"),
     },
     FnDef {
         name: "sub",
         sig: "x, other, alpha: number = 1",
         doc: "x - alpha * other. Not for bool.",
-        build: |b, a| scaled(b, a, "sub"),
+        build: |b, a| scaled([a.tensor(b, 0)?, a.tensor(b, 1)?], a.tensor(b, 2)?, "sub"),
     },
     FnDef {
         name: "rsub",
-        sig: "x, other",
-        doc: "other - x. Not for bool.",
-        build: |b, a| Ok(row("sub", &[a.tensor(b, 1)?, a.tensor(b, 0)?])?.into()),
+        sig: "x, other, alpha: number = 1",
+        doc: "other - alpha * x. Not for bool.",
+        build: |b, a| scaled([a.tensor(b, 1)?, a.tensor(b, 0)?], a.tensor(b, 2)?, "sub"),
     },
     FnDef {
         name: "div",
@@ -282,7 +284,8 @@ pub static FNS: &[FnDef] = &[
             let x = x.cast(x.dtype().to_float());
             let eps = if a.is_none(1) { None } else { Some(a.float(1)?) };
             Ok(unit([x], |[x]| {
-                let x = eps.map_or(x, |e| x.map("clamp_min", &[x.number(e)]).map("clamp_max", &[x.number(1.0 - e)]));
+                // The lower bound wins where they cross.
+                let x = eps.map_or(x, |e| x.map("clamp_max", &[x.number(1.0 - e)]).map("clamp_min", &[x.number(e)]));
                 (x / (1.0 - x)).log()
             })
             .into())

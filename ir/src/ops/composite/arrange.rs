@@ -1,10 +1,9 @@
 //! Grids, diagonals, rotations, and tensors with a part of them replaced.
 
-use super::pick::along;
-use super::shape::view_of;
 use super::same_dtype;
+use super::shape::view_of;
 use crate::builder::{Builder, Ex};
-use crate::dtype::{DType, Scalar};
+use crate::dtype::Scalar;
 use crate::error::{Result, err};
 use crate::ops::registry::{Args, FnDef, Out, write};
 use crate::ops::{Op, view};
@@ -130,14 +129,25 @@ pub static FNS: &[FnDef] = &[
     },
     FnDef {
         name: "diag_embed",
-        sig: "x, offset: int = 0",
-        doc: "Vectors (the last dimension) as diagonals of matrices of zeros.",
+        sig: "x, offset: int = 0, dim1: int = -2, dim2: int = -1",
+        doc: "Vectors (the last dimension) as diagonals of matrices of zeros, which lie in the dimensions dim1 and dim2.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             if x.rank() == 0 {
                 return Err(err::shape("`diag_embed` needs at least one dimension"));
             }
-            Ok(square(b, x, a.int(1)?)?.into())
+            let rank = x.rank() + 1;
+            let (p, q) = (axis(a.int(2)?, rank)?, axis(a.int(3)?, rank)?);
+            if p == q {
+                let (p, q) = (a.int(2)?, a.int(3)?);
+                return Err(err::index(format!("diagonal dimensions cannot be identical {p}, {q}")));
+            }
+            // The last two dimensions go to their places.
+            let mut order: Vec<usize> = (0..rank - 2).collect();
+            for (d, from) in if p < q { [(p, rank - 2), (q, rank - 1)] } else { [(q, rank - 1), (p, rank - 2)] } {
+                order.insert(d, from);
+            }
+            Ok(square(b, x, a.int(1)?)?.permute(&order).into())
         },
     },
     FnDef {
@@ -238,53 +248,23 @@ pub static FNS: &[FnDef] = &[
         build: |b, a| {
             let (x, s) = (a.tensor(b, 0)?, a.tensor(b, 0)?.shape());
             let g = usize::try_from(a.int(1)?).ok().filter(|g| *g > 0);
-            let g = g.ok_or_else(|| err::shape("`channel_shuffle`: number of groups to divide channels in must be positive"))?;
+            let g = g.ok_or_else(|| {
+                err::shape("`channel_shuffle`: number of groups to divide channels in must be positive")
+            })?;
             if s.len() < 3 {
-                return Err(err::shape(format!("`channel_shuffle` expects input with > 2 dims, but got input {}", x.ty())));
+                return Err(err::shape(format!(
+                    "`channel_shuffle` expects input with > 2 dims, but got input {}",
+                    x.ty()
+                )));
             }
             if s[1] % g != 0 {
-                return Err(err::shape(format!("`channel_shuffle`: number of channels must be divisible by groups. Got {} channels and {g} groups", s[1])));
+                return Err(err::shape(format!(
+                    "`channel_shuffle`: number of channels must be divisible by groups. Got {} channels and {g} groups",
+                    s[1]
+                )));
             }
             let rest: usize = s[2..].iter().product();
             Ok(x.reshape(&[s[0], g, s[1] / g, rest]).transpose(1, 2).copy().reshape(&s).into())
         },
     },
-    FnDef {
-        name: "interpolate",
-        sig: "x, size: ints? = None, scale_factor: any = None, mode: str = nearest",
-        doc: "[batch, channel, ..] resized by the nearest element.",
-        build: |b, a| Ok(interpolate(b, a)?.into()),
-    },
 ];
-
-fn interpolate<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
-    let x = a.tensor(b, 0)?;
-    if a.str(3)? != "nearest" {
-        return Err(err::unsupported(format!("`interpolate` with mode {:?}", a.str(3)?)));
-    }
-    let n = x.rank().checked_sub(2).filter(|n| *n > 0);
-    let n = n.ok_or_else(|| err::shape(format!("`interpolate` takes [batch, channel, ..], got {}", x.ty())))?;
-    let from = x.shape();
-    let out: Vec<usize> = match (a.opt_ints(1)?, a.is_none(2)) {
-        (Some(size), true) => super::conv::spatial("interpolate", "size", &size, n, 1)?,
-        (None, false) => {
-            let scale = a.float(2)?;
-            let to = |d: &usize| (*d as f64 * scale).floor();
-            if !from[2..].iter().map(to).all(|v| (1.0..1e12).contains(&v)) {
-                return Err(err::shape(format!("`interpolate`: scale_factor {scale} for {}", x.ty())));
-            }
-            from[2..].iter().map(|d| to(d) as usize).collect()
-        }
-        _ => return Err(err::ty("`interpolate`: give one of size and scale_factor")),
-    };
-    let mut y = x;
-    for (i, o) in out.iter().enumerate() {
-        let int = |v: usize| b.number(Scalar::from_i64(DType::I64, v as i64));
-        let at = (b.iota(*o) * int(from[2 + i])).floor_divide(int(*o));
-        if from[2 + i] == 0 {
-            return Err(err::shape(format!("`interpolate` of {}: nothing to resize", x.ty())));
-        }
-        y = along(y, 2 + i, at);
-    }
-    Ok(y)
-}

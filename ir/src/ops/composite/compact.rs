@@ -9,7 +9,7 @@ use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::gather::ScatterMode;
 use crate::ops::registry::{Args, FnDef, Out};
-use crate::types::{broadcast, checked_numel};
+use crate::types::{axis, broadcast, checked_numel};
 
 fn int(b: &Builder, v: usize) -> Ex<'_> {
     b.number(Scalar::from_i64(DType::I64, v as i64))
@@ -58,8 +58,8 @@ fn flat(x: Ex<'_>) -> Ex<'_> {
     x.reshape(&[x.numel()])
 }
 
-fn nonzero<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
-    let (x, n) = (a.tensor(b, 0)?, size(a, 1, "nonzero")?);
+fn nonzero<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
+    let (x, n) = (a.tensor(b, 0)?, size(a, 2, "nonzero")?);
     let (at, _) = places(b, flat(x.cast(DType::Bool)), n)?;
     let shape = x.shape();
     let mut columns = Vec::new();
@@ -67,10 +67,14 @@ fn nonzero<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         let inner: usize = shape[d + 1..].iter().product();
         columns.push(at.floor_divide(int(b, inner.max(1))).remainder(int(b, (*extent).max(1))));
     }
-    if columns.is_empty() {
-        return Ok(b.full(Scalar::from_i64(DType::I64, 0), &[n, 0]).copy());
+    if a.bool(1)? {
+        // A number counts as a vector of one element.
+        return Ok(Out::Many(if columns.is_empty() { vec![at] } else { columns }));
     }
-    super::join::stack(b, &columns, 1)
+    if columns.is_empty() {
+        return Ok(b.full(Scalar::from_i64(DType::I64, 0), &[n, 0]).copy().into());
+    }
+    Ok(super::join::stack(b, &columns, 1)?.into())
 }
 
 fn masked_select<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
@@ -101,38 +105,101 @@ fn runs<'b>(b: &'b Builder, x: Ex<'b>, n: usize) -> Result<(Ex<'b>, Ex<'b>, Ex<'
     Ok((values, run, counts.narrow(0, 0, n).copy()))
 }
 
-/// Arguments after the tensor: `return_inverse`, `return_counts` from `i` on, then `dim` and `size`.
-fn unique<'b>(b: &'b Builder, a: &Args<'b>, name: &str, i: usize) -> Result<Out<'b>> {
+/// `unique_consecutive`: the first element of each run of equal ones.
+fn unique_consecutive<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     let x = a.tensor(b, 0)?;
-    if !a.is_none(i + 2) && x.rank() != 1 {
-        return Err(err::unsupported(format!("`{name}` along a dimension")).help("of the flattened tensor it is supported"));
+    if !a.is_none(3) && x.rank() != 1 {
+        let e = err::unsupported("`unique_consecutive` along a dimension");
+        return Err(e.help("of the flattened tensor it is supported"));
     }
-    let n = size(a, i + 3, name)?;
-    let all = flat(x);
-    let (values, inverse, counts) = if name == "unique" {
-        let at = super::sort::order(all, 0, false);
-        let (values, run, counts) = runs(b, all.gather(0, at), n)?;
-        (values, run.zeros().scatter(0, ScatterMode::Set, at, run), counts)
-    } else {
-        runs(b, all, n)?
-    };
+    let (values, inverse, counts) = runs(b, flat(x), size(a, 4, "unique_consecutive")?)?;
     let mut out = vec![values];
-    if a.bool(i)? {
+    if a.bool(1)? {
         out.push(inverse.reshape(&x.shape()));
     }
-    if a.bool(i + 1)? {
+    if a.bool(2)? {
         out.push(counts);
     }
     Ok(if out.len() == 1 { Out::One(values) } else { Out::Many(out) })
+}
+
+/// `unique`: the sorted elements (or slices along a dimension, as rows in lexicographic order), the first of each run of
+/// equal ones; for each element the place of its equal in the result; and the lengths of the runs.
+fn unique<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
+    let (x, n) = (a.tensor(b, 0)?, size(a, 5, "unique")?);
+    let d = a.opt_int(4)?.map(|d| axis(d, x.rank())).transpose()?.filter(|_| x.rank() > 0);
+    let (rows, shape) = match d {
+        Some(d) => {
+            let turned = x.transpose(0, d);
+            (turned.reshape(&[x.shape()[d], x.numel() / x.shape()[d].max(1)]), turned.shape())
+        }
+        None => (x.reshape(&[x.numel(), 1]), [x.numel()].as_slice().into()),
+    };
+    let count = shape[0];
+    let order = super::sort::lexicographic(rows);
+    let sorted = super::pick::along(rows, 0, order);
+    let first = if count < 2 {
+        b.full(Scalar::from_bool(true), &[count])
+    } else {
+        let differs = sorted.narrow(0, 1, count - 1).ne(sorted.narrow(0, 0, count - 1));
+        let new = differs.cast(DType::I64).sum(&[1], false).cast(DType::Bool);
+        super::join::cat(b, &[b.full(Scalar::from_bool(true), &[1]), new], 0)?
+    };
+    let (at, taken) = places(b, first, n)?;
+    let mut full = shape.clone();
+    full[0] = n;
+    let values = if count == 0 {
+        b.full(Scalar::from_i64(x.dtype(), 0), &full)
+    } else {
+        let mut thin = vec![1; full.len()];
+        thin[0] = n;
+        let picked = super::pick::along(sorted, 0, at).reshape(&full);
+        row("where", &[taken.reshape(&thin), picked, picked.zeros()])?
+    };
+    let mut out = vec![if let Some(d) = d { values.transpose(0, d).copy() } else { values }];
+    let run = first.cast(DType::I64).scan(crate::ops::scan::ScanKind::Sum, 0) - int(b, 1);
+    if a.bool(2)? {
+        let inverse = b.full(Scalar::from_i64(DType::I64, 0), &[count]).scatter(0, ScatterMode::Set, order, run);
+        out.push(if d.is_some() { inverse } else { inverse.reshape(&x.shape()) });
+    }
+    if a.bool(3)? {
+        // Runs behind the places were counted as an error already.
+        let ones = b.full(Scalar::from_i64(DType::I64, 1), &[count]);
+        let slots = b.full(Scalar::from_i64(DType::I64, 0), &[n + 1]);
+        out.push(slots.scatter(0, ScatterMode::Add, run.minimum(int(b, n)), ones).narrow(0, 0, n).copy());
+    }
+    let one = out[0];
+    Ok(if out.len() == 1 { one.into() } else { Out::Many(out) })
+}
+
+fn bincount<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (x, weights, n) = (a.tensor(b, 0)?, a.opt_tensor(b, 1)?, size(a, 3, "bincount")?);
+    if !x.dtype().is_int() || x.rank() != 1 {
+        return Err(err::dtype(format!("bincount only supports 1-d non-negative integral inputs, got {}", x.ty())));
+    }
+    let least = a.int(2)?;
+    if least < 0 || least as usize > n {
+        return Err(err::shape(format!("`bincount`: minlength {least} for size {n}")));
+    }
+    let ones = match weights {
+        Some(w) if w.shape() != x.shape() => {
+            return Err(err::shape(format!("weights should be 1-d and have the same length as input, got {}", w.ty())));
+        }
+        Some(w) if w.dtype() == DType::F32 => w,
+        Some(w) => w.cast(DType::F64),
+        None => b.full(Scalar::from_i64(DType::I64, 1), &x.shape()),
+    };
+    let zeros = b.full(Scalar::from_i64(ones.dtype(), 0), &[n]);
+    Ok(zeros.scatter(0, ScatterMode::Add, x.cast(DType::I64), ones))
 }
 
 /// The functions.
 pub static FNS: &[FnDef] = &[
     FnDef {
         name: "nonzero",
-        sig: "x, size: int? = None",
-        doc: "The indices of elements that are not 0, i64[size, rank]. Refused without `size`.",
-        build: |b, a| Ok(nonzero(b, a)?.into()),
+        sig: "x, as_tuple: bool = false, size: int? = None",
+        doc: "The indices of elements that are not 0, i64[size, rank], or as a tuple of vectors. Refused without `size`.",
+        build: nonzero,
     },
     FnDef {
         name: "masked_select",
@@ -150,29 +217,23 @@ pub static FNS: &[FnDef] = &[
         name: "unique",
         sig: "x, sorted: bool = true, return_inverse: bool = false, return_counts: bool = false, dim: int? = None, \
               size: int? = None",
-        doc: "The different elements in ascending order, [size]; with return_inverse the place of each element's value, in \
-              the shape of x, with return_counts how often each occurs. Refused without `size`.",
-        build: |b, a| unique(b, a, "unique", 2),
+        doc: "The different elements in ascending order, [size], or the different slices along a dimension; with \
+              return_inverse also where each element went, with return_counts how often each occurs. Always sorted. Refused \
+              without `size`.",
+        build: unique,
     },
     FnDef {
         name: "unique_consecutive",
         sig: "x, return_inverse: bool = false, return_counts: bool = false, dim: int? = None, size: int? = None",
         doc: "The elements that differ from the one before, [size]; with return_inverse the place of each element's run, \
               with return_counts the runs' lengths. Refused without `size`.",
-        build: |b, a| unique(b, a, "unique_consecutive", 1),
+        build: unique_consecutive,
     },
     FnDef {
         name: "bincount",
-        sig: "x, size: int? = None",
-        doc: "How often each of 0..size occurs, i64. A number outside is an error. Refused without `size`.",
-        build: |b, a| {
-            let (x, n) = (a.tensor(b, 0)?, size(a, 1, "bincount")?);
-            if !x.dtype().is_int() || x.rank() != 1 {
-                return Err(err::dtype(format!("`bincount` takes a vector of integers, got {}", x.ty())));
-            }
-            let zeros = b.full(Scalar::from_i64(DType::I64, 0), &[n]);
-            let ones = b.full(Scalar::from_i64(DType::I64, 1), &x.shape());
-            Ok(zeros.scatter(0, ScatterMode::Add, x.cast(DType::I64), ones).into())
-        },
+        sig: "x, weights = None, minlength: int = 0, size: int? = None",
+        doc: "How often each of 0..size occurs, i64, or the sum of its weights (f64, of f32 f32). A number outside is an error. \
+              Refused without `size`.",
+        build: |b, a| Ok(bincount(b, a)?.into()),
     },
 ];

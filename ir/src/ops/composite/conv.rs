@@ -102,7 +102,9 @@ struct Conv<'b> {
 
 fn operands<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize, groups: i64) -> Result<Conv<'b>> {
     let (x, weight, bias) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.opt_tensor(b, 2)?);
-    require_float(name, x)?;
+    if x.dtype() != DType::I64 {
+        require_float(name, x)?;
+    }
     same_dtype(name, &[x, weight, bias.unwrap_or(weight)])?;
     if weight.rank() != n + 2 || (x.rank() != n + 2 && x.rank() != n + 1) {
         let (w, x) = (weight.ty(), x.ty());
@@ -222,14 +224,14 @@ macro_rules! convolution {
                 name: $name,
                 sig: "x, weight, bias = None, stride: ints = 1, padding: any = 0, dilation: ints = 1, groups: int = 1",
                 doc: "Cross-correlation of [batch, in, ..] (or without batch) with a weight [out, in / groups, ..]; padding \
-                      also \"same\" and \"valid\". Floats of one dtype.",
+                      also \"same\" and \"valid\". Floats of one dtype, and i64.",
                 build: |b, a| Ok(conv(b, a, $name, $n)?.into()),
             },
             FnDef {
                 name: $transposed,
                 sig: "x, weight, bias = None, stride: ints = 1, padding: ints = 0, output_padding: ints = 0, \
                       groups: int = 1, dilation: ints = 1",
-                doc: "The transpose of a convolution, with a weight [in, out / groups, ..]. Floats of one dtype.",
+                doc: "The transpose of a convolution, with a weight [in, out / groups, ..]. Floats of one dtype, and i64.",
                 build: |b, a| Ok(conv_transpose(b, a, $transposed, $n)?.into()),
             },
         ]

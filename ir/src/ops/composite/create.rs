@@ -5,8 +5,11 @@ use crate::builder::{Builder, Ex};
 use crate::dim::{Dim, Dims, at_most};
 use crate::dtype::{Category, DType, Scalar};
 use crate::error::{Result, err};
+use crate::ops::Op;
+use crate::ops::literal::Literal;
 use crate::ops::registry::{Arg, Args, FnDef, Out};
 use crate::types::{ShapeText, checked_count, checked_numel};
+use std::sync::Arc;
 
 /// Sizes that were given by a call: not negative, and few enough.
 ///
@@ -29,6 +32,15 @@ fn number<'b>(b: &'b Builder, a: &Args<'b>, i: usize) -> Result<Scalar> {
         return a.int(i).map(|v| Scalar::from_i64(DType::I64, v));
     }
     constant(a.tensor(b, i)?).ok_or_else(|| err::ty("this argument must be a number that is known when it is traced"))
+}
+
+/// A vector of those values.
+///
+/// # Errors
+/// None: the values are of that dtype.
+pub fn vector<'b>(b: &'b Builder, dtype: DType, values: Vec<Scalar>) -> Result<Ex<'b>> {
+    let shape = [values.len()].as_slice().into();
+    Ok(b.ex(b.emit(Op::Literal(Literal { dtype, shape, values: Arc::new(values) }), &[])?))
 }
 
 /// New memory of one value.
@@ -98,8 +110,15 @@ fn arange<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
 
 /// From the nearer end, so that both ends are exact.
 fn linspace<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
-    let (start, end) = (number(b, a, 0)?.to_f64(), number(b, a, 1)?.to_f64());
-    let n = usize::try_from(a.int(2)?).map_err(|_| err::shape("`linspace`: number of steps must be non-negative"))?;
+    let (start, end) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+    if let Some(e) = [start, end].iter().find(|e| e.rank() > 0) {
+        return Err(err::shape(format!(
+            "linspace only supports 0-dimensional start and end tensors, but got {}",
+            e.ty()
+        )));
+    }
+    let (start, end) = (start.cast(DType::F64), end.cast(DType::F64));
+    let n = usize::try_from(a.int(2)?).map_err(|_| err::shape("number of steps must be non-negative"))?;
     checked_numel(&[n])?;
     let i = b.iota(n).cast(DType::F64);
     if n < 2 {
@@ -205,13 +224,13 @@ pub static FNS: &[FnDef] = &[
     },
     FnDef {
         name: "linspace",
-        sig: "start: number, end: number, steps: int, dtype: dtype? = None",
+        sig: "start, end, steps: int, dtype: dtype? = None",
         doc: "That many values from start to end at equal distances, both included. f32 if no dtype is given.",
         build: |b, a| Ok(linspace(b, a)?.cast(a.opt_dtype(3)?.unwrap_or(DType::F32)).into()),
     },
     FnDef {
         name: "logspace",
-        sig: "start: number, end: number, steps: int, base: float = 10.0, dtype: dtype? = None",
+        sig: "start, end, steps: int, base: float = 10.0, dtype: dtype? = None",
         doc: "base to the powers of `linspace`.",
         build: |b, a| {
             let powers = linspace(b, a)?;

@@ -7,7 +7,7 @@ use super::{row, same_dtype};
 use crate::builder::{Builder, Ex};
 use crate::dtype::DType;
 use crate::error::{Result, err};
-use crate::ops::registry::{Args, FnDef};
+use crate::ops::registry::{Arg, Args, FnDef};
 use crate::ops::{Op, view};
 use crate::types::ShapeText;
 use std::collections::BTreeMap;
@@ -169,6 +169,13 @@ fn einsum<'b>(_: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     for t in &mut terms {
         t.x = t.x.cast(dtype.compute());
     }
+    // A sum of one operand is a sum, which is of i64 for integers; products keep their dtype.
+    if let [t] = terms.as_mut_slice()
+        && !dtype.is_float()
+        && t.labels.iter().any(|l| !out.contains(l))
+    {
+        return Ok(Named { x: t.x.cast(DType::I64), labels: t.labels.clone() }.to(&out));
+    }
     let mut acc = terms[0].clone();
     for (i, t) in terms.iter().enumerate().skip(1) {
         let needed: Vec<Label> = terms[i + 1..].iter().flat_map(|t| &t.labels).chain(&out).copied().collect();
@@ -180,19 +187,46 @@ fn einsum<'b>(_: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 /// `tensordot`: the last `n` dimensions of `x` with the first `n` of `y`, or two lists of them.
 fn tensordot<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
-    let n = usize::try_from(a.int(2)?).ok().filter(|n| *n <= x.rank().min(y.rank()));
-    let n = n.ok_or_else(|| err::shape(format!("`tensordot`: dims for {} and {}", x.ty(), y.ty())))?;
-    let (xs, ys) = (x.shape(), y.shape());
-    let (left, k) = xs.split_at(x.rank() - n);
-    let (k2, right) = ys.split_at(n);
-    if k != k2 {
-        let (k, k2) = (ShapeText(k), ShapeText(k2));
-        return Err(err::shape(format!("`tensordot`: contracted dimensions {k} and {k2} must match")));
+    let (p, q) = match a.raw(2) {
+        Arg::List(l) if l.len() == 2 => {
+            let dims = |v: &Arg<'b>, rank: usize| match v {
+                Arg::List(l) => l.iter().map(|v| dim(v, rank)).collect::<Result<Vec<usize>>>(),
+                v => Ok(vec![dim(v, rank)?]),
+            };
+            (dims(&l[0], x.rank())?, dims(&l[1], y.rank())?)
+        }
+        _ => {
+            let n = usize::try_from(a.int(2)?).ok().filter(|n| *n <= x.rank().min(y.rank()));
+            let n = n.ok_or_else(|| err::shape(format!("`tensordot`: dims for {} and {}", x.ty(), y.ty())))?;
+            ((x.rank() - n..x.rank()).collect(), (0..n).collect())
+        }
+    };
+    let extents = |e: Ex<'b>, d: &[usize]| -> Vec<usize> { d.iter().map(|d| e.shape()[*d]).collect() };
+    let (k, k2) = (extents(x, &p), extents(y, &q));
+    let distinct = |d: &[usize]| (1..d.len()).all(|i| !d[..i].contains(&d[i]));
+    if k != k2 || !distinct(&p) || !distinct(&q) {
+        let (k, k2) = (ShapeText(&k), ShapeText(&k2));
+        return Err(err::shape(format!(
+            "`tensordot`: contracted dimensions {k} and {k2} must match, each dimension once"
+        )));
     }
-    let kn: usize = k.iter().product();
-    let product =
-        super::matmul::matmul(x.reshape(&[left.iter().product(), kn]), y.reshape(&[kn, right.iter().product()]))?;
-    Ok(product.reshape(&[left, right].concat()))
+    let others = |e: Ex<'b>, d: &[usize]| -> Vec<usize> { (0..e.rank()).filter(|i| !d.contains(i)).collect() };
+    let (left, right) = (others(x, &p), others(y, &q));
+    let size = |v: &[usize]| v.iter().product::<usize>();
+    let (ls, rs) = (extents(x, &left), extents(y, &right));
+    let product = super::matmul::matmul(
+        x.permute(&[left, p].concat()).reshape(&[size(&ls), size(&k)]),
+        y.permute(&[q, right].concat()).reshape(&[size(&k), size(&rs)]),
+    )?;
+    Ok(product.reshape(&[ls, rs].concat()))
+}
+
+/// One of the dimensions of a list.
+fn dim(v: &Arg<'_>, rank: usize) -> Result<usize> {
+    match v {
+        Arg::Int(d) if rank > 0 => crate::types::axis(*d, rank),
+        _ => Err(err::ty("`tensordot`: dims is a number, or two lists of dimensions")),
+    }
 }
 
 /// The functions.
@@ -205,8 +239,8 @@ pub static FNS: &[FnDef] = &[
     },
     FnDef {
         name: "tensordot",
-        sig: "a, b, dims: int = 2",
-        doc: "The product summed over the last dims dimensions of a and the first of b.",
+        sig: "a, b, dims: any = 2",
+        doc: "The product summed over the last dims dimensions of a and the first of b, or over those that two lists name.",
         build: |b, a| Ok(tensordot(b, a)?.into()),
     },
     FnDef {

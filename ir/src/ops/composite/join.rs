@@ -113,6 +113,9 @@ fn roll<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     if dims.len() != shifts.len() {
         return Err(err::shape(format!("`roll`: {} shifts for {} dims", shifts.len(), dims.len())));
     }
+    if x.rank() == 0 {
+        return Err(err::index(format!("Dimension specified as {} but tensor has no dimensions", dims[0])));
+    }
     let mut out = x;
     for (s, d) in shifts.iter().zip(&dims) {
         out = rolled(b, out, *s, axis(*d, x.rank())?)?;
@@ -169,6 +172,21 @@ pub fn pad_constant<'b>(b: &'b Builder, x: Ex<'b>, pads: &[(i64, i64)], value: S
     Ok(b.full(value, &shape).slice_update(&outer, x.slice(&inner)))
 }
 
+/// One dimension cut by negative numbers, and padded by positive ones with what stands at the other end of the rest.
+fn circular<'b>(b: &'b Builder, x: Ex<'b>, d: usize, before: i64, after: i64) -> Result<Ex<'b>> {
+    let n = x.shape()[d] as i64;
+    let (low, high) = ((-before).max(0), (-after).max(0));
+    let len = n - low - high;
+    if len <= 0 || before > len || after > len {
+        return Err(err::shape(format!(
+            "`pad`: padding ({before}, {after}) of dimension {d} does not fit its extent {n}"
+        )));
+    }
+    let rest = x.narrow(d, low as usize, len as usize);
+    let index = source(b, Mode::Circular, len, before.max(0), (len + before.max(0) + after.max(0)) as usize);
+    Ok(super::pick::along(rest, d, index))
+}
+
 fn pad<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let x = a.tensor(b, 0)?;
     let given = a.ints(1)?;
@@ -210,6 +228,11 @@ fn pad<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
                 "`pad`: padding ({before}, {after}) of dimension {d} does not fit its extent {n}"
             )));
         }
+        if mode == Mode::Circular && (*before < 0 || *after < 0) {
+            // What is cut off does not come back on the other side.
+            out = circular(b, out, d, *before, *after)?;
+            continue;
+        }
         let index = source(b, mode, n, *before, len as usize);
         out = super::pick::along(out, d, index);
     }
@@ -230,15 +253,53 @@ pub fn at_least<'b>(x: Ex<'b>, rank: usize) -> Ex<'b> {
     }
 }
 
+/// Every element of a dimension as often as `counts` says, `n` in all, which is checked when it runs.
+fn repeat_each<'b>(b: &'b Builder, x: Ex<'b>, d: usize, counts: Ex<'b>, n: usize) -> Result<Ex<'b>> {
+    let len = x.shape()[d];
+    if !matches!(counts.dtype(), DType::I64 | DType::I32) {
+        return Err(err::dtype(format!("repeats has to be Long or Int tensor, got {}", counts.dtype())));
+    }
+    if counts.rank() > 1 || counts.numel() != 1 && counts.numel() != len {
+        let c = counts.ty();
+        return Err(err::shape(format!("repeats must have the same size as input along dim, got {c} for {len}")));
+    }
+    let counts = counts.cast(DType::I64).reshape(&[counts.numel()]).expand(&[len]);
+    let int = |v: usize| b.number(Scalar::from_i64(DType::I64, v as i64));
+    let wrong = (counts.sum(&[0], false) - int(n)).abs() + counts.minimum(int(0)).sum(&[0], false).abs();
+    let wrong = super::row("check_index", &[wrong, int(1)])?;
+    if n == 0 || len == 0 {
+        let mut shape = x.shape();
+        shape[d] = n;
+        return Ok(super::row("add", &[b.full(Scalar::from_i64(x.dtype(), 0), &shape), wrong.cast(x.dtype())])?);
+    }
+    // Element `i` of the result is of the first one whose counts, summed up to it, exceed `i`.
+    let ends = counts.scan(crate::ops::scan::ScanKind::Sum, 0) + wrong;
+    let at = ends.le(b.iota(n).unsqueeze(1)).cast(DType::I64).sum(&[1], false);
+    Ok(super::pick::along(x, d, at.minimum(int(len - 1))))
+}
+
 fn repeat_interleave<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let x = a.tensor(b, 0)?;
-    let (Arg::Int(_) | Arg::Size(_)) = a.raw(1) else {
-        return Err(err::unsupported("`repeat_interleave` with a tensor of counts: the size depends on the data"));
-    };
-    let times = sizes(&[a.dim(1)?])?[0];
     let (x, d) = match a.opt_int(2)? {
         Some(d) => (at_least(x, 1), axis(d, x.rank())?),
         None => (x.reshape(&[x.count()]), 0),
+    };
+    let times = match a.raw(1) {
+        Arg::Int(n) if *n < 0 => return Err(err::shape("Repeats must be non-negative")),
+        Arg::Int(_) | Arg::Size(_) => sizes(&[a.dim(1)?])?[0],
+        Arg::Tensor(counts) => {
+            let Some(n) = a.opt_int(3)? else {
+                return Err(err::unsupported(
+                    "`repeat_interleave` with a tensor of counts: the size depends on the data",
+                )
+                .help("give it: `output_size=n`"));
+            };
+            if n < 0 {
+                return Err(err::shape("`repeat_interleave`: output_size must not be negative"));
+            }
+            return repeat_each(b, x, d, *counts, n as usize);
+        }
+        _ => return Err(err::ty("`repeat_interleave`: repeats is a number or a tensor of integers")),
     };
     let mut wide = x.dims();
     wide.insert(d + 1, times);
@@ -321,8 +382,9 @@ pub static FNS: &[FnDef] = &[
     },
     FnDef {
         name: "repeat_interleave",
-        sig: "x, repeats: any, dim: int? = None",
-        doc: "Every element that many times in a row, along a dimension or of the flattened tensor.",
+        sig: "x, repeats: any, dim: int? = None, output_size: int? = None",
+        doc: "Every element that many times in a row, along a dimension or of the flattened tensor. A tensor of counts, one for \
+              each element, needs output_size, their sum.",
         build: |b, a| Ok(repeat_interleave(b, a)?.into()),
     },
     FnDef {

@@ -93,11 +93,23 @@ fn channels(name: &str, x: Ex<'_>) -> Result<usize> {
 /// Blends a running statistic with a batch's: its memory is written, and no gradient flows.
 fn update<'b>(b: &'b Builder, running: Ex<'b>, now: Ex<'b>, momentum: f64) -> Result<()> {
     let now = now.apply(Op::Detach, &[]).cast(running.dtype());
-    write(b, "batch_norm", running, running * (1.0 - momentum) + now * momentum)
+    write(b, "batch_norm", running, unit([running, now], |[r, n]| r * (1.0 - momentum) + n * momentum))
+}
+
+/// Channels moved by running statistics.
+fn by_running<'b>(x: Ex<'b>, rm: Ex<'b>, rv: Ex<'b>, weight: Option<Ex<'b>>, bias: Option<Ex<'b>>, eps: f64) -> Ex<'b> {
+    let shape = channel_shape(x, x.shape()[1]);
+    unit([x, rm, rv], |[x, rm, rv]| {
+        let r = (rv + eps).rsqrt().reshape(&shape);
+        affine((x - rm.reshape(&shape)) * r, weight, bias, &shape)
+    })
 }
 
 fn batch_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let x = a.tensor(b, 0)?;
+    if x.rank() == 1 && x.numel() == 0 {
+        return Ok(x.copy());
+    }
     let c = channels("batch_norm", x)?;
     let (rm, rv, w, bias) = (a.opt_tensor(b, 1)?, a.opt_tensor(b, 2)?, a.opt_tensor(b, 3)?, a.opt_tensor(b, 4)?);
     let (training, momentum, eps) = (a.bool(5)?, a.float(6)?, a.float(7)?);
@@ -107,10 +119,7 @@ fn batch_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         let (Some(rm), Some(rv)) = (rm, rv) else {
             return Err(err::ty("`batch_norm`: expected running_mean and running_var to be given when training=false"));
         };
-        return Ok(unit([x, rm, rv], |[x, rm, rv]| {
-            let r = (rv + eps).rsqrt().reshape(&shape);
-            affine((x - rm.reshape(&shape)) * r, w, bias, &shape)
-        }));
+        return Ok(by_running(x, rm, rv, w, bias, eps));
     }
     let axes: Vec<usize> = (0..x.rank()).filter(|d| *d != 1).collect();
     let n: usize = axes.iter().map(|d| x.shape()[*d]).product();
@@ -138,6 +147,10 @@ fn group_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let g = g.ok_or_else(|| err::shape(format!("`group_norm`: {c} channels do not divide into groups")))?;
     let (full, shape) = (x.shape(), channel_shape(x, c));
     let rest: usize = full[2..].iter().product();
+    if c == 0 || rest == 0 {
+        let what = if c == 0 { "number of channels" } else { "HxW" };
+        return Err(err::shape(format!("Expected {what} to be greater than 0, got 0")));
+    }
     Ok(unit([x], |[x]| {
         let y = standard(x.reshape(&[full[0], g, c / g * rest]), &[2], eps);
         affine(y.reshape(&full), w, bias, &shape)
@@ -147,16 +160,27 @@ fn group_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 fn instance_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let x = a.tensor(b, 0)?;
     let c = channels("instance_norm", x)?;
-    if !a.is_none(1) || !a.is_none(2) {
-        return Err(err::unsupported("`instance_norm` with running statistics"));
-    }
-    let (w, bias, eps) = (a.opt_tensor(b, 3)?, a.opt_tensor(b, 4)?, a.float(7)?);
-    check_parameters("instance_norm", x, &[w, bias], &[c])?;
+    let (rm, rv, w, bias) = (a.opt_tensor(b, 1)?, a.opt_tensor(b, 2)?, a.opt_tensor(b, 3)?, a.opt_tensor(b, 4)?);
+    let (fresh, momentum, eps) = (a.bool(5)?, a.float(6)?, a.float(7)?);
+    check_parameters("instance_norm", x, &[rm, rv, w, bias], &[c])?;
     if x.rank() < 3 {
         return Err(err::shape(format!("`instance_norm` takes [batch, channel, ..], got {}", x.ty())));
     }
     let axes: Vec<usize> = (2..x.rank()).collect();
     let shape = channel_shape(x, c);
+    if !fresh {
+        let (Some(rm), Some(rv)) = (rm, rv) else {
+            return Err(err::ty("Expected running_mean and running_var to be defined when use_input_stats is false"));
+        };
+        return Ok(by_running(x, rm, rv, w, bias, eps));
+    }
+    // The running statistics get the mean over the batch of what each sample has.
+    if let Some(rm) = rm {
+        update(b, rm, unit([x], |[x]| mean(mean(x, &axes, false), &[0], false)), momentum)?;
+    }
+    if let Some(rv) = rv {
+        update(b, rv, unit([x], |[x]| mean(variance(x, &axes, 1.0, false), &[0], false)), momentum)?;
+    }
     Ok(unit([x], |[x]| affine(standard(x, &axes, eps), w, bias, &shape)))
 }
 
@@ -192,7 +216,8 @@ pub static FNS: &[FnDef] = &[
         name: "instance_norm",
         sig: "x, running_mean = None, running_var = None, weight = None, bias = None, use_input_stats: bool = true, \
               momentum: float = 0.1, eps: float = 1e-5",
-        doc: "Each channel of each sample moved to mean 0 and variance 1. Floats of one dtype.",
+        doc: "Each channel of each sample moved to mean 0 and variance 1, by its own statistics, whose means over the batch are \
+              blended into the running ones in place, or by the running ones. Floats of one dtype.",
         build: |b, a| Ok(instance_norm(b, a)?.into()),
     },
 ];

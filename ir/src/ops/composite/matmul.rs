@@ -97,11 +97,18 @@ fn scaled_sum<'b>(b: &'b Builder, a: &Args<'b>, name: &str, left: usize, right: 
     if broadcast(&x.shape(), &shape).as_ref() != Some(&shape) {
         return Err(err::shape(format!("`{name}`: {} does not broadcast to the product {}", x.ty(), product.ty())));
     }
+    // Integers are scaled by integers: a float is cut off.
+    let number = |s: Ex<'b>| if y.dtype().is_int() { s.cast(y.dtype()) } else { s };
     let scale = |e: Ex<'b>, s: Ex<'b>| match super::arith::constant(s) {
         Some(c) if c.to_f64() == 1.0 => e,
-        _ => e * s,
+        _ => e * number(s),
     };
-    Ok((scale(wide(x), beta) + scale(product, alpha)).cast(y.dtype()))
+    let scaled = scale(product, alpha);
+    // With beta = 0 nothing of x is read, not even NaN.
+    if super::arith::constant(beta).is_some_and(|c| c.to_f64() == 0.0) {
+        return Ok(scaled.cast(y.dtype()));
+    }
+    Ok((scale(wide(x), beta) + scaled).cast(y.dtype()))
 }
 
 /// `x @ weight^T + bias`, with `weight` `[out, in]` (or `[in]`), rounded once.

@@ -4,6 +4,7 @@
 //! ops. On half floats a composite computes in `f32` and rounds once, at its end ([`unit()`]).
 
 pub mod activate;
+pub mod algebra;
 pub mod arith;
 pub mod arrange;
 pub mod attention;
@@ -12,6 +13,7 @@ pub mod conv;
 pub mod create;
 pub mod distance;
 pub mod einsum;
+pub mod embedding;
 pub mod grid;
 pub mod index;
 pub mod join;
@@ -24,14 +26,14 @@ pub mod pool;
 pub mod primitive;
 pub mod random;
 pub mod reduce;
+pub mod resize;
 pub mod running;
 pub mod scatter;
 pub mod shape;
-pub mod statistic;
-pub mod algebra;
 pub mod softmax;
 pub mod sort;
 pub mod split;
+pub mod statistic;
 pub mod stats;
 
 use super::elementwise::Row;
@@ -62,6 +64,7 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         primitive::FNS,
         random::FNS,
         reduce::FNS,
+        resize::FNS,
         running::FNS,
         scatter::FNS,
         shape::FNS,

@@ -1,4 +1,4 @@
-//! Elements picked by a condition or an index tensor: `where`, `masked_fill`, `gather`, `take`, `embedding`, triangles.
+//! Elements picked by a condition or an index tensor: `where`, `masked_fill`, `gather`, `scatter`, triangles.
 //!
 //! Indices are checked when the program runs; one out of range is an error of kind `data`.
 
@@ -16,6 +16,8 @@ use crate::types::{axis, broadcast};
 pub fn index_of<'b>(name: &str, i: Ex<'b>) -> Result<Ex<'b>> {
     match i.dtype() {
         DType::I64 | DType::I32 => Ok(i.cast(DType::I64)),
+        // Nothing is picked, so nothing depends on the dtype.
+        d if d.is_int() && i.numel() == 0 => Ok(i.cast(DType::I64)),
         d => Err(err::dtype(format!("`{name}`: expected dtype i32 or i64 for the index, got {d}"))),
     }
 }
@@ -97,9 +99,10 @@ fn one_hot<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 
 fn take_along_dim<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, i) = (a.tensor(b, 0)?, index_of("take_along_dim", a.tensor(b, 1)?)?);
+    let wrapped = |n: usize| row("wrap_index", &[i, b.number(Scalar::from_i64(DType::I64, n as i64))]);
     let Some(d) = a.opt_int(2)? else {
         let flat = |e: Ex<'b>| e.reshape(&[e.numel()]);
-        return Ok(flat(x).gather(0, flat(i)));
+        return Ok(flat(x).gather(0, flat(wrapped(x.numel())?)));
     };
     let d = axis(d, x.rank())?;
     if x.rank() != i.rank() || x.rank() == 0 {
@@ -110,9 +113,10 @@ fn take_along_dim<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let mut shape = broadcast(&xs, &is)
         .ok_or_else(|| err::shape(format!("`take_along_dim`: {} and the index {} do not broadcast", x.ty(), i.ty())))?;
     shape[d] = x.shape()[d];
+    let at = wrapped(shape[d])?;
     let x = x.expand(&shape);
     shape[d] = i.shape()[d];
-    Ok(x.gather(d, i.expand(&shape)))
+    Ok(x.gather(d, at.expand(&shape)))
 }
 
 /// The functions.
@@ -183,32 +187,17 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "take_along_dim",
         sig: "x, indices, dim: int? = None",
-        doc: "As `gather`, with the other dimensions broadcast; without a dimension, of the flattened tensors.",
+        doc: "As `gather`, with the other dimensions broadcast and negative indices from the end; without a dimension, of the flattened tensors.",
         build: |b, a| Ok(take_along_dim(b, a)?.into()),
     },
     FnDef {
         name: "embedding",
-        sig: "input, weight, padding_idx: int? = None",
-        doc: "Rows of weight [n, d] that an integer tensor names. No gradient goes to row padding_idx.",
-        build: |b, a| {
-            let (i, w) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
-            let i = index_of("embedding", i)?;
-            if w.rank() != 2 {
-                return Err(err::shape(format!("`embedding`: the weight must be a matrix, got {}", w.ty())));
-            }
-            let n = i.numel();
-            let w = match a.opt_int(2)? {
-                Some(p) => {
-                    let p = axis(p, w.shape()[0])? as i64;
-                    let rows = b.iota(w.shape()[0]).eq(b.number(Scalar::from_i64(DType::I64, p))).unsqueeze(1);
-                    row("where", &[rows, w.apply(crate::ops::Op::Detach, &[]), w])?
-                }
-                None => w,
-            };
-            let mut shape = i.shape();
-            shape.push(w.shape()[1]);
-            Ok(along(w, 0, i.reshape(&[n])).reshape(&shape).into())
-        },
+        sig: "input, weight, padding_idx: int? = None, max_norm: float? = None, norm_type: float = 2.0, \
+              scale_grad_by_freq: bool = false, sparse: bool = false",
+        doc: "Rows of weight [n, d] that an integer tensor names. No gradient goes to row padding_idx. With max_norm the rows \
+              that are read are first scaled down to that norm, in place. With scale_grad_by_freq the gradient of a row is \
+              divided by how often it is read. Gradients are never sparse.",
+        build: |b, a| Ok(super::embedding::embedding(b, a)?.into()),
     },
     FnDef {
         name: "one_hot",

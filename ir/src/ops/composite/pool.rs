@@ -1,14 +1,13 @@
 //! Pooling: the largest or the mean of windows. Windows come from [`super::conv`].
 
 use super::conv::{Axis, spatial, windows};
+use super::create::vector;
 use super::unit;
 use crate::builder::{Builder, Ex};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::reduce::ReduceKind;
-use crate::ops::registry::{Args, FnDef, require_float};
-use crate::ops::{Op, literal};
-use std::sync::Arc;
+use crate::ops::registry::{Arg, Args, FnDef, Out, require_float};
 
 /// The input with a batch dimension, its windows' axes, and how much each dimension grew for `ceil_mode`.
 struct Pool<'b> {
@@ -34,6 +33,12 @@ fn pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize, dilation: &[i64]
         return Err(err::shape(format!("`{name}`: padding {pad:?} should be at most half of kernel size {kernel:?}")));
     }
     let batched = x.rank() == n + 2;
+    if x.shape()[batched as usize..].contains(&0) {
+        return Err(err::shape(format!(
+            "`{name}`: expected input to have non-zero size for non-batch dimensions, but got {}",
+            x.ty()
+        )));
+    }
     let x = if batched { x } else { x.unsqueeze(0) };
     let axis = |i: usize| {
         let mut a = Axis { kernel: kernel[i], stride: stride[i], dilation: dilation[i], pad: (pad[i], pad[i]) };
@@ -77,15 +82,38 @@ pub fn least(dtype: DType) -> Scalar {
     }
 }
 
-fn max_pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>> {
+fn max_pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Out<'b>> {
     let p = pool(b, a, name, n, &a.ints(4)?, a.bool(5)?)?;
     if p.x.dtype() == DType::Bool {
         return Err(err::dtype(format!("`{name}` is not defined for bool")));
     }
     let (cols, out) = windows(b, p.x, &p.axes, least(p.x.dtype()))?;
     // The gradient goes to the first largest, so the elements are picked by position.
-    let (_, y) = super::reduce::pick_along(cols, 2, ReduceKind::ArgMax, false);
-    Ok(shaped(&p, y, &out))
+    let (at, y) = super::reduce::pick_along(cols, 2, ReduceKind::ArgMax, false);
+    let y = shaped(&p, y, &out);
+    if !a.bool(6)? {
+        return Ok(y.into());
+    }
+    let mut full = vec![p.x.shape()[0], p.x.shape()[1]];
+    full.extend(&out);
+    let at = flat_places(b, &p, at.reshape(&full));
+    Ok(Out::Many(vec![y, shaped(&p, at, &out)]))
+}
+
+/// The place in the flattened spatial dimensions of the input of element `at` of each window, `[batch, channel, o..]`.
+fn flat_places<'b>(b: &'b Builder, p: &Pool<'b>, at: Ex<'b>) -> Ex<'b> {
+    let int = |v: i64| b.number(Scalar::from_i64(DType::I64, v));
+    let mut flat = int(0);
+    for (i, a) in p.axes.iter().enumerate() {
+        let inner: usize = p.axes[i + 1..].iter().map(|a| a.kernel).product();
+        let step: usize = p.x.shape()[3 + i..].iter().product();
+        let in_window = at.floor_divide(int(inner as i64)).remainder(int(a.kernel as i64)) * int(a.dilation as i64);
+        let mut thin = vec![1; at.rank()];
+        thin[2 + i] = at.shape()[2 + i];
+        let start = b.iota(thin[2 + i]) * int(a.stride as i64) + int(-(a.pad.0 as i64));
+        flat = (start.reshape(&thin) + in_window) * int(step as i64) + flat;
+    }
+    flat
 }
 
 /// How many elements each window of one dimension counts.
@@ -102,6 +130,9 @@ fn counts(a: &Axis, len: usize, out: usize, before: usize, include_pad: bool) ->
 
 fn avg_pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>> {
     let p = pool(b, a, name, n, &[1], a.bool(4)?)?;
+    if p.x.dtype() == DType::I64 {
+        return int_avg_pool(b, a, name, &p);
+    }
     require_float(name, p.x)?;
     let include = a.bool(5)?;
     let fixed = a.opt_int(6)?;
@@ -125,38 +156,77 @@ fn avg_pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex
         for c in &each {
             table = table.iter().flat_map(|t| c.iter().map(move |v| t * v)).collect();
         }
-        let values: Vec<Scalar> = table.iter().map(|v| Scalar::from_f64(wide.dtype(), *v)).collect();
-        let shape = [values.len()].as_slice().into();
-        let l = literal::Literal { dtype: wide.dtype(), shape, values: Arc::new(values) };
-        sums / b.ex(b.emit(Op::Literal(l), &[])?)
+        sums / vector(b, wide.dtype(), table.iter().map(|v| Scalar::from_f64(wide.dtype(), *v)).collect())?
     };
     Ok(shaped(&p, y, &out).cast(dtype))
 }
 
-/// The mean of nearly equal parts of each dimension: part `i` of `out` is `floor(i n / out) .. ceil((i + 1) n / out)`.
+/// The mean of windows of integers, cut off toward zero, as PyTorch gives it for `i64`.
+fn int_avg_pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, p: &Pool<'b>) -> Result<Ex<'b>> {
+    let (cols, out) = windows(b, p.x, &p.axes, Scalar::from_i64(DType::I64, 0))?;
+    let (sums, n) = (cols.sum(&[2], false), p.axes.len());
+    let pads = spatial(name, "padding", &a.ints(3)?, n, 0)?;
+    let mut table = vec![1.0];
+    for i in 0..n {
+        let c = counts(&p.axes[i], p.x.shape()[2 + i], out[i], pads[i], a.bool(5)?);
+        table = table.iter().flat_map(|t| c.iter().map(move |v| t * v)).collect();
+    }
+    let divisor = a.opt_int(6)?;
+    let each = table.iter().map(|v| Scalar::from_i64(DType::I64, divisor.unwrap_or(*v as i64))).collect();
+    Ok(shaped(p, sums.map("trunc_divide", &[vector(b, DType::I64, each)?]), &out))
+}
+
 fn adaptive_avg<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>> {
     let x = a.tensor(b, 0)?;
     require_float(name, x)?;
     if x.rank() != n + 1 && x.rank() != n + 2 {
         return Err(err::shape(format!("`{name}`: an input {} for {n} spatial dimensions", x.ty())));
     }
-    let out = spatial(name, "output_size", &a.ints(1)?, n, 1)?;
     let lead = x.rank() - n;
-    Ok(unit([x], |[x]| {
-        let mut y = x;
-        for (i, o) in out.iter().enumerate() {
-            let (d, len) = (lead + i, x.shape()[lead + i]);
-            if len % o == 0 {
-                let mut s = y.shape();
-                s[d] = *o;
-                s.insert(d + 1, len / o);
-                y = y.reshape(&s).sum(&[d + 1], false) / (len / o) as f64;
-            } else {
-                y = parts(b, y, d, len, *o);
-            }
+    let out = adaptive_size(name, a, x, n)?;
+    if x.shape()[lead - 1..].contains(&0) {
+        return Err(err::shape(format!(
+            "`{name}`: expected input to have non-zero size for non-batch dimensions, but got {}",
+            x.ty()
+        )));
+    }
+    Ok(unit([x], |[x]| adaptive_means(b, x, lead, &out)))
+}
+
+/// The `output_size` argument: one number, or one for each spatial dimension, which stays as it is where that is `None`.
+pub fn adaptive_size(name: &str, a: &Args<'_>, x: Ex<'_>, n: usize) -> Result<Vec<usize>> {
+    let own = |i: usize| x.shape()[x.rank() - n + i];
+    let size = |v: &Arg<'_>, i: usize| match v {
+        Arg::None => Some(own(i)),
+        Arg::Int(v) => usize::try_from(*v).ok().filter(|v| *v < 1 << 40),
+        _ => None,
+    };
+    let sizes: Option<Vec<usize>> = match a.raw(1) {
+        Arg::List(l) if l.len() == n => l.iter().enumerate().map(|(i, v)| size(v, i)).collect(),
+        Arg::List(l) if l.len() == 1 => (0..n).map(|i| size(&l[0], i)).collect(),
+        v => (0..n).map(|i| size(v, i)).collect(),
+    };
+    sizes.ok_or_else(|| err::shape(format!("`{name}`: output_size is one size, or {n}, that are not negative")))
+}
+
+/// The means of nearly equal parts of the dimensions from `lead` on: part `i` of `out` is
+/// `floor(i n / out) .. ceil((i + 1) n / out)`.
+pub fn adaptive_means<'b>(b: &'b Builder, x: Ex<'b>, lead: usize, out: &[usize]) -> Ex<'b> {
+    let mut y = x;
+    for (i, o) in out.iter().enumerate() {
+        let (d, len) = (lead + i, x.shape()[lead + i]);
+        let mut s = y.shape();
+        s[d] = *o;
+        if *o == 0 {
+            y = b.full(Scalar::from_f64(x.dtype(), 0.0), &s);
+        } else if len % o == 0 {
+            s.insert(d + 1, len / o);
+            y = y.reshape(&s).sum(&[d + 1], false) / (len / o) as f64;
+        } else {
+            y = parts(b, y, d, len, *o);
         }
-        y
-    }))
+    }
+    y
 }
 
 /// Means of unequal parts along one dimension, as the product with a matrix of weights.
@@ -184,22 +254,24 @@ macro_rules! pooling {
             FnDef {
                 name: $max,
                 sig: "x, kernel_size: ints, stride: ints? = None, padding: ints = 0, dilation: ints = 1, \
-                      ceil_mode: bool = false",
+                      ceil_mode: bool = false, return_indices: bool = false",
                 doc: "The largest element of each window of [batch, channel, ..] (or without batch); the gradient goes to \
-                      the first one. Windows do not overlap unless a stride says so.",
-                build: |b, a| Ok(max_pool(b, a, $max, $n)?.into()),
+                      the first one. Windows do not overlap unless a stride says so. With return_indices also its place \
+                      in the flattened spatial dimensions. Not for bool.",
+                build: |b, a| max_pool(b, a, $max, $n),
             },
             FnDef {
                 name: $avg,
                 sig: "x, kernel_size: ints, stride: ints? = None, padding: ints = 0, ceil_mode: bool = false, \
                       count_include_pad: bool = true, divisor_override: int? = None",
-                doc: "The mean of each window of [batch, channel, ..] (or without batch). Floats only.",
+                doc: "The mean of each window of [batch, channel, ..] (or without batch). Floats, and i64 (cut off toward 0).",
                 build: |b, a| Ok(avg_pool(b, a, $avg, $n)?.into()),
             },
             FnDef {
                 name: $adaptive,
-                sig: "x, output_size: ints",
-                doc: "The means of that many nearly equal parts of each spatial dimension. Floats only.",
+                sig: "x, output_size: any",
+                doc: "The means of that many nearly equal parts of each spatial dimension; None leaves one as it is. Floats \
+                      only.",
                 build: |b, a| Ok(adaptive_avg(b, a, $adaptive, $n)?.into()),
             },
         ]

@@ -2,7 +2,7 @@
 
 use super::unit;
 use crate::builder::{Builder, Ex};
-use crate::dim::{Dim, Dims, at_most, product};
+use crate::dim::{Dim, Dims, product};
 use crate::dtype::{Category, DType};
 use crate::error::{Result, err};
 use crate::ops::reduce::ReduceKind;
@@ -101,6 +101,38 @@ fn running<'b>(b: &'b Builder, a: &Args<'b>, kind: ScanKind) -> Result<Out<'b>> 
 /// NaN as 0.
 fn numbers(x: Ex<'_>) -> Ex<'_> {
     if x.dtype().is_float() { x.isnan().select(x.zeros(), x) } else { x }
+}
+
+fn diff<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let mut x = a.tensor(b, 0)?;
+    if x.rank() == 0 {
+        return Err(err::shape("diff expects input to be at least one-dimensional"));
+    }
+    let (n, d) = (a.int(1)?, axis(a.int(2)?, x.rank())?);
+    if n < 0 {
+        return Err(err::shape(format!("order must be non-negative but got {n}")));
+    }
+    if n > 0 && !(a.is_none(3) && a.is_none(4)) {
+        let ends = [a.opt_tensor(b, 3)?, Some(x), a.opt_tensor(b, 4)?];
+        let parts: Vec<Ex<'b>> = ends.into_iter().flatten().collect();
+        if let Some(p) = parts.iter().find(|p| p.rank() != x.rank()) {
+            return Err(err::shape(format!(
+                "diff expects prepend or append to be the same dimension as input, got {} for {}",
+                p.ty(),
+                x.ty()
+            )));
+        }
+        x = super::join::cat(b, &parts, d as i64)?;
+    }
+    let op = if x.dtype().category() == Category::Bool { "logical_xor" } else { "sub" };
+    for _ in 0..n {
+        let n = x.shape()[d];
+        if n == 0 {
+            break;
+        }
+        x = x.narrow(d, 1, n - 1).map(op, &[x.narrow(d, 0, n - 1)]);
+    }
+    Ok(x)
 }
 
 /// The functions.
@@ -248,23 +280,9 @@ pub static FNS: &[FnDef] = &[
     },
     FnDef {
         name: "diff",
-        sig: "x, n: int = 1, dim: int = -1",
-        doc: "Differences of neighbours along an axis, n times. On bool: exclusive or.",
-        build: |b, a| {
-            let mut x = a.tensor(b, 0)?;
-            let d = axis(a.int(2)?, x.rank())?;
-            if x.rank() == 0 || a.int(1)? < 0 {
-                return Err(err::shape("`diff` takes a tensor of at least one dimension and n >= 0"));
-            }
-            let op = if x.dtype().category() == Category::Bool { "logical_xor" } else { "sub" };
-            for _ in 0..a.int(1)? {
-                let n = x.dims()[d];
-                if !at_most(1i64, n)? {
-                    break;
-                }
-                x = x.narrow(d, 1, n - 1).map(op, &[x.narrow(d, 0, n - 1)]);
-            }
-            Ok(x.into())
-        },
+        sig: "x, n: int = 1, dim: int = -1, prepend = None, append = None",
+        doc: "Differences of neighbours along an axis, n times, of x with the others before and behind it. On bool: exclusive \
+              or.",
+        build: |b, a| Ok(diff(b, a)?.into()),
     },
 ];

@@ -3,7 +3,7 @@
 //! No gradient flows through the shift, which does not change the value.
 
 use super::unit;
-use crate::builder::{Builder, Ex};
+use crate::builder::Ex;
 use crate::error::Result;
 use crate::ops::Op;
 use crate::ops::reduce::ReduceKind;
@@ -38,8 +38,7 @@ pub fn log_softmax<'b>(x: Ex<'b>, axes: &[usize]) -> Ex<'b> {
 }
 
 /// `x` in the dtype asked for, and the axis.
-fn along<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>, Vec<usize>)> {
-    let x = a.tensor(b, 0)?;
+fn along<'b>(x: Ex<'b>, a: &Args<'b>, name: &str) -> Result<(Ex<'b>, Vec<usize>)> {
     let x = a.opt_dtype(2)?.map_or(x, |d| x.cast(d));
     require_float(name, x)?;
     let axes = super::reduce::one_axis(a.int(1)?, x.rank())?;
@@ -52,18 +51,22 @@ pub static FNS: &[FnDef] = &[
         name: "softmax",
         sig: "x, dim: int, dtype: dtype? = None",
         doc: "e^x / sum(e^x) along an axis. Floats only.",
-        build: |b, a| along(b, a, "softmax").map(|(x, axes)| Out::One(softmax(x, &axes))),
+        build: |b, a| along(a.tensor(b, 0)?, a, "softmax").map(|(x, axes)| Out::One(softmax(x, &axes))),
     },
     FnDef {
         name: "softmin",
         sig: "x, dim: int, dtype: dtype? = None",
         doc: "softmax(-x). Floats only.",
-        build: |b, a| along(b, a, "softmin").map(|(x, axes)| Out::One(softmax(-x, &axes))),
+        build: |b, a| {
+            // The sign changes before the dtype does.
+            let x = -a.tensor(b, 0)?;
+            along(x, a, "softmin").map(|(x, axes)| Out::One(softmax(x, &axes)))
+        },
     },
     FnDef {
         name: "log_softmax",
         sig: "x, dim: int, dtype: dtype? = None",
         doc: "log(softmax(x)) along an axis without overflow. Floats only.",
-        build: |b, a| along(b, a, "log_softmax").map(|(x, axes)| Out::One(log_softmax(x, &axes))),
+        build: |b, a| along(a.tensor(b, 0)?, a, "log_softmax").map(|(x, axes)| Out::One(log_softmax(x, &axes))),
     },
 ];

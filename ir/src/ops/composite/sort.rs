@@ -9,7 +9,7 @@ use crate::dtype::{Category, DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::merge::Merge;
 use crate::ops::reduce::ReduceKind;
-use crate::ops::registry::{Args, FnDef, Out, require_float};
+use crate::ops::registry::{Arg, Args, FnDef, Out};
 use crate::types::axis;
 
 /// Whether `p` comes before `q` in ascending order.
@@ -38,9 +38,20 @@ pub fn sorted<'b>(x: Ex<'b>, axis: usize, descending: bool) -> (Ex<'b>, Ex<'b>) 
     (x.gather(axis, at), at)
 }
 
-/// A vector in ascending order.
-pub fn ascending(x: Ex<'_>) -> Ex<'_> {
-    sorted(x, 0, false).0
+/// The positions that sort the rows of a matrix in lexicographic order.
+pub fn lexicographic(rows: Ex<'_>) -> Ex<'_> {
+    let b = rows.builder();
+    let (n, m) = (rows.shape()[0], rows.shape()[1]);
+    if m == 0 {
+        return b.iota(n);
+    }
+    // By the last column first, and stably by the ones before it.
+    let mut at = b.iota(n);
+    for c in (0..m).rev() {
+        let key = rows.narrow(1, c, 1).reshape(&[n]).gather(0, at);
+        at = at.gather(0, order(key, 0, false));
+    }
+    at
 }
 
 /// Scalars count as vectors of one element: `f` along an axis, and back.
@@ -154,6 +165,11 @@ fn searchsorted<'b>(sorted: Ex<'b>, values: Ex<'b>, right: bool) -> Result<Ex<'b
     Ok(found.copy())
 }
 
+/// Places in the dtype asked for.
+fn placed(at: Ex<'_>, narrow: bool) -> Ex<'_> {
+    if narrow { at.cast(DType::I32) } else { at }
+}
+
 /// The functions.
 pub static FNS: &[FnDef] = &[
     FnDef {
@@ -205,48 +221,134 @@ pub static FNS: &[FnDef] = &[
     },
     FnDef {
         name: "searchsorted",
-        sig: "sorted_sequence, values, right: bool = false",
-        doc: "Where each value would be inserted to keep the last dimension in order, i64.",
-        build: |b, a| Ok(searchsorted(a.tensor(b, 0)?, a.tensor(b, 1)?, a.bool(2)?)?.into()),
+        sig: "sorted_sequence, values, out_int32: bool = false, right: bool = false, side: str? = None, sorter = None",
+        doc: "Where each value would be inserted to keep the last dimension in order, i64 (i32 if asked for): before equal \
+              ones, or behind them on the right side. sorter holds the positions that sort the sequence.",
+        build: |b, a| {
+            let right = match a.raw(4) {
+                Arg::None => a.bool(3)?,
+                _ => match a.str(4)? {
+                    "left" if a.bool(3)? => {
+                        return Err(err::ty(
+                            "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True",
+                        ));
+                    }
+                    "left" => false,
+                    "right" => true,
+                    s => {
+                        return Err(err::ty(format!(
+                            "torch.searchsorted(): side can only be 'left' or 'right' but got {s}"
+                        )));
+                    }
+                },
+            };
+            let mut sequence = a.tensor(b, 0)?;
+            if let Some(sorter) = a.opt_tensor(b, 5)? {
+                if sorter.shape() != sequence.shape() || sequence.rank() == 0 || sorter.dtype() != DType::I64 {
+                    let (s, t) = (sequence.ty(), sorter.ty());
+                    return Err(err::shape(format!(
+                        "torch.searchsorted(): boundary {s} and sorter {t} must have the same size"
+                    )));
+                }
+                sequence = sequence.gather(sequence.rank() - 1, sorter);
+            }
+            Ok(placed(searchsorted(sequence, a.tensor(b, 1)?, right)?, a.bool(2)?).into())
+        },
     },
     FnDef {
         name: "bucketize",
-        sig: "x, boundaries, right: bool = false",
-        doc: "The bucket of each element between boundaries in order, i64.",
-        build: |b, a| Ok(searchsorted(a.tensor(b, 1)?, a.tensor(b, 0)?, a.bool(2)?)?.into()),
+        sig: "x, boundaries, out_int32: bool = false, right: bool = false",
+        doc: "The bucket of each element between boundaries in order, i64 (i32 if asked for).",
+        build: |b, a| {
+            let boundaries = a.tensor(b, 1)?;
+            if boundaries.rank() != 1 {
+                return Err(err::shape(format!("boundaries tensor must be 1 dimension, but got {}", boundaries.ty())));
+            }
+            Ok(placed(searchsorted(boundaries, a.tensor(b, 0)?, a.bool(3)?)?, a.bool(2)?).into())
+        },
     },
     FnDef {
         name: "quantile",
-        sig: "x, q: float, dim: int? = None, keepdim: bool = false",
-        doc: "The q-quantile along an axis or of all elements, between neighbours in order. Floats only.",
+        sig: "x, q, dim: int? = None, keepdim: bool = false, interpolation: str = linear",
+        doc: "The q-quantile along an axis or of all elements, in f32 and f64; of a vector of quantiles a first dimension. \
+              Between neighbours in order it takes: \"linear\", \"lower\", \"higher\", \"midpoint\", \"nearest\".",
         build: |b, a| Ok(quantile(b, a)?.into()),
     },
 ];
 
 fn quantile<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
-    let (x, q, keep) = (a.tensor(b, 0)?, a.float(1)?, a.bool(3)?);
-    require_float("quantile", x)?;
-    if !(0.0..=1.0).contains(&q) {
-        return Err(err::data(format!("`quantile`: q values must be in the range [0, 1], got {q}")));
+    let (x, q, keep, mode) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.bool(3)?, a.str(4)?);
+    if !matches!(x.dtype(), DType::F32 | DType::F64) {
+        return Err(err::dtype(format!(
+            "quantile() input tensor must be either float or double dtype, got {}",
+            x.dtype()
+        )));
     }
-    let (x, d) = match a.opt_int(2)? {
+    if !q.ty().weak && q.dtype() != x.dtype() {
+        return Err(err::dtype(format!(
+            "quantile() q tensor must be same dtype as the input tensor, got {}",
+            q.dtype()
+        )));
+    }
+    if q.rank() > 1 {
+        return Err(err::shape(format!("quantile() q must be a scalar or 1D tensor, got {}", q.ty())));
+    }
+    if let Some(v) = super::arith::constant(q).map(|c| c.to_f64()).filter(|v| !(0.0..=1.0).contains(v)) {
+        return Err(err::data(format!("quantile() q values must be in the range [0, 1], got {v}")));
+    }
+    let (flat, d) = match a.opt_int(2)? {
         Some(d) if x.rank() > 0 => (x, axis(d, x.rank())?),
         _ => (x.reshape(&[x.numel()]), 0),
     };
-    let n = x.shape()[d];
+    let n = flat.shape()[d];
     if n == 0 {
-        return Err(err::shape("`quantile`: the input must be non-empty"));
+        return Err(err::shape("quantile() input tensor must be non-empty"));
     }
-    let place = q * (n - 1) as f64;
-    let (low, w) = (place.floor() as usize, place - place.floor());
-    let (values, _) = sorted(x, d, false);
-    let (p, r) = (values.narrow(d, low, 1), values.narrow(d, (low + 1).min(n - 1), 1));
-    let nan = x.isnan().cast(DType::I64).sum(&[d], true).cast(DType::Bool);
-    let y = super::unit([p, r], |[p, r]| p + (r - p) * w);
+    // The quantiles go along the last dimension, and from there to the front.
+    let last = flat.rank() - 1;
+    let rows = sorted(flat.transpose(d, last), last, false).0;
+    let count = q.numel();
+    let place = q.cast(x.dtype()).reshape(&[count]) * (n - 1) as f64;
+    let mut wide = rows.shape();
+    wide[last] = count;
+    let pick = |at: Ex<'b>| rows.gather(last, at.cast(DType::I64).expand(&wide));
+    let y = match mode {
+        "lower" => pick(place.floor()),
+        "higher" => pick(place.ceil()),
+        "nearest" => pick(place.round()),
+        "linear" | "midpoint" => {
+            let (low, high) = (pick(place.floor()), pick(place.ceil()));
+            let w = if mode == "linear" { place - place.floor() } else { place.zeros() + 0.5 };
+            super::arith::lerp([low, high, w])
+        }
+        other => {
+            return Err(err::ty(format!(
+                "quantile() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {other}"
+            )));
+        }
+    };
+    let nan = rows.isnan().cast(DType::I64).sum(&[last], true).cast(DType::Bool);
     let y = nan.select(y.number(f64::NAN), y);
-    let mut shape = y.shape();
-    if !keep {
-        shape.remove(d);
+    // [.., q] with the reduced dimension in its place (or not), and q first (or not).
+    let mut back = y.shape();
+    back.insert(last, 1);
+    let y = y.reshape(&back).transpose(d, last);
+    let mut order: Vec<usize> = (0..=last).collect();
+    order.insert(0, last + 1);
+    let y = y.permute(&order);
+    let mut shape = if x.rank() == 0 || a.is_none(2) { vec![1; x.rank()] } else { flat.shape().to_vec() };
+    if a.is_none(2) || x.rank() == 0 {
+        if !keep {
+            shape.clear();
+        }
+    } else {
+        shape[d] = 1;
+        if !keep {
+            shape.remove(d);
+        }
+    }
+    if q.rank() == 1 {
+        shape.insert(0, count);
     }
     Ok(y.reshape(&shape))
 }

@@ -230,6 +230,13 @@ pub fn write<'b>(b: &'b Builder, name: &str, x: Ex<'b>, value: Ex<'b>) -> Result
             to.dtype.torch_name()
         )));
     }
+    if name == "float_power_" && from.dtype != to.dtype {
+        return Err(err::dtype(format!(
+            "the base given to float_power_ has dtype {} but the operation's result requires dtype {}",
+            to.dtype.torch_name(),
+            from.dtype.torch_name()
+        )));
+    }
     if crate::types::broadcast(&from.shape, &to.shape).as_deref() != Some(&to.shape[..]) {
         return Err(err::shape(format!(
             "`{name}`: output with shape {} doesn't match the broadcast shape {}",
