@@ -35,56 +35,14 @@ fn positive<'b>(x: Ex<'b>) -> Ex<'b> {
     x.gt(x.number(0.0))
 }
 
-/// `log(1 + e^z)` without overflow.
-fn log1pexp(b: &mut Block, z: V) -> V {
-    let zero = b.float(b.ty(z), 0.0);
-    math::logaddexp(b, z, zero)
-}
-
 fn softplus(b: &mut Block, x: V, beta: V, threshold: V) -> V {
-    let z = b.mul(x, beta);
-    let s = log1pexp(b, z);
-    let s = b.div(s, beta);
+    let (z, s) = (b.mul(x, beta), math::softplus(b, x, beta));
     let linear = b.lt(threshold, z);
     b.select(linear, x, s)
 }
 
-fn mish(b: &mut Block, x: V) -> V {
-    let s = log1pexp(b, x);
-    let t = math::tanh(b, s);
-    b.mul(x, t)
-}
-
-/// With `s = x / sqrt 2` and `q = erfc |s|`: `s q / sqrt 2` below 0, else `(2 s - s q) / sqrt 2`, so that neither tail
-/// cancels. As PyTorch's does on a CPU, `2 s` overflows first and infinity gives NaN.
-fn gelu(b: &mut Block, x: V) -> V {
-    let ty = b.ty(x);
-    let scale = b.float(ty, FRAC_1_SQRT_2);
-    let s = b.mul(x, scale);
-    let m = b.abs(s);
-    let q = math::erfc(b, m);
-    let (low, twice) = (b.mul(s, q), b.add(s, s));
-    let high = b.sub(twice, low);
-    let y = above_zero(b, x, high, low);
-    b.mul(y, scale)
-}
-
 const CUBIC: f64 = 0.044_715;
 const SQRT_2_PI: f64 = FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
-
-fn gelu_tanh(b: &mut Block, x: V) -> V {
-    let ty = b.ty(x);
-    let (cubic, scale) = (b.float(ty, CUBIC), b.float(ty, SQRT_2_PI));
-    let (half, one) = (b.float(ty, 0.5), b.float(ty, 1.0));
-    let square = b.mul(x, x);
-    let cube = b.mul(square, x);
-    let term = b.mul(cube, cubic);
-    let inner = b.add(x, term);
-    let z = b.mul(inner, scale);
-    let t = math::tanh(b, z);
-    let (t, h) = (b.add(t, one), b.mul(x, half));
-    b.mul(h, t)
-}
 
 /// The slope `a` below 0 of the scaled exponential linear unit, and its scale.
 const SELU: (f64, f64) = (1.673_263_242_354_377_3, 1.050_700_987_355_480_5);
@@ -152,10 +110,7 @@ pub static ROWS: &[RowDef] = &[
         "silu",
         "x * sigmoid(x).",
         &["x"],
-        |b, x| {
-            let s = math::sigmoid(b, x[0]);
-            b.mul(x[0], s)
-        },
+        |b, x| math::silu(b, x[0]),
         |x, _, dy| {
             let s = x[0].sigmoid();
             vec![Some(dy * (s * (x[0] * (1.0 - s) + 1.0)))]
@@ -165,7 +120,7 @@ pub static ROWS: &[RowDef] = &[
         "gelu",
         "x times the normal distribution function: x (1 + erf(x / sqrt 2)) / 2.",
         &["x"],
-        |b, x| gelu(b, x[0]),
+        |b, x| math::gelu(b, x[0]),
         |x, _, dy| {
             let cdf = (x[0] * -FRAC_1_SQRT_2).map("erfc", &[]) * 0.5;
             let pdf = (x[0] * x[0] * -0.5).exp() * (FRAC_2_SQRT_PI * FRAC_1_SQRT_2 * 0.5);
@@ -176,7 +131,7 @@ pub static ROWS: &[RowDef] = &[
         "gelu_tanh",
         "The approximation x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 of gelu.",
         &["x"],
-        |b, x| gelu_tanh(b, x[0]),
+        |b, x| math::gelu_tanh(b, x[0]),
         |x, _, dy| {
             let x = x[0];
             let t = ((x + x * x * x * CUBIC) * SQRT_2_PI).tanh();
@@ -188,7 +143,7 @@ pub static ROWS: &[RowDef] = &[
         "mish",
         "x * tanh(log(1 + e^x)).",
         &["x"],
-        |b, x| mish(b, x[0]),
+        |b, x| math::mish(b, x[0]),
         |x, _, dy| {
             let t = x[0].map("logaddexp", &[x[0].number(0.0)]).tanh();
             vec![Some(dy * (t + x[0] * x[0].sigmoid() * (1.0 - t * t)))]
@@ -208,11 +163,7 @@ pub static ROWS: &[RowDef] = &[
         "logsigmoid",
         "log(sigmoid(x)) without overflow.",
         &["x"],
-        |b, x| {
-            let m = b.neg(x[0]);
-            let s = log1pexp(b, m);
-            b.neg(s)
-        },
+        |b, x| math::logsigmoid(b, x[0]),
         |x, _, dy| vec![Some(dy * (-x[0]).sigmoid())],
     ),
     float(
@@ -292,10 +243,7 @@ pub static ROWS: &[RowDef] = &[
         "tanhshrink",
         "x - tanh(x).",
         &["x"],
-        |b, x| {
-            let t = math::tanh(b, x[0]);
-            b.sub(x[0], t)
-        },
+        |b, x| math::tanhshrink(b, x[0]),
         |x, _, dy| {
             let t = x[0].tanh();
             vec![Some(dy * (t * t))]
