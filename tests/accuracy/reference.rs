@@ -6,7 +6,7 @@
 //! units in `f64`, is a part of what is measured there.
 
 use pxfm::*;
-use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 /// The value of a function.
 pub enum Value {
@@ -30,6 +30,8 @@ pub struct Reference {
     pub inside: bool,
     /// The values of operands after the first, where they are settings.
     pub settings: &'static [&'static [f64]],
+    /// How many units the `f64` value itself may be off, where the formula has several steps.
+    pub own: f64,
     /// The magnitude of the terms, where the function is allowed to cancel.
     pub terms: Option<fn(&[f64]) -> f64>,
 }
@@ -44,6 +46,10 @@ impl Reference {
         Reference { settings, ..self }
     }
 
+    const fn steps(self, own: f64) -> Reference {
+        Reference { own, ..self }
+    }
+
     const fn cancels(self, terms: fn(&[f64]) -> f64) -> Reference {
         Reference { terms: Some(terms), ..self }
     }
@@ -54,7 +60,7 @@ impl Reference {
 }
 
 const fn new(name: &'static str, value: Value, quick: Option<fn(f32) -> f32>, ranges: Ranges) -> Reference {
-    Reference { name, value, quick, ranges, inside: false, settings: &[], terms: None }
+    Reference { name, value, quick, ranges, inside: false, settings: &[], own: 0.0, terms: None }
 }
 
 const fn one(name: &'static str, quick: fn(f32) -> f32, f: fn(&[f64]) -> f64, ranges: Ranges) -> Reference {
@@ -136,7 +142,7 @@ static REFERENCES: &[Reference] = &[
     one("expm1", f_expm1f, |x| f_expm1(x[0]), &[(-20.0, 89.0), (-40.0, 710.0), (-1.0, 1.0)]),
     real("sigmoid", |x| logistic(x[0]), &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)]),
     one("tanh", f_tanhf, |x| f_tanh(x[0]), &[(-10.0, 10.0), (-20.0, 20.0), (-1.0, 1.0)]),
-    one("sinh", f_sinhf, |x| f_sinh(x[0]), &[(-90.0, 90.0), (-711.0, 711.0), (-1.0, 1.0)]),
+    one("sinh", f_sinhf, |x| odd(x[0], f_sinh), &[(-90.0, 90.0), (-711.0, 711.0), (-1.0, 1.0)]),
     one("cosh", f_coshf, |x| f_cosh(x[0]), &[(-90.0, 90.0), (-711.0, 711.0), (-1.0, 1.0)]),
     one("log", f_logf, |x| f_log(x[0]), &[(0.0, 3.0), (0.99, 1.01)]),
     one("log2", f_log2f, |x| f_log2(x[0]), &[(0.0, 3.0), (0.99, 1.01)]),
@@ -153,17 +159,17 @@ static REFERENCES: &[Reference] = &[
     one("atan", f_atanf, |x| f_atan(x[0]), &[(-3.0, 3.0), (0.41, 0.42), (0.99, 1.01)]),
     one("erf", f_erff, |x| f_erf(x[0]), &[(-4.0, 4.0), (-6.0, 6.0), (-1.0, 1.0)]),
     one("erfc", f_erfcf, |x| f_erfc(x[0]), &[(-4.0, 10.5), (-6.0, 28.0), (-1.0, 1.0)]),
-    real("erfinv", |x| f_erfinv(x[0]), &[(-1.0, 1.0), (0.999, 1.0), (-1.0, -0.9999999)]),
-    real("pow", |x| f_pow(x[0], x[1]), &[(0.0, 10.0), (0.9, 1.1), (-300.0, 300.0), (0.0, 1e9)]),
+    real("erfinv", |x| odd(x[0], f_erfinv), &[(-1.0, 1.0), (0.999, 1.0), (-1.0, -0.9999999)]),
+    real("pow", |x| pow(x[0], x[1]), &[(0.0, 10.0), (0.9, 1.1), (-300.0, 300.0), (0.0, 1e9)]),
     real("hypot", |x| f_hypot(x[0], x[1]), &[(-3.0, 3.0), (0.0, 1e20), (-1e-30, 1e-30)]),
-    real("atan2", |x| f_atan2(x[0], x[1]), &[(-3.0, 3.0), (0.9, 1.1), (-1e6, 1e6)]),
+    real("atan2", |x| atan2(x[0], x[1]), &[(-3.0, 3.0), (0.9, 1.1), (-1e6, 1e6)]),
     real("logaddexp", |x| logaddexp(x[0], x[1]), &[(-10.0, 10.0), (-1.0, 1.0), (-200.0, 200.0)]).cancels(|_| 0.25),
     real("xlogy", |x| xlog(x[0], x[1], f_log(x[1])), &[(0.0, 3.0), (0.99, 1.01), (0.0, 1e9)]),
     real("xlog1py", |x| xlog(x[0], x[1], f_log1p(x[1])), &[(-1.0, 3.0), (-0.01, 0.01), (0.0, 1e9)]),
-    real("silu", |x| silu(x[0]), &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)]),
-    real("gelu", |x| times(x[0], ndtr), &[(-15.0, 8.0), (-39.0, 8.0), (-3.0, 3.0)]),
-    real("gelu_tanh", |x| gelu_tanh(x[0]), &[(-11.0, 8.0), (-22.0, 8.0), (-3.0, 3.0)]),
-    real("mish", |x| mish(x[0]), &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)]),
+    real("silu", |x| silu(x[0]), &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)]).steps(2.0),
+    real("gelu", |x| gelu(x[0]), &[(-15.0, 8.0), (-39.0, 8.0), (-3.0, 3.0)]).steps(6.0),
+    real("gelu_tanh", |x| gelu_tanh(x[0]), &[(-11.0, 8.0), (-22.0, 8.0), (-3.0, 3.0)]).steps(4.0),
+    real("mish", |x| mish(x[0]), &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)]).steps(4.0),
     real("softplus", |x| softplus(x), &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)])
         .settings(&[&[1.0, 0.5, 3.0, 0.7], &[20.0]]),
     real("logsigmoid", |x| -log1pexp(-x[0], 0.0), &[(-20.0, 110.0), (-40.0, 746.0), (-3.0, 3.0)]),
@@ -171,11 +177,33 @@ static REFERENCES: &[Reference] = &[
     real("celu", |x| elu(x[0], x[1], x[1]), &[(-20.0, 3.0), (-1.0, 0.0)]).settings(&[&[1.0, 0.7, 3.0]]),
     real("selu", |x| selu(x[0]), &[(-20.0, 3.0), (-1.0, 0.0)]),
     real("hardsigmoid", |x| (x[0] + 3.0).clamp(0.0, 6.0) / 6.0, &[(-4.0, 4.0)]),
-    real("hardswish", |x| if x[0] > 3.0 { x[0] } else { x[0] * ((x[0] + 3.0).clamp(0.0, 6.0) / 6.0) }, &[(-4.0, 4.0)]),
+    real("hardswish", |x| x[0] * ((x[0] + 3.0).clamp(0.0, 6.0) / 6.0), &[(-4.0, 4.0)]),
     real("softsign", |x| x[0] / (1.0 + x[0].abs()), &[(-4.0, 4.0)]),
-    real("tanhshrink", |x| tanhshrink(x[0]), &[(-10.0, 10.0), (-1.0, 1.0)]),
+    real("tanhshrink", |x| tanhshrink(x[0]), &[(-10.0, 10.0), (-1.0, 1.0)]).steps(6.0),
     real("bce", |x| bce(x[0], x[1]), &[(0.0, 1.0)]).inside(),
 ];
+
+/// pxfm gives 0 for -0 here.
+fn odd(x: f64, f: fn(f64) -> f64) -> f64 {
+    if x == 0.0 { x } else { f(x) }
+}
+
+/// The quotient where it is so small that its arctangent is itself; pxfm loses its sign.
+fn atan2(y: f64, x: f64) -> f64 {
+    if x > 0.0 && (y / x).abs() < 1e-300 { y / x } else { f_atan2(y, x) }
+}
+
+/// pxfm gives NaN for 1 to the power NaN, and infinity for the largest numbers to small negative powers.
+fn pow(x: f64, y: f64) -> f64 {
+    if x == 1.0 || y == 0.0 {
+        1.0
+    } else if x.abs() > 1e300 && x.is_finite() && y.abs() < 2.0 {
+        // A power of a power of two is exact, or rounded once.
+        f_pow(x * 2f64.powi(-512), y) * f_exp2(512.0 * y)
+    } else {
+        f_pow(x, y)
+    }
+}
 
 /// pxfm's function is only good down to about -700.
 fn logistic(x: f64) -> f64 {
@@ -196,26 +224,53 @@ fn silu(x: f64) -> f64 {
     }
 }
 
-/// `x f(x)`, with infinity times 1 and NaN for infinity times 0.
-fn times(x: f64, f: fn(f64) -> f64) -> f64 {
-    if x == f64::NEG_INFINITY { f64::NAN } else { x * f(x) }
-}
-
-/// `erfc(-x / sqrt 2) / 2`, the rounding of the argument put right to first order.
-fn ndtr(x: f64) -> f64 {
+/// `scale erfc(-x / sqrt 2) / 2`, as `e^(-s^2) erfcx(s)` where `s` is large; `s` and its square are sums of two, since
+/// the exponential makes much of their errors.
+fn normal(x: f64, scale: f64) -> f64 {
     let s = -x * FRAC_1_SQRT_2;
     // 1/sqrt(2) is FRAC_1_SQRT_2 and this.
     let rest = (-x).mul_add(FRAC_1_SQRT_2, -s) + x * 4.833_646_656_726_457e-17;
-    if !(-7.0..=40.0).contains(&s) {
-        return 0.5 * f_erfc(s);
+    if !(0.5..40.0).contains(&s) {
+        let slope = if s.abs() < 6.0 { rest * FRAC_2_SQRT_PI * f_exp(-s * s) } else { 0.0 };
+        return scale * 0.5 * (f_erfc(s) - slope);
     }
-    0.5 * (f_erfc(s) - rest * FRAC_2_SQRT_PI * f_exp(-s * s))
+    let square = s * s;
+    let low = s.mul_add(s, -square) + 2.0 * s * rest;
+    let half = f_exp(-square / 2.0);
+    let t = f_erfcx(s) - rest * (FRAC_2_SQRT_PI - 2.0 * s * f_erfcx(s));
+    scale * 0.5 * t * half * (1.0 - low) * half
+}
+
+fn gelu(x: f64) -> f64 {
+    if x == f64::NEG_INFINITY { f64::NAN } else { normal(x, x) }
+}
+
+/// A sum of two, for arguments of exponentials.
+#[derive(Clone, Copy)]
+struct Two(f64, f64);
+
+impl Two {
+    fn mul(self, o: Two) -> Two {
+        let p = self.0 * o.0;
+        Two(p, self.0.mul_add(o.0, -p) + (self.0 * o.1 + self.1 * o.0))
+    }
+
+    fn add(self, o: Two) -> Two {
+        let s = self.0 + o.0;
+        let b = s - self.0;
+        Two(s, (self.0 - (s - b)) + (o.0 - b) + (self.1 + o.1))
+    }
 }
 
 fn gelu_tanh(x: f64) -> f64 {
-    let slope = (8.0 / PI).sqrt();
-    let z = slope * (x + 0.044715 * x * x * x);
-    if z < -40.0 { times(x, |_| 1.0) * f_exp(z) } else { x * f_logistic(z) }
+    // sqrt(8 / pi), and 0.044715 times it.
+    let (slope, cubic) = (Two(1.595_769_121_605_730_8, -9.969_308_809_110_92e-17), Two(0.071_354_816_272_600_25, -6.175_149_918_155_315e-19));
+    if x.is_infinite() || x.is_nan() {
+        return if x > 0.0 { x } else { f64::NAN };
+    }
+    let b = Two(x.clamp(-100.0, 100.0), 0.0);
+    let z = b.mul(slope.add(b.mul(b).mul(cubic)));
+    if z.0 < -40.0 { x * f_exp(z.0 / 2.0) * (1.0 + z.1) * f_exp(z.0 / 2.0) } else { x * (logistic(z.0) * (1.0 + z.1 * logistic(-z.0))) }
 }
 
 fn mish(x: f64) -> f64 {
@@ -255,26 +310,14 @@ fn selu(x: f64) -> f64 {
     scale * if x > 0.0 { x } else { alpha * f_expm1(x) }
 }
 
+/// `(x cosh x - sinh x) / cosh x`, whose numerator is the sum of `2k x^(2k+1) / (2k+1)!`.
 fn tanhshrink(x: f64) -> f64 {
-    if x.abs() > 0.3 || x.is_nan() {
+    if x.abs() > 1.0 || x.is_nan() {
         return x - f_tanh(x);
     }
-    // The Taylor series, whose coefficients are those of x^3 (1/3 - 2/15 x^2 + 17/315 x^4 - ...).
-    let z = x * x;
-    let series = [
-        1.0 / 3.0,
-        -2.0 / 15.0,
-        17.0 / 315.0,
-        -62.0 / 2835.0,
-        1382.0 / 155_925.0,
-        -21844.0 / 6_081_075.0,
-        929_569.0 / 638_512_875.0,
-        -6_404_582.0 / 10_854_718_875.0,
-        443_861_162.0 / 1_856_156_927_625.0,
-        -18_888_466_084.0 / 194_896_477_400_625.0,
-        113_927_491_862.0 / 2_900_518_163_668_125.0,
-    ];
-    x * (z * series.iter().rev().fold(0.0, |p, c| p * z + c))
+    let factorial = |n: i32| (1..=n).map(f64::from).product::<f64>();
+    let series = (1..12).rev().fold(0.0, |p, k| p * (x * x) + 2.0 * f64::from(k) / factorial(2 * k + 1));
+    x * ((x * x) * series / f_cosh(x))
 }
 
 fn bce(x: f64, target: f64) -> f64 {
@@ -282,7 +325,10 @@ fn bce(x: f64, target: f64) -> f64 {
 }
 
 fn logaddexp(x: f64, y: f64) -> f64 {
-    if x == y && x.is_infinite() { x } else { x.max(y) + f_log1p(f_exp(-(x - y).abs())) + (x + y) * 0.0 }
+    if x.is_nan() || y.is_nan() {
+        return f64::NAN;
+    }
+    if x == y && x.is_infinite() { x } else { x.max(y) + f_log1p(f_exp(-(x - y).abs())) }
 }
 
 fn xlog(x: f64, y: f64, log: f64) -> f64 {

@@ -169,7 +169,7 @@ def digamma_fits():
 def tanhshrink_fit(bits, degree):
     """(r - tanh r) / r^3 in z = r^2, |r| <= 0.6; relative."""
     g = lambda z: (sqrt(z) - mp.tanh(sqrt(z))) / sqrt(z) ** 3
-    fit(f"tanhshrink f{bits}", g, mpf(10) ** -8, mpf("0.3601"), degree, bits)
+    fit(f"tanhshrink f{bits}", g, mpf(10) ** -8, mpf("0.3601"), degree, bits, pair=True)
 
 
 def bessel_fits():
@@ -197,7 +197,7 @@ FITS = {
     "sin": lambda: (sin_cos(32, 2, 2), sin_cos(32, 3, 2), sin_cos(64, 5, 5), sin_cos(64, 6, 6)),
     "pow": lambda: (pow_tail(32, 2), pow_tail(32, 3), pow_tail(64, 5), pow_tail(64, 6), pow_tail(64, 7)),
     "exp": lambda: (exp_tail(32, 4), exp_tail(32, 5), exp_tail(64, 9), exp_tail(64, 10)),
-    "tanhshrink": lambda: (tanhshrink_fit(32, 5), tanhshrink_fit(32, 6), tanhshrink_fit(64, 11), tanhshrink_fit(64, 12)),
+    "tanhshrink": lambda: (tanhshrink_fit(32, 5), tanhshrink_fit(64, 11)),
     "bessel": bessel_fits,
     "log": lambda: (log_tail(32, 2), log_tail(32, 3), log_tail(64, 6), log_tail(64, 7)),
 }

@@ -6,7 +6,7 @@
 //! argument and the factors stay pairs, and the power of two of a small exponential is applied after `x` has been
 //! multiplied. Below about -100 (-750) a result is zero; at minus infinity `x` times zero is NaN, as in PyTorch.
 
-use super::df::{Pair, fast_two_sum, two_prod, two_sum};
+use super::df::{Pair, fast_two_sum, poly_pair, two_prod, two_sum};
 use super::erf_tables::{ERF32, ERF64};
 use super::expr::Expr;
 use super::{erf, exp, log};
@@ -22,6 +22,8 @@ impl<'a> Factor<'a> {
     fn times(self, x: Expr<'a>) -> Expr<'a> {
         let bounded = x.at_least(-2000.0);
         let [y] = exp::scale([bounded.fma(self.p.hi, bounded * self.p.lo)], self.t);
+        // The low part may have the other sign than a zero.
+        let y = x.eq(0.0).select(x, y);
         let edge = x.lt(0.0).select(f64::NAN, x);
         x.abs().eq(f64::INFINITY).select(edge, y)
     }
@@ -145,6 +147,9 @@ fn log1pexp<'a>(z: Pair<'a>) -> Expr<'a> {
     let (_, e) = decay(z);
     let u = fast_two_sum(c.f(1.0), e.hi);
     let l = log::of_pair(Pair { hi: u.hi, lo: u.lo + e.lo });
+    // Of a small e the sum with 1 has lost bits.
+    let small = e.hi.lt(c.pick(f64::powi(2.0, -13), f64::powi(2.0, -28)));
+    let l = Pair { hi: small.select(e.hi, l.hi), lo: small.select((e.hi * -0.5).fma(e.hi, e.lo), l.lo) };
     let above = c.f(0.0).lt(z.hi);
     let m = above.select(z.hi, 0.0);
     let s = two_sum(m, l.hi);
@@ -163,22 +168,23 @@ pub(super) fn logsigmoid<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
     -log1pexp(Pair { hi: -x, lo: x.ctx.f(0.0) })
 }
 
-/// `(r - tanh r) / r^3` in `r^2`, up to 0.6 (`tools/fit/fits.py tanhshrink`).
-const SHRINK32: [f64; 6] = [0.33333334, -0.13333373, 0.053970743, -0.021846035, 0.008568951, -0.0025300633];
+/// `(r - tanh r) / r^3` in `r^2`, up to 0.6, and what the first coefficient lacks (`tools/fit/fits.py tanhshrink`).
+const SHRINK32: [f64; 6] = [0.33333333, -0.13333312, 0.053961292, -0.021786379, 0.008404104, -0.002364307];
 const SHRINK64: [f64; 12] = [
     0.3333333333333333,
-    -0.13333333333332795,
-    0.05396825396778922,
-    -0.021869488517531354,
-    0.00886323511115907,
-    -0.0035921222000701997,
-    0.001455781024415095,
-    -0.0005896974627410944,
-    0.00023773307163121863,
-    -9.289814210741135e-05,
-    3.1613676070488374e-05,
-    -6.705828644707673e-06,
+    -0.13333333333333203,
+    0.05396825396808131,
+    -0.021869488527193642,
+    0.0088632352888993,
+    -0.003592124199078512,
+    0.001455795471528592,
+    -0.0005897659382593255,
+    0.00023794476798586254,
+    -9.330923864601004e-05,
+    3.206886990695726e-05,
+    -6.925032475468939e-06,
 ];
+const SHRINK_0: (f64, f64) = (-1.0990815e-08, 1.685863807292196e-17);
 
 /// `x - tanh x`: `x^3` times a polynomial up to 0.6.
 pub(super) fn tanhshrink<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
@@ -186,9 +192,14 @@ pub(super) fn tanhshrink<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
     let t = exp::tanh_pair(a);
     let d = fast_two_sum(a, -t.hi);
     let far = (d.hi + (d.lo - t.lo)).flip(x.sign());
-    // The cube of a small number is subnormal, its square would be 0.
-    let z = x * x;
-    let near = x * (z * z.poly(&SHRINK32, &SHRINK64));
+    let z = two_prod(x, x);
+    let p = poly_pair(z.hi, &SHRINK32, &SHRINK64, x.ctx.pick(SHRINK_0.0, SHRINK_0.1));
+    let p = z.times_pair(p);
+    // Scaled where the product with the low part would underflow.
+    let (tiny, c) = (a.lt(x.ctx.pick(f64::powi(2.0, -30), f64::powi(2.0, -300))), x.ctx);
+    let scaled = tiny.select(x * c.pick(f64::powi(2.0, 32), f64::powi(2.0, 256)), x);
+    let down = tiny.select(c.pick(f64::powi(2.0, -32), f64::powi(2.0, -256)), 1.0);
+    let near = scaled.fma(p.hi, scaled * p.lo) * down;
     let far = a.eq(f64::INFINITY).select(x, far);
     a.lt(0.6).select(near, far)
 }

@@ -39,16 +39,17 @@ pub(super) fn tail<'a>(t: Pair<'a>) -> (Pair<'a>, Expr<'a>) {
     let square = Pair { hi: square.hi, lo: (t.hi + t.hi).fma(t.lo, square.lo) };
     let e = exp::parts(-square.hi);
     let e_pair = Pair { hi: e.pair.hi, lo: (-square.lo).fma(e.pair.hi, e.pair.lo) };
-    (e_pair.times_pair(erfcx_ratio(t.hi)), e.t)
+    (e_pair.times_pair(erfcx_ratio(t)), e.t)
 }
 
 /// `e^(t^2) erfc t` likewise.
-fn erfcx_ratio<'a>(t: Expr<'a>) -> Pair<'a> {
-    let c = t.ctx;
+fn erfcx_ratio<'a>(t: Pair<'a>) -> Pair<'a> {
+    let c = t.hi.ctx;
     let centre = c.pick(3.0, 4.0);
-    let u = (t - centre) / (t + centre);
+    let u = (t.hi - centre) / (t.hi + centre);
     let p = poly_pair(u, &ERFC32, &ERFC64, c.pick(ERFC_0.0, ERFC_0.1));
-    p.ratio(fast_two_sum(t + t, c.f(1.0)))
+    let d = fast_two_sum(t.hi + t.hi, c.f(1.0));
+    p.ratio(Pair { hi: d.hi, lo: d.lo + (t.lo + t.lo) })
 }
 
 /// The inverse of `erf`: infinite at 1, NaN beyond.
