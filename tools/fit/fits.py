@@ -166,6 +166,25 @@ def digamma_fits():
         fit(f"cot f{bits}", cot, mpf(10) ** -8, 0.25, d3, bits, weight=lambda z: mpf(1), fixed=[1])
 
 
+def tanhshrink_fit(bits, degree):
+    """(r - tanh r) / r^3 in z = r^2, |r| <= 0.6; relative."""
+    g = lambda z: (sqrt(z) - mp.tanh(sqrt(z))) / sqrt(z) ** 3
+    fit(f"tanhshrink f{bits}", g, mpf(10) ** -8, mpf("0.3601"), degree, bits, pair=True)
+
+
+def bessel_fits():
+    """I0(x) and I1(x) / (x/2) in (x/2)^2, |x| <= 8; sqrt(x) e^-x times them in 16/x - 1 above; relative."""
+    ratio = lambda n, t: mp.besseli(n, 2 * sqrt(t)) / sqrt(t) ** n
+    scaled = lambda n, x: mp.besseli(n, x) * sqrt(x) * exp(-x)
+    for bits, near, far in ((32, 10, 5), (64, 19, 22)):
+        for n in (0, 1):
+            fit(f"i{n} near f{bits}", lambda t: ratio(n, t), mpf(10) ** -8, 16, near, bits, fixed=[1])
+            g = lambda u: scaled(n, 16 / (u + 1))
+            mp.dps = 120
+            fit(f"i{n} far f{bits}", g, mpf(10) ** -5 - 1, 1, far, bits, pair=True)
+            mp.dps = 60
+
+
 FITS = {
     "lgamma": lambda: (lgamma_fits(), sinc_fit(32, 5), sinc_fit(64, 8)),
     "digamma": digamma_fits,
@@ -178,6 +197,8 @@ FITS = {
     "sin": lambda: (sin_cos(32, 2, 2), sin_cos(32, 3, 2), sin_cos(64, 5, 5), sin_cos(64, 6, 6)),
     "pow": lambda: (pow_tail(32, 2), pow_tail(32, 3), pow_tail(64, 5), pow_tail(64, 6), pow_tail(64, 7)),
     "exp": lambda: (exp_tail(32, 4), exp_tail(32, 5), exp_tail(64, 9), exp_tail(64, 10)),
+    "tanhshrink": lambda: (tanhshrink_fit(32, 5), tanhshrink_fit(64, 11)),
+    "bessel": bessel_fits,
     "log": lambda: (log_tail(32, 2), log_tail(32, 3), log_tail(64, 6), log_tail(64, 7)),
 }
 

@@ -67,8 +67,16 @@ pub struct RowDef {
     pub vjp: Option<Vjp>,
     /// The interval tests draw operands from.
     pub domain: (f64, f64),
-    /// The largest error in `f32`, in units of the last place. 0: correctly rounded.
+    /// The largest error in `f32`, in units of the last place; in `f64` it is at most twice that. 0: correctly rounded
+    /// or exact. `tests/accuracy` holds rows to it, `docs/accuracy.md` has what was measured.
     pub ulp: f32,
+}
+
+impl RowDef {
+    /// The row with that accuracy.
+    const fn within(self, ulp: f32) -> RowDef {
+        RowDef { ulp, ..self }
+    }
 }
 
 /// A row of the table; equal if the names are.
@@ -123,6 +131,11 @@ impl Row {
     /// PyTorch's name of the function.
     pub fn name(self) -> &'static str {
         self.0.name
+    }
+
+    /// The largest error in `f64`, in units of the last place.
+    pub fn ulp64(self) -> f64 {
+        2.0 * self.0.ulp as f64
     }
 
     /// The dtypes the operands are cast to and the dtype of the result, for operands of these types.

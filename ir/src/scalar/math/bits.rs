@@ -21,9 +21,19 @@ pub(super) fn nextafter<'a>([x, y]: [Expr<'a>; 2]) -> Expr<'a> {
     (x.eq(x) & y.eq(y)).select(r, f64::NAN)
 }
 
-/// `1 / sqrt(x)`, two correctly rounded steps as in PyTorch.
+/// `1 / sqrt(x)`: with `s` the rounded root, `y = 1 / s` and their remainders `r = x - s^2` and `e = 1 - s y`, one step
+/// `y + y (e - r y^2 / 2)` of Newton's. Small operands are scaled by a power of four, so that `r` is exact.
 pub(super) fn rsqrt<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
-    x.ctx.f(1.0) / x.sqrt()
+    let c = x.ctx;
+    let small = x.lt(c.pick(f64::powi(2.0, -80), f64::powi(2.0, -900)));
+    let scale = |up: i32, by: i32| small.select(c.pick(f64::powi(2.0, up), f64::powi(2.0, by)), 1.0);
+    let x = x * scale(64, 128);
+    let s = x.sqrt();
+    let y = c.f(1.0) / s;
+    let (r, e) = ((-s).fma(s, x), (-s).fma(y, 1.0));
+    let better = y.fma((r * y).fma(y * -0.5, e), y);
+    // At 0 and infinity the quotient is exact and the remainders are not numbers.
+    (c.f(0.0).lt(x) & x.lt(f64::INFINITY)).select(better, y) * scale(32, 64)
 }
 
 /// `sqrt(x^2 + y^2)`, scaled by a power of two where the squares would leave the range; infinite if an operand is.

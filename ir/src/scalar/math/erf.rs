@@ -27,17 +27,29 @@ pub(super) fn erfc<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
     let near = fast_two_sum(c.f(1.0), -x);
     let near = near.hi + (-x).fma(z.poly(&ERF32, &ERF64), near.lo);
 
-    let t = a.at_most(c.pick(10.1, 27.3));
-    let square = two_prod(t, t);
-    let e = exp::parts(-square.hi);
-    let e_pair = Pair { hi: e.pair.hi, lo: (-square.lo).fma(e.pair.hi, e.pair.lo) };
-    let centre = c.pick(3.0, 4.0);
-    let u = (t - centre) / (t + centre);
-    let p = poly_pair(u, &ERFC32, &ERFC64, c.pick(ERFC_0.0, ERFC_0.1));
-    let q = p.ratio(fast_two_sum(t + t, c.f(1.0)));
-    let [far] = exp::scale([e_pair.times_pair(q).sum()], e.t);
+    let (q, t) = tail(Pair { hi: a.at_most(c.pick(10.1, 27.3)), lo: c.f(0.0) });
+    let [far] = exp::scale([q.sum()], t);
     let far = x.lt(0.0).select(c.f(2.0) - far, far);
     a.lt(0.65).select(near, far)
+}
+
+/// `erfc t` for `t` from 1/2 to about 10.4 (27.5): a pair to be multiplied by `2^k`, `k` in the low bits of the second.
+pub(super) fn tail<'a>(t: Pair<'a>) -> (Pair<'a>, Expr<'a>) {
+    let square = two_prod(t.hi, t.hi);
+    let square = Pair { hi: square.hi, lo: (t.hi + t.hi).fma(t.lo, square.lo) };
+    let e = exp::parts(-square.hi);
+    let e_pair = Pair { hi: e.pair.hi, lo: (-square.lo).fma(e.pair.hi, e.pair.lo) };
+    (e_pair.times_pair(erfcx_ratio(t)), e.t)
+}
+
+/// `e^(t^2) erfc t` likewise.
+fn erfcx_ratio<'a>(t: Pair<'a>) -> Pair<'a> {
+    let c = t.hi.ctx;
+    let centre = c.pick(3.0, 4.0);
+    let u = (t.hi - centre) / (t.hi + centre);
+    let p = poly_pair(u, &ERFC32, &ERFC64, c.pick(ERFC_0.0, ERFC_0.1));
+    let d = fast_two_sum(t.hi + t.hi, c.f(1.0));
+    p.ratio(Pair { hi: d.hi, lo: d.lo + (t.lo + t.lo) })
 }
 
 /// The inverse of `erf`: infinite at 1, NaN beyond.

@@ -150,14 +150,19 @@ pub(super) fn sigmoid<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
     n.over(Pair { hi: d.hi, lo: d.lo + lo })
 }
 
-/// `(1 - e^-2a) / (1 + e^-2a)` with `a = |x|`, with the sign of `x`.
-pub(super) fn tanh<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
-    let c = x.ctx;
-    let e = parts(x.abs().at_most(c.pick(10.0, 20.0)) * -2.0);
+/// `(1 - e^-2a) / (1 + e^-2a)` for `a >= 0`.
+pub(super) fn tanh_pair<'a>(a: Expr<'a>) -> Pair<'a> {
+    let c = a.ctx;
+    let e = parts(a.at_most(c.pick(10.0, 20.0)) * -2.0);
     let e = e.pair.scaled(e.power(0));
     let (n, d) = (fast_two_sum(c.f(1.0), -e.hi), fast_two_sum(c.f(1.0), e.hi));
-    let y = Pair { hi: n.hi, lo: n.lo - e.lo }.over(Pair { hi: d.hi, lo: d.lo + e.lo }).flip(x.sign());
-    x.abs().lt(c.pick(TINY.0, TINY.1)).select(x, y)
+    Pair { hi: n.hi, lo: n.lo - e.lo }.ratio(Pair { hi: d.hi, lo: d.lo + e.lo })
+}
+
+/// `tanh |x|` with the sign of `x`.
+pub(super) fn tanh<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
+    let y = tanh_pair(x.abs()).sum().flip(x.sign());
+    x.abs().lt(x.ctx.pick(TINY.0, TINY.1)).select(x, y)
 }
 
 /// `e^a` and `e^-a`, both over `2^k`, for `a = |x|`; and `magic + k - 1`.

@@ -1,0 +1,152 @@
+//! Runs eager kernels over operands in large chunks and finds the largest error.
+
+use crate::reference::{Reference, Value};
+use libtest_mimic::Failed;
+use tensorc::{Argument, Element, Nested, Tensor, call, tensor};
+
+/// The largest error, in units in the last place, and the operands that have it.
+#[derive(Default)]
+pub struct Worst {
+    pub ulp: f64,
+    pub at: Vec<f64>,
+    /// How many operands were compared.
+    pub count: u64,
+}
+
+impl Worst {
+    fn add(&mut self, ulp: f64, at: impl FnOnce() -> Vec<f64>) {
+        if ulp > self.ulp {
+            *self = Worst { ulp, at: at(), count: self.count };
+        }
+    }
+}
+
+/// `|got - exact|` in units in the last place of `exact` (or of `terms`, if that is larger) as an `f32`; infinity
+/// counts as 2^128. NaN matches NaN only, an exact zero needs a zero of the same sign.
+pub fn ulps32(got: f32, exact: f64, terms: f64) -> f64 {
+    if got.is_nan() || exact.is_nan() {
+        return if got.is_nan() && exact.is_nan() { 0.0 } else { f64::INFINITY };
+    }
+    if exact == 0.0 && terms == 0.0 {
+        let same = got == 0.0 && got.is_sign_negative() == exact.is_sign_negative();
+        return if same { 0.0 } else { f64::INFINITY };
+    }
+    let top = 2f64.powi(128);
+    let finite = |v: f64| v.clamp(-top, top);
+    let exponent = ((exact.abs().max(terms).to_bits() >> 52) as i32 - 1023).clamp(-126, 127);
+    (finite(got as f64) - finite(exact)).abs() / 2f64.powi(exponent - 23)
+}
+
+/// The number of `f64` values between `got` and `want`, or `|got - want|` in units in the last place of `terms` if that
+/// is larger than `want`.
+pub fn ulps64(got: f64, want: f64, terms: f64) -> f64 {
+    if got.is_nan() || want.is_nan() {
+        return if got.is_nan() && want.is_nan() { 0.0 } else { f64::INFINITY };
+    }
+    if want.abs() < terms {
+        return (got - want).abs() / (terms * f64::EPSILON);
+    }
+    if want == 0.0 && got == 0.0 && got.is_sign_negative() != want.is_sign_negative() {
+        return f64::INFINITY;
+    }
+    let ordered = |v: f64| {
+        let b = v.to_bits() as i64;
+        if b < 0 { i64::MIN - b } else { b }
+    };
+    ordered(got).abs_diff(ordered(want)) as f64
+}
+
+/// Infinite if the bits differ, where any NaN is like any other.
+fn different(got: f64, want: f64) -> f64 {
+    if got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan() { 0.0 } else { f64::INFINITY }
+}
+
+/// A function on operands given by position.
+pub fn apply<T: Element>(name: &str, x: Vec<Vec<T>>) -> Result<Vec<T>, Failed>
+where
+    Vec<T>: Nested<Item = T>,
+{
+    let args = x.into_iter().map(|v| Ok((None, Argument::Tensor(tensor(v)?)))).collect::<tensorc::Result<Vec<_>>>();
+    let results: Vec<Tensor> = args.and_then(|a| call(name, &a)).map_err(|e| e.to_string())?;
+    Ok(results[0].to_vec::<T>().map_err(|e| e.to_string())?)
+}
+
+const CHUNK: usize = 1 << 16;
+
+/// Applies the function to chunks of operands and passes each operand and its result on.
+fn chunks<T: Element + Default>(
+    name: &str,
+    x: impl Iterator<Item = Vec<T>>,
+    mut each: impl FnMut(&[T], T),
+) -> Result<(), Failed>
+where
+    Vec<T>: Nested<Item = T>,
+{
+    let mut x = x.peekable();
+    while x.peek().is_some() {
+        let part: Vec<Vec<T>> = x.by_ref().take(CHUNK).collect();
+        let columns = (0..part[0].len()).map(|k| part.iter().map(|v| v[k]).collect()).collect();
+        for (x, y) in part.iter().zip(apply(name, columns)?) {
+            each(x, y);
+        }
+    }
+    Ok(())
+}
+
+/// Compares at `f32` operands.
+pub fn f32_at(
+    name: &str,
+    r: &Reference,
+    x: impl Iterator<Item = Vec<f32>>,
+    worst: &mut Worst,
+) -> Result<(), Failed> {
+    chunks(name, x, |x, got| {
+        let wide = || x.iter().map(|v| *v as f64).collect::<Vec<f64>>();
+        let error = match r.value {
+            Value::Exact(f, _) => different(got as f64, f(x) as f64),
+            Value::Real(f) => ulps32(got, f(&wide()), r.terms(&wide())),
+        };
+        worst.count += 1;
+        worst.add(error, wide);
+    })
+}
+
+/// Compares at `f64` operands.
+pub fn f64_at(
+    name: &str,
+    r: &Reference,
+    x: impl Iterator<Item = Vec<f64>>,
+    worst: &mut Worst,
+) -> Result<(), Failed> {
+    chunks(name, x, |x, got| {
+        let error = match r.value {
+            Value::Exact(_, f) => different(got, f(x)),
+            Value::Real(f) => ulps64(got, f(x), r.terms(x)),
+        };
+        worst.count += 1;
+        worst.add(error, || x.to_vec());
+    })
+}
+
+/// Compares at every `f32`. A result that is the correctly rounded one, which `quick` gives where there is one, is at
+/// most half a unit off; only the others are measured.
+pub fn whole_f32(name: &str, r: &Reference, worst: &mut Worst) -> Result<(), Failed> {
+    let step = 1u64 << 19;
+    for start in (0..1u64 << 32).step_by(step as usize) {
+        let x: Vec<f32> = (start..start + step).map(|b| f32::from_bits(b as u32)).collect();
+        for (x, got) in x.iter().zip(apply(name, vec![x.clone()])?) {
+            if r.quick.is_some_and(|q| q(*x).to_bits() == got.to_bits()) {
+                worst.add(0.5, || vec![*x as f64]);
+                continue;
+            }
+            let wide = [*x as f64];
+            let error = match r.value {
+                Value::Exact(f, _) => different(got as f64, f(&[*x]) as f64),
+                Value::Real(f) => ulps32(got, f(&wide), r.terms(&wide)),
+            };
+            worst.add(error, || wide.to_vec());
+        }
+        worst.count += step;
+    }
+    Ok(())
+}
