@@ -6,9 +6,9 @@
 use super::unit;
 use crate::builder::{Builder, Ex};
 use crate::dtype::{DType, Scalar};
-use crate::error::{Result, err};
+use crate::error::Result;
 use crate::ops::registry::{Args, FnDef, Out, require_float};
-use crate::types::{Range, Shape, axis};
+use crate::types::{Range, axis};
 
 /// The elements `d` places before along an axis; `fill` where there are none.
 fn behind<'b>(x: Ex<'b>, dim: usize, d: usize, fill: Scalar) -> Ex<'b> {
