@@ -167,6 +167,12 @@ impl Program {
     }
 }
 
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Program").field("module", &self.module).finish_non_exhaustive()
+    }
+}
+
 impl Program {
     /// Runs a function on arguments of these sizes by a program with symbolic sizes; `None` if there can be none.
     fn symbolic(
@@ -183,8 +189,13 @@ impl Program {
         if found.is_none() && entry.refused.get().is_none() && entry.variants.has_room() {
             let hints = Sizes::new(sizes.iter().filter_map(|(n, v)| v.known().map(|v| (n, v))));
             // What is wrong with the program whatever its sizes comes out when it is traced for these.
-            if let Err(e) = self.compile_symbolic(f, &hints, mode).map(|v| entry.variants.add(v)) {
-                let _ = entry.refused.set(e);
+            match self.compile_symbolic(f, &hints, mode) {
+                Ok(v) => entry.variants.add(v),
+                Err(e) if e.is_waiting_for_sizes() => {
+                    let _ = entry.refused.set(e);
+                }
+                // For other sizes it may be right.
+                Err(_) => {}
             }
             found = entry.variants.find(args).map_err(one)?;
         }

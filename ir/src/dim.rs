@@ -13,7 +13,7 @@
 mod poly;
 mod scope;
 
-pub use scope::{Assumption, Scope, Sizes, at_most, hint};
+pub use scope::{Assumption, Scope, Sizes, at_most, hint, strongest};
 
 use crate::error::{Result, err};
 use poly::Poly;
@@ -157,6 +157,12 @@ impl Dim {
             None => self,
             Some(i) => poly::entry(i).bind(sizes),
         }
+    }
+
+    /// Two expressions without negative terms, of which it is the second minus the first.
+    fn sides(self) -> (Dim, Dim) {
+        let (minus, plus) = self.poly().split();
+        (poly::enter(minus), poly::enter(plus))
     }
 
     /// The names of the sizes that it depends on, each once.

@@ -16,7 +16,7 @@ use tensorc_codegen::plan::plan;
 use tensorc_codegen::program::{
     BufferArg, BufferDecl, BufferKind, DotStep, LoopStep, Output, Place, Program, Step, Word,
 };
-use tensorc_ir::dim::{Assumption, Scope, Sizes};
+use tensorc_ir::dim::{Assumption, Scope, Sizes, strongest};
 use tensorc_ir::error::err;
 use tensorc_ir::passes::fuse::Mode;
 use tensorc_ir::scalar::Fault;
@@ -119,8 +119,7 @@ impl Template {
         let params: Vec<Strided> = layouts.iter().map(|l| Strided { offset: Dim::ZERO, ..l.clone() }).collect();
         let (program, more) = Scope::within(hints, || plan(graph, &params, options.mode));
         let program = program?;
-        let mut assumptions = assumed.to_vec();
-        assumptions.extend(more);
+        let assumptions = strongest(&assumed.iter().copied().chain(more).collect::<Vec<_>>());
         let nests: Vec<_> = program
             .steps
             .iter()

@@ -92,7 +92,13 @@ static REFERENCES: &[Reference] = &[
     exact!("div", SMALL, |x| x[0] / x[1]),
     exact!("neg", SMALL, |x| -x[0]),
     exact!("abs", SMALL, |x| x[0].abs()),
-    exact!("sign", SMALL, |x| if x[0] > 0.0 { 1.0 } else if x[0] < 0.0 { -1.0 } else { 0.0 }),
+    exact!("sign", SMALL, |x| if x[0] > 0.0 {
+        1.0
+    } else if x[0] < 0.0 {
+        -1.0
+    } else {
+        0.0
+    }),
     // Two zeros give the second one.
     exact!("maximum", SMALL, |x| if x[0] > x[1] || x[0].is_nan() { x[0] } else { x[1] }),
     exact!("minimum", SMALL, |x| if x[0] < x[1] || x[0].is_nan() { x[0] } else { x[1] }),
@@ -264,13 +270,20 @@ impl Two {
 
 fn gelu_tanh(x: f64) -> f64 {
     // sqrt(8 / pi), and 0.044715 times it.
-    let (slope, cubic) = (Two(1.595_769_121_605_730_8, -9.969_308_809_110_92e-17), Two(0.071_354_816_272_600_25, -6.175_149_918_155_315e-19));
+    let (slope, cubic) = (
+        Two(1.595_769_121_605_730_8, -9.969_308_809_110_92e-17),
+        Two(0.071_354_816_272_600_25, -6.175_149_918_155_315e-19),
+    );
     if x.is_infinite() || x.is_nan() {
         return if x > 0.0 { x } else { f64::NAN };
     }
     let b = Two(x.clamp(-100.0, 100.0), 0.0);
     let z = b.mul(slope.add(b.mul(b).mul(cubic)));
-    if z.0 < -40.0 { x * f_exp(z.0 / 2.0) * (1.0 + z.1) * f_exp(z.0 / 2.0) } else { x * (logistic(z.0) * (1.0 + z.1 * logistic(-z.0))) }
+    if z.0 < -40.0 {
+        x * f_exp(z.0 / 2.0) * (1.0 + z.1) * f_exp(z.0 / 2.0)
+    } else {
+        x * (logistic(z.0) * (1.0 + z.1 * logistic(-z.0)))
+    }
 }
 
 fn mish(x: f64) -> f64 {
@@ -293,7 +306,13 @@ fn mish(x: f64) -> f64 {
 fn log1pexp(z: f64, rest: f64) -> f64 {
     let slope = if z < -40.0 { f_exp(z) } else { logistic(z) };
     let y = if z == f64::INFINITY { z } else { z.max(0.0) + f_log1p(f_exp(-z.abs())) };
-    if z.is_nan() { z } else if rest == 0.0 || z.is_infinite() { y } else { y + rest * slope }
+    if z.is_nan() {
+        z
+    } else if rest == 0.0 || z.is_infinite() {
+        y
+    } else {
+        y + rest * slope
+    }
 }
 
 fn softplus(x: &[f64]) -> f64 {
@@ -332,5 +351,11 @@ fn logaddexp(x: f64, y: f64) -> f64 {
 }
 
 fn xlog(x: f64, y: f64, log: f64) -> f64 {
-    if y.is_nan() { y } else if x == 0.0 { 0.0 } else { x * log }
+    if y.is_nan() {
+        y
+    } else if x == 0.0 {
+        0.0
+    } else {
+        x * log
+    }
 }

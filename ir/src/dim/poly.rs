@@ -168,6 +168,13 @@ impl Poly {
         })
     }
 
+    /// The negated negative terms, and the positive ones.
+    pub(super) fn split(&self) -> (Poly, Poly) {
+        let minus = self.0.iter().filter(|(_, c)| *c < 0).map(|(m, c)| (m.clone(), c.saturating_neg()));
+        let plus = self.0.iter().filter(|(_, c)| *c > 0).cloned();
+        (Poly(minus.collect()), Poly(plus.collect()))
+    }
+
     pub(super) fn bind(&self, sizes: &Sizes) -> Dim {
         self.0.iter().fold(Dim::ZERO, |sum, (m, c)| {
             let product = m.iter().fold(Dim::from(*c), |p, (a, power)| {

@@ -28,28 +28,40 @@ impl Sizes {
     }
 }
 
-/// `a <= b`, or that it does not hold.
+/// That an expression of sizes is not negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Assumption {
-    /// The left side.
-    pub a: Dim,
-    /// The right side.
-    pub b: Dim,
-    /// Whether it holds.
-    pub holds: bool,
-}
+pub struct Assumption(Dim);
 
 impl Assumption {
     /// Whether these sizes are as assumed.
     pub fn admits(&self, sizes: &Sizes) -> bool {
-        (self.b - self.a).bind(sizes).known().is_some_and(|d| (d >= 0) == self.holds)
+        self.0.bind(sizes).known().is_some_and(|d| d >= 0)
+    }
+
+    /// Whether it holds wherever the other one does.
+    fn follows_from(&self, other: &Assumption) -> bool {
+        (self.0 - other.0).least().is_some_and(|v| v >= 0)
     }
 }
 
+/// Prints as `10 <= B`.
 impl fmt::Display for Assumption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.a, if self.holds { "<=" } else { ">" }, self.b)
+        let (small, large) = self.0.sides();
+        write!(f, "{small} <= {large}")
     }
+}
+
+/// Without those that follow from others.
+pub fn strongest(all: &[Assumption]) -> Vec<Assumption> {
+    let mut out: Vec<Assumption> = Vec::new();
+    for a in all {
+        if !out.iter().any(|b| a.follows_from(b)) {
+            out.retain(|b| !b.follows_from(a));
+            out.push(*a);
+        }
+    }
+    out
 }
 
 /// What is assumed while a program with symbolic sizes is made.
@@ -107,7 +119,7 @@ pub fn at_most(a: impl Into<Dim>, b: impl Into<Dim>) -> Result<bool> {
         let waiting = || needs_sizes(&left.to_string());
         let scope = scopes.last_mut().ok_or_else(waiting)?;
         let holds = left.bind(&scope.hints).known().ok_or_else(waiting)? >= 0;
-        let assumption = Assumption { a, b, holds };
+        let assumption = Assumption(if holds { left } else { -left - 1 });
         if !scope.assumed.contains(&assumption) {
             scope.assumed.push(assumption);
         }
@@ -127,7 +139,8 @@ mod tests {
         assert!(at_most(Dim::ONE, b).unwrap_err().is_waiting_for_sizes());
         let (r, assumed) = Scope::within(&Sizes::new([("B", 5)]), || (at_most(1i64, b), at_most(b, 4i64)));
         assert!(r.0.unwrap() && !r.1.unwrap());
-        assert_eq!(assumed.iter().map(Assumption::to_string).collect::<Vec<_>>(), ["1 <= B", "B > 4"]);
+        assert_eq!(assumed.iter().map(Assumption::to_string).collect::<Vec<_>>(), ["1 <= B", "5 <= B"]);
+        assert_eq!(strongest(&assumed).iter().map(Assumption::to_string).collect::<Vec<_>>(), ["5 <= B"]);
         assert!(assumed.iter().all(|a| a.admits(&Sizes::new([("B", 7)]))));
         assert!(!assumed.iter().all(|a| a.admits(&Sizes::new([("B", 0)]))));
     }

@@ -4,21 +4,22 @@ use super::matmul::matmul;
 use super::softmax::softmax;
 use super::{row, same_dtype};
 use crate::builder::{Builder, Ex};
+use crate::dim::Dim;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::reduce::ReduceKind;
 use crate::ops::registry::{Args, FnDef, require_float};
 
 /// Heads of `x` repeated so that it has as many as there are queries (dimension -3).
-fn spread<'b>(x: Ex<'b>, heads: usize) -> Result<Ex<'b>> {
+fn spread<'b>(x: Ex<'b>, heads: Dim) -> Result<Ex<'b>> {
     let r = x.rank();
-    let own = if r < 3 { 1 } else { x.shape()[r - 3] };
-    if r < 3 || own == 0 || !heads.is_multiple_of(own) {
+    let own = if r < 3 { Dim::ONE } else { x.dims()[r - 3] };
+    let Some(each) = heads.exact_div(own).filter(|_| r >= 3) else {
         return Err(err::shape(format!("`scaled_dot_product_attention`: {heads} query heads for {}", x.ty())));
-    }
-    let mut wide = x.shape();
-    wide.insert(r - 2, heads / own);
-    let mut out = x.shape();
+    };
+    let mut wide = x.dims();
+    wide.insert(r - 2, each);
+    let mut out = x.dims();
     out[r - 3] = heads;
     Ok(x.unsqueeze(r - 2).expand(&wide).reshape(&out))
 }
@@ -44,10 +45,10 @@ fn attention<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return Err(err::unsupported(format!("`{NAME}` with dropout")));
     }
     if a.bool(7)? {
-        let heads = q.shape().iter().rev().nth(2).copied().unwrap_or(1);
+        let heads = q.dims().iter().rev().nth(2).copied().unwrap_or(Dim::ONE);
         (k, v) = (spread(k, heads)?, spread(v, heads)?);
     }
-    let width = q.shape()[q.rank() - 1];
+    let width = q.dims()[q.rank() - 1].value()?;
     let scale = if a.is_none(6) { 1.0 / (width as f64).sqrt() } else { a.float(6)? };
     let dtype = q.dtype();
     let wide = |e: Ex<'b>| e.cast(dtype.compute());
@@ -55,7 +56,7 @@ fn attention<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let low = s.number(f64::NEG_INFINITY);
     let last = s.rank() - 1;
     if causal {
-        let (l, n) = (s.shape()[last - 1], s.shape()[last]);
+        let (l, n) = (s.dims()[last - 1], s.dims()[last]);
         let seen = b.iota(n).le(b.iota(l).unsqueeze(1));
         s = row("where", &[seen, s, low])?;
     }
@@ -68,13 +69,13 @@ fn attention<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
                 d => return Err(err::dtype(format!("`{NAME}`: attn_mask is {d}, expected bool or {dtype}"))),
             };
             // A query that may see nothing gets zeros.
-            let none = s.reduce(ReduceKind::Max, &[s.rank() - 1], true).eq(low).expand(&s.shape());
+            let none = s.reduce(ReduceKind::Max, &[s.rank() - 1], true).eq(low).expand(&s.dims());
             let safe = none.select(s.zeros(), s);
             none.select(s.zeros(), softmax(safe, &[s.rank() - 1]))
         }
     };
-    if s.shape()[s.rank() - 1] == 0 {
-        p = b.full(Scalar::from_f64(p.dtype(), 0.0), &p.shape());
+    if s.dims()[s.rank() - 1].is(0) {
+        p = b.full(Scalar::from_f64(p.dtype(), 0.0), &p.dims());
     }
     Ok(matmul(p, wide(v))?.cast(dtype))
 }

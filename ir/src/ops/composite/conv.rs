@@ -7,11 +7,12 @@ use super::join::pad_constant;
 use super::matmul::matmul;
 use super::same_dtype;
 use crate::builder::{Builder, Ex};
+use crate::dim::{Dim, extents};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::gather::ScatterMode;
 use crate::ops::registry::{Arg, Args, FnDef, require_float};
-use crate::types::{ShapeText, checked_numel};
+use crate::types::{ShapeText, checked_count, checked_numel};
 
 /// Where the windows of one dimension lie.
 #[derive(Clone, Copy, Debug)]
@@ -63,21 +64,23 @@ pub fn positions<'b>(b: &'b Builder, axes: &[Axis], extent: &[usize], out: &[usi
 /// # Errors
 /// `shape` if a window is larger than the padded input.
 pub fn windows<'b>(b: &'b Builder, x: Ex<'b>, axes: &[Axis], fill: Scalar) -> Result<(Ex<'b>, Vec<usize>)> {
-    let s = x.shape();
+    let s = x.dims();
+    let inside = extents(&s[2..])?;
     let out =
-        axes.iter().zip(&s[2..]).map(|(a, n)| a.windows(*n)).collect::<Option<Vec<usize>>>().ok_or_else(|| {
+        axes.iter().zip(&inside).map(|(a, n)| a.windows(*n)).collect::<Option<Vec<usize>>>().ok_or_else(|| {
             let k: Vec<usize> = axes.iter().map(Axis::span).collect();
-            err::shape(format!("the window {} is larger than the padded input {}", ShapeText(&k), ShapeText(&s[2..])))
+            err::shape(format!("the window {} is larger than the padded input {}", ShapeText(&k), ShapeText(&inside)))
         })?;
     let mut pads = vec![(0, 0); 2];
     pads.extend(axes.iter().map(|a| (a.pad.0 as i64, a.pad.1 as i64)));
     let padded = if axes.iter().all(|a| a.pad == (0, 0)) { x } else { pad_constant(b, x, &pads, fill)? };
-    let extent = padded.shape()[2..].to_vec();
+    let extent = extents(&padded.dims()[2..])?;
     let (k, o): (usize, usize) = (axes.iter().map(|a| a.kernel).product(), out.iter().product());
-    checked_numel(&[s[0], s[1], k, o])?;
-    let flat = padded.reshape(&[s[0], s[1], extent.iter().product()]);
-    let at = positions(b, axes, &extent, &out).expand(&[s[0], s[1], k * o]);
-    Ok((flat.gather(2, at).reshape(&[s[0], s[1], k, o]), out))
+    let (each, windows) = (Dim::from(k), Dim::from(o));
+    checked_count(&[s[0], s[1], each, windows])?;
+    let flat = padded.reshape(&[s[0], s[1], extent.iter().product::<usize>().into()]);
+    let at = positions(b, axes, &extent, &out).expand(&[s[0], s[1], each * windows]);
+    Ok((flat.gather(2, at).reshape(&[s[0], s[1], each, windows]), out))
 }
 
 /// One number for each spatial dimension: given as one, or as a list; at least `min`.
@@ -122,26 +125,26 @@ fn operands<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize, groups: i64)
 fn finish<'b>(c: &Conv<'b>, y: Ex<'b>, dtype: DType) -> Result<Ex<'b>> {
     let mut y = y;
     if let Some(bias) = c.bias {
-        let channels = y.shape()[1];
-        if bias.shape().as_slice() != [channels] {
+        let channels = y.dims()[1];
+        if bias.dims().as_slice() != [channels] {
             return Err(err::shape(format!("a bias {} for {channels} channels", bias.ty())));
         }
-        let mut shape = vec![1; y.rank()];
+        let mut shape = vec![Dim::ONE; y.rank()];
         shape[1] = channels;
         y = y + bias.reshape(&shape);
     }
-    let s = y.shape();
+    let s = y.dims();
     Ok(if c.batched { y } else { y.reshape(&s[1..]) }.cast(dtype))
 }
 
 fn conv<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>> {
     let c = operands(b, a, name, n, a.int(6)?)?;
-    let (xs, ws) = (c.x.shape(), c.weight.shape());
+    let (xs, ws) = (c.x.dims(), c.weight.shape());
     if xs[1] != ws[1] * c.groups || ws[0] % c.groups != 0 {
         let (w, x, g) = (c.weight.ty(), c.x.ty(), c.groups);
         return Err(err::shape(format!("`{name}`: a weight {w} with {g} groups does not fit the channels of {x}")));
     }
-    if xs[1] == 0 || ws[2..].contains(&0) {
+    if xs[1].is(0) || ws[2..].contains(&0) {
         return Err(err::shape(format!("`{name}`: a weight {} without elements", c.weight.ty())));
     }
     let stride = spatial(name, "stride", &a.ints(3)?, n, 1)?;
@@ -168,17 +171,18 @@ fn conv<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>
     }
     let zero = Scalar::from_f64(c.x.dtype(), 0.0);
     let (cols, out) = windows(b, c.x, &axes, zero)?;
-    let (k, o) = (cols.shape()[2], cols.shape()[3]);
+    let k: usize = axes.iter().map(|a| a.kernel).product();
+    let (rows, o) = (Dim::from(ws[1] * k), cols.dims()[3]);
     let y = if c.groups == 1 {
-        let w = c.weight.reshape(&[1, ws[0], ws[1] * k]).expand(&[xs[0], ws[0], ws[1] * k]);
-        w.bmm(cols.reshape(&[xs[0], ws[1] * k, o]))
+        let w = c.weight.reshape(&[1, ws[0], ws[1] * k]).expand(&[xs[0], ws[0].into(), rows]);
+        w.bmm(cols.reshape(&[xs[0], rows, o]))
     } else {
         let g = c.groups;
         let w = c.weight.reshape(&[g, ws[0] / g, ws[1] * k]);
-        matmul(w, cols.reshape(&[xs[0], g, ws[1] * k, o]))?
+        matmul(w, cols.reshape(&[xs[0], g.into(), rows, o]))?
     };
-    let mut shape = vec![xs[0], ws[0]];
-    shape.extend(out);
+    let mut shape = vec![xs[0], ws[0].into()];
+    shape.extend(out.into_iter().map(Dim::from));
     finish(&c, y.reshape(&shape), a.tensor(b, 0)?.dtype())
 }
 

@@ -3,6 +3,7 @@
 use super::pick::{along, index_of};
 use super::{row, unit};
 use crate::builder::{Builder, Ex};
+use crate::dim::Dim;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::Op;
@@ -20,14 +21,14 @@ pub fn embedding<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     if w.rank() != 2 {
         return Err(err::shape(format!("`embedding`: the weight must be a matrix, got {}", w.ty())));
     }
-    let (n, rows) = (i.numel(), w.shape()[0]);
-    let flat = i.reshape(&[n]);
+    let rows = w.dims()[0];
+    let flat = i.reshape(&[i.count()]);
     if !a.is_none(3) {
         renorm(b, w, flat, a.float(3)?, a.float(4)?)?;
     }
     let table = match a.opt_int(2)? {
         Some(p) => {
-            let p = axis(p, rows)? as i64;
+            let p = axis(p, rows.value()? as usize)? as i64;
             let at = b.iota(rows).eq(b.number(Scalar::from_i64(DType::I64, p))).unsqueeze(1);
             row("where", &[at, w.apply(Op::Detach, &[]), w])?
         }
@@ -42,21 +43,21 @@ pub fn embedding<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
             y.apply(Op::Detach, &[]) + (z - z.apply(Op::Detach, &[]))
         });
     }
-    let mut shape = i.shape();
-    shape.push(w.shape()[1]);
+    let mut shape = i.dims();
+    shape.push(w.dims()[1]);
     Ok(y.reshape(&shape))
 }
 
 /// How often each row is named.
-fn counts<'b>(b: &'b Builder, index: Ex<'b>, rows: usize) -> Ex<'b> {
-    let ones = b.full(Scalar::from_i64(DType::I64, 1), &index.shape());
+fn counts<'b>(b: &'b Builder, index: Ex<'b>, rows: Dim) -> Ex<'b> {
+    let ones = b.full(Scalar::from_i64(DType::I64, 1), &index.dims());
     b.full(Scalar::from_i64(DType::I64, 0), &[rows]).scatter(0, ScatterMode::Add, index, ones)
 }
 
 /// Scales the rows that are named and whose norm is above the bound down to it, in the memory of `w`.
 fn renorm<'b>(b: &'b Builder, w: Ex<'b>, index: Ex<'b>, most: f64, p: f64) -> Result<()> {
     require_float("embedding", w)?;
-    let used = counts(b, index, w.shape()[0]).cast(DType::Bool).unsqueeze(1);
+    let used = counts(b, index, w.dims()[0]).cast(DType::Bool).unsqueeze(1);
     let scaled = unit([w], |[w]| {
         let w = w.apply(Op::Detach, &[]);
         let norm = super::stats::vector_norm(w, p, &[1], true);

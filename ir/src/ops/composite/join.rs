@@ -3,11 +3,11 @@
 use super::arith::common;
 use super::create::sizes;
 use crate::builder::{Builder, Ex};
-use crate::dim::{Dim, Dims};
+use crate::dim::{Dim, Dims, at_most};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::registry::{Arg, Args, FnDef};
-use crate::types::{Range, Shape, ShapeText, Span, axis, checked_count, checked_numel};
+use crate::types::{Shape, ShapeText, Span, axis, checked_count};
 
 /// The tensors one after the other along a dimension; all other extents are equal, the dtypes promote.
 ///
@@ -22,30 +22,29 @@ pub fn cat<'b>(b: &'b Builder, parts: &[Ex<'b>], dim: i64) -> Result<Ex<'b>> {
     }
     let dtype = common(parts);
     // A 1-d tensor without elements fits everything, as in PyTorch.
-    let real: Vec<Ex<'b>> = parts.iter().copied().filter(|p| p.shape().as_slice() != [0]).collect();
+    let real: Vec<Ex<'b>> = parts.iter().copied().filter(|p| p.dims().as_slice() != [Dim::ZERO]).collect();
     let Some(first) = real.first() else { return Ok(parts[0].cast(dtype).copy()) };
     let d = axis(dim, first.rank())?;
-    let mut shape = first.shape();
+    let mut shape = first.dims();
     for p in &real[1..] {
-        let s = p.shape();
+        let s = p.dims();
         let fits = s.len() == shape.len() && (0..s.len()).all(|i| i == d || s[i] == shape[i]);
         if !fits {
             return Err(err::shape(format!(
                 "`cat`: sizes of tensors must match except in dimension {d}, got {} and {}",
-                ShapeText(&first.shape()),
+                ShapeText(&first.dims()),
                 ShapeText(&s)
             )));
         }
-        shape[d] += s[d];
+        shape[d] = shape[d] + s[d];
     }
-    checked_numel(&shape)?;
+    checked_count(&shape)?;
     let mut out = b.full(Scalar::from_i64(dtype, 0), &shape);
-    let mut ranges: Vec<Range> = shape.iter().map(|n| Range::all(*n)).collect();
-    ranges[d].start = 0;
+    let mut spans: Vec<Span> = shape.iter().map(|n| Span::all(*n)).collect();
     for p in &real {
-        ranges[d].len = p.shape()[d];
-        out = out.slice_update(&ranges, p.cast(dtype));
-        ranges[d].start += ranges[d].len;
+        spans[d].len = p.dims()[d];
+        out = out.slice_update(&spans, p.cast(dtype));
+        spans[d].start = spans[d].start + spans[d].len;
     }
     Ok(out)
 }
@@ -58,8 +57,8 @@ pub fn stack<'b>(b: &'b Builder, parts: &[Ex<'b>], dim: i64) -> Result<Ex<'b>> {
     let Some(first) = parts.first() else {
         return Err(err::shape("`stack` expects a non-empty list of tensors"));
     };
-    if let Some(p) = parts.iter().find(|p| p.shape() != first.shape()) {
-        let (want, got) = (first.shape(), p.shape());
+    if let Some(p) = parts.iter().find(|p| p.dims() != first.dims()) {
+        let (want, got) = (first.dims(), p.dims());
         return Err(err::shape(format!(
             "`stack` expects each tensor to be equal size, got {} and {}",
             ShapeText(&want),
@@ -156,19 +155,20 @@ fn source<'b>(b: &'b Builder, mode: Mode, n: i64, before: i64, len: usize) -> Ex
 
 /// `x` with `before` and `after` elements added to each dimension, those outside being `value`. Negative ones cut.
 pub fn pad_constant<'b>(b: &'b Builder, x: Ex<'b>, pads: &[(i64, i64)], value: Scalar) -> Result<Ex<'b>> {
-    let from = x.shape();
+    let from = x.dims();
     let (mut shape, mut inner, mut outer) = (Vec::new(), Vec::new(), Vec::new());
     for (n, (before, after)) in from.iter().zip(pads) {
-        let len = n.checked_add_signed(*before as isize).and_then(|v| v.checked_add_signed(*after as isize));
-        let Some(len) = len else {
+        let len = *n + *before + *after;
+        if !at_most(0i64, len)? {
             return Err(err::shape(format!("`pad`: {before} and {after} leave nothing of a dimension of extent {n}")));
-        };
-        let keep = (*n as i64 + before.min(&0) + after.min(&0)).max(0) as usize;
-        inner.push(Range { start: (-before).max(0) as usize, len: keep, step: 1 });
-        outer.push(Range { start: (*before).max(0) as usize, len: keep, step: 1 });
+        }
+        let rest = *n + *before.min(&0) + *after.min(&0);
+        let keep = if at_most(0i64, rest)? { rest } else { Dim::ZERO };
+        inner.push(Span { start: (-before).max(0).into(), len: keep, step: 1 });
+        outer.push(Span { start: (*before).max(0).into(), len: keep, step: 1 });
         shape.push(len);
     }
-    checked_numel(&shape)?;
+    checked_count(&shape)?;
     Ok(b.full(value, &shape).slice_update(&outer, x.slice(&inner)))
 }
 

@@ -4,6 +4,7 @@ use super::reduce::mean;
 use super::stats::variance;
 use super::{same_dtype, unit};
 use crate::builder::{Builder, Ex};
+use crate::dim::{Dim, at_most, product};
 use crate::dtype::DType;
 use crate::error::{Result, err};
 use crate::ops::Op;
@@ -11,7 +12,7 @@ use crate::ops::registry::{Args, FnDef, require_float, write};
 use crate::types::ShapeText;
 
 /// `x * scale + shift`, each possibly absent, in that shape; operands in the dtype computed in.
-fn affine<'b>(x: Ex<'b>, weight: Option<Ex<'b>>, bias: Option<Ex<'b>>, shape: &[usize]) -> Ex<'b> {
+fn affine<'b>(x: Ex<'b>, weight: Option<Ex<'b>>, bias: Option<Ex<'b>>, shape: &[Dim]) -> Ex<'b> {
     let at = |e: Ex<'b>| e.cast(x.dtype()).reshape(shape);
     let x = weight.map_or(x, |w| x * at(w));
     bias.map_or(x, |b| x + at(b))
@@ -19,17 +20,17 @@ fn affine<'b>(x: Ex<'b>, weight: Option<Ex<'b>>, bias: Option<Ex<'b>>, shape: &[
 
 /// Moved to mean 0 and variance 1 over axes.
 fn standard<'b>(x: Ex<'b>, axes: &[usize], eps: f64) -> Ex<'b> {
-    let d = x - mean(x, axes, true).expand(&x.shape());
+    let d = x - mean(x, axes, true).expand(&x.dims());
     let v = mean(d * d, axes, true);
-    d * (v + eps).rsqrt().expand(&x.shape())
+    d * (v + eps).rsqrt().expand(&x.dims())
 }
 
 /// The parameters must have the dtype of `x` and that shape.
-fn check_parameters(name: &str, x: Ex<'_>, parameters: &[Option<Ex<'_>>], shape: &[usize]) -> Result<()> {
+fn check_parameters(name: &str, x: Ex<'_>, parameters: &[Option<Ex<'_>>], shape: &[Dim]) -> Result<()> {
     require_float(name, x)?;
     for p in parameters.iter().flatten() {
         same_dtype(name, &[x, *p])?;
-        if p.shape().as_slice() != shape {
+        if p.dims().as_slice() != shape {
             let (p, want) = (p.ty(), ShapeText(shape));
             return Err(err::shape(format!("`{name}`: expected parameters of shape {want}, got {p}")));
         }
@@ -38,11 +39,9 @@ fn check_parameters(name: &str, x: Ex<'_>, parameters: &[Option<Ex<'_>>], shape:
 }
 
 /// The axes that `normalized_shape` stands for: the last ones, with these extents.
-fn row_axes(name: &str, x: Ex<'_>, shape: &[i64]) -> Result<(Vec<usize>, Vec<usize>)> {
-    let s = x.shape();
-    let fits = !shape.is_empty()
-        && s.len() >= shape.len()
-        && s[s.len() - shape.len()..].iter().zip(shape).all(|(a, b)| *a as i64 == *b);
+fn row_axes(name: &str, x: Ex<'_>, shape: &[Dim]) -> Result<(Vec<usize>, Vec<Dim>)> {
+    let s = x.dims();
+    let fits = !shape.is_empty() && s.len() >= shape.len() && s[s.len() - shape.len()..] == *shape;
     if !fits {
         let ty = x.ty();
         return Err(err::shape(format!("`{name}`: the last dimensions of {ty} are not normalized_shape {shape:?}")));
@@ -53,7 +52,7 @@ fn row_axes(name: &str, x: Ex<'_>, shape: &[i64]) -> Result<(Vec<usize>, Vec<usi
 
 fn layer_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let x = a.tensor(b, 0)?;
-    let (axes, shape) = row_axes("layer_norm", x, &a.ints(1)?)?;
+    let (axes, shape) = row_axes("layer_norm", x, &a.dims(1)?)?;
     let (w, bias, eps) = (a.opt_tensor(b, 2)?, a.opt_tensor(b, 3)?, a.float(4)?);
     check_parameters("layer_norm", x, &[w, bias], &shape)?;
     Ok(unit([x], |[x]| affine(standard(x, &axes, eps), w, bias, &shape)))
@@ -61,7 +60,7 @@ fn layer_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 
 fn rms_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let x = a.tensor(b, 0)?;
-    let (axes, shape) = row_axes("rms_norm", x, &a.ints(1)?)?;
+    let (axes, shape) = row_axes("rms_norm", x, &a.dims(1)?)?;
     let w = a.opt_tensor(b, 2)?;
     check_parameters("rms_norm", x, &[w], &shape)?;
     // Without one, eps is the dtype's distance from 1 to the next number.
@@ -72,19 +71,19 @@ fn rms_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     };
     Ok(unit([x], |[x]| {
         let r = (mean(x * x, &axes, true) + eps).rsqrt();
-        affine(x * r.expand(&x.shape()), w, None, &shape)
+        affine(x * r.expand(&x.dims()), w, None, &shape)
     }))
 }
 
 /// A shape with `n` in dimension 1, to broadcast over channels.
-fn channel_shape(x: Ex<'_>, n: usize) -> Vec<usize> {
-    let mut shape = vec![1; x.rank()];
+fn channel_shape(x: Ex<'_>, n: Dim) -> Vec<Dim> {
+    let mut shape = vec![Dim::ONE; x.rank()];
     shape[1] = n;
     shape
 }
 
-fn channels(name: &str, x: Ex<'_>) -> Result<usize> {
-    match x.shape().get(1) {
+fn channels(name: &str, x: Ex<'_>) -> Result<Dim> {
+    match x.dims().get(1) {
         Some(c) => Ok(*c),
         None => Err(err::shape(format!("`{name}` takes [batch, channel, ..], got {}", x.ty()))),
     }
@@ -98,7 +97,7 @@ fn update<'b>(b: &'b Builder, running: Ex<'b>, now: Ex<'b>, momentum: f64) -> Re
 
 /// Channels moved by running statistics.
 fn by_running<'b>(x: Ex<'b>, rm: Ex<'b>, rv: Ex<'b>, weight: Option<Ex<'b>>, bias: Option<Ex<'b>>, eps: f64) -> Ex<'b> {
-    let shape = channel_shape(x, x.shape()[1]);
+    let shape = channel_shape(x, x.dims()[1]);
     unit([x, rm, rv], |[x, rm, rv]| {
         let r = (rv + eps).rsqrt().reshape(&shape);
         affine((x - rm.reshape(&shape)) * r, weight, bias, &shape)
@@ -107,7 +106,7 @@ fn by_running<'b>(x: Ex<'b>, rm: Ex<'b>, rv: Ex<'b>, weight: Option<Ex<'b>>, bia
 
 fn batch_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let x = a.tensor(b, 0)?;
-    if x.rank() == 1 && x.numel() == 0 {
+    if x.rank() == 1 && x.ty().is_empty() {
         return Ok(x.copy());
     }
     let c = channels("batch_norm", x)?;
@@ -122,8 +121,7 @@ fn batch_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return Ok(by_running(x, rm, rv, w, bias, eps));
     }
     let axes: Vec<usize> = (0..x.rank()).filter(|d| *d != 1).collect();
-    let n: usize = axes.iter().map(|d| x.shape()[*d]).product();
-    if n < 2 {
+    if !at_most(2i64, super::reduce::count(x, &axes))? {
         let ty = x.ty();
         return Err(err::shape(format!(
             "`batch_norm`: expected more than 1 value per channel when training, got {ty}"
@@ -143,16 +141,16 @@ fn group_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let c = channels("group_norm", x)?;
     let (w, bias, eps) = (a.opt_tensor(b, 2)?, a.opt_tensor(b, 3)?, a.float(4)?);
     check_parameters("group_norm", x, &[w, bias], &[c])?;
-    let g = usize::try_from(a.int(1)?).ok().filter(|g| *g > 0 && c % g == 0);
+    let g = Some(Dim::from(a.int(1)?)).filter(|g| g.known().is_some_and(|g| g > 0) && c.exact_div(*g).is_some());
     let g = g.ok_or_else(|| err::shape(format!("`group_norm`: {c} channels do not divide into groups")))?;
-    let (full, shape) = (x.shape(), channel_shape(x, c));
-    let rest: usize = full[2..].iter().product();
-    if c == 0 || rest == 0 {
-        let what = if c == 0 { "number of channels" } else { "HxW" };
+    let (full, shape) = (x.dims(), channel_shape(x, c));
+    let rest = product(&full[2..]);
+    if c.is(0) || rest.is(0) {
+        let what = if c.is(0) { "number of channels" } else { "HxW" };
         return Err(err::shape(format!("Expected {what} to be greater than 0, got 0")));
     }
     Ok(unit([x], |[x]| {
-        let y = standard(x.reshape(&[full[0], g, c / g * rest]), &[2], eps);
+        let y = standard(x.reshape(&[full[0], g, c.floor_div(g) * rest]), &[2], eps);
         affine(y.reshape(&full), w, bias, &shape)
     }))
 }

@@ -6,6 +6,7 @@ use super::arith::common;
 use super::row;
 use super::softmax::log_softmax;
 use crate::builder::{Builder, Ex};
+use crate::dim::Dim;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::registry::{Args, FnDef, require_float};
@@ -44,8 +45,8 @@ impl Reduction {
         match self {
             Reduction::None => x,
             Reduction::Sum => x.sum_all(),
-            Reduction::Mean => x.sum_all() / x.numel() as f64,
-            Reduction::BatchMean => x.sum_all() / x.shape().first().copied().unwrap_or(1) as f64,
+            Reduction::Mean => x.sum_all() / x.extent(x.count()),
+            Reduction::BatchMean => x.sum_all() / x.extent(x.dims().first().copied().unwrap_or(Dim::ONE)),
         }
     }
 }
@@ -81,7 +82,7 @@ fn weighted<'b>(
 ) -> Result<Ex<'b>> {
     let (x, t) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
     require_float(name, x)?;
-    if t.shape() != x.shape() {
+    if t.dims() != x.dims() {
         let (t, x) = (t.ty(), x.ty());
         return Err(err::shape(format!("`{name}`: target size {t} must be the same as input size {x}")));
     }
@@ -116,7 +117,7 @@ struct Classes<'b> {
     b: &'b Builder,
     target: Ex<'b>,
     axis: usize,
-    count: usize,
+    count: Dim,
     ignore: i64,
 }
 
@@ -127,12 +128,12 @@ impl<'b> Classes<'b> {
             return Err(err::dtype(format!("`{name}`: expected the target classes to be i64, got {d}")));
         }
         let axis = (x.rank() > 1) as usize;
-        let mut shape = x.shape();
+        let mut shape = x.dims();
         if x.rank() == 0 {
             return Err(err::shape(format!("`{name}`: scores {} have no dimension of classes", x.ty())));
         }
         let count = shape.remove(axis);
-        if target.shape() != shape {
+        if target.dims() != shape {
             let (t, want) = (target.ty(), ShapeText(&shape));
             return Err(err::shape(format!("`{name}`: expected target size {want}, got {t}")));
         }
@@ -148,13 +149,13 @@ impl<'b> Classes<'b> {
     fn class(&self) -> Result<Ex<'b>> {
         let zero = self.b.number(Scalar::from_i64(DType::I64, 0));
         let t = row("where", &[self.counts(), self.target, zero])?;
-        row("check_target", &[t, self.b.number(Scalar::from_i64(DType::I64, self.count as i64))])
+        row("check_target", &[t, self.b.size_number(self.count)])
     }
 
     /// The score of each sample's class.
     fn pick(&self, x: Ex<'b>) -> Result<Ex<'b>> {
         let t = self.class()?;
-        Ok(x.gather(self.axis, t.unsqueeze(self.axis)).reshape(&t.shape()))
+        Ok(x.gather(self.axis, t.unsqueeze(self.axis)).reshape(&t.dims()))
     }
 
     /// The weight of each sample: 0 where it is ignored, else that of its class.
@@ -162,14 +163,14 @@ impl<'b> Classes<'b> {
         let counts = self.counts().cast(dtype);
         let Some(w) = weight else { return Ok(counts) };
         let t = self.class()?;
-        let flat = w.cast(dtype).gather(0, t.reshape(&[t.numel()]));
-        Ok(flat.reshape(&t.shape()) * counts)
+        let flat = w.cast(dtype).gather(0, t.reshape(&[t.count()]));
+        Ok(flat.reshape(&t.dims()) * counts)
     }
 }
 
-fn check_weight(name: &str, weight: Option<Ex<'_>>, classes: usize) -> Result<()> {
+fn check_weight(name: &str, weight: Option<Ex<'_>>, classes: Dim) -> Result<()> {
     match weight {
-        Some(w) if w.shape().as_slice() != [classes] => Err(err::shape(format!(
+        Some(w) if w.dims().as_slice() != [classes] => Err(err::shape(format!(
             "`{name}`: weight tensor should be defined for all {classes} classes, got {}",
             w.ty()
         ))),
@@ -203,6 +204,14 @@ fn nll_loss<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     Ok(weigh(reduction(a, 4)?, loss, weights).cast(x.dtype()))
 }
 
+/// What smoothing gives to each of so many classes.
+fn share<'b>(x: Ex<'b>, smoothing: f64, classes: Dim) -> Ex<'b> {
+    match classes.known() {
+        Some(n) => x.number(smoothing / n.max(1) as f64),
+        None => (x.number(smoothing) / x.builder().extent(classes.max(Dim::ONE), DType::F64)).cast(x.dtype()),
+    }
+}
+
 fn cross_entropy<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, t, w) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.opt_tensor(b, 2)?);
     require_float("cross_entropy", x)?;
@@ -211,20 +220,20 @@ fn cross_entropy<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return Err(err::ty(format!("`cross_entropy`: label_smoothing must be between 0.0 and 1.0, got {smoothing}")));
     }
     let axis = (x.rank() > 1) as usize;
-    let classes = x.shape().get(axis).copied().unwrap_or(0);
+    let classes = x.dims().get(axis).copied().unwrap_or(Dim::ZERO);
     check_weight("cross_entropy", w, classes)?;
     let wide = x.cast(x.dtype().compute());
-    let mut column = vec![1; x.rank()];
+    let mut column = vec![Dim::ONE; x.rank()];
     if let Some(n) = column.get_mut(axis) {
         *n = classes;
     }
     let per_class = |logp: Ex<'b>| w.map_or(logp, |w| logp * w.cast(logp.dtype()).reshape(&column));
-    if t.shape() == x.shape() && t.dtype().is_float() {
-        let soft = t.cast(wide.dtype()) * (1.0 - smoothing) + smoothing / classes.max(1) as f64;
+    if t.dims() == x.dims() && t.dtype().is_float() {
+        let soft = t.cast(wide.dtype()) * (1.0 - smoothing) + share(wide, smoothing, classes);
         let soft = if smoothing > 0.0 { soft } else { t.cast(wide.dtype()) };
         let loss = -(per_class(log_softmax(wide, &[axis])) * soft).sum(&[axis], false);
         let y = match r {
-            Reduction::Mean | Reduction::BatchMean => loss.sum_all() / loss.numel() as f64,
+            Reduction::Mean | Reduction::BatchMean => loss.sum_all() / loss.extent(loss.count()),
             other => other.of(loss),
         };
         return Ok(y.cast(x.dtype()));
@@ -240,7 +249,7 @@ fn cross_entropy<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let all = -per_class(logp).sum(&[axis], false);
     let even = c.counts().select(all, all.zeros());
     let even = weigh(r, even, weights);
-    Ok((y * (1.0 - smoothing) + even * (smoothing / classes as f64)).cast(x.dtype()))
+    Ok((y * (1.0 - smoothing) + even * share(wide, smoothing, classes)).cast(x.dtype()))
 }
 
 fn with_logits<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {

@@ -2,11 +2,12 @@
 
 use super::{row, same_dtype, unit};
 use crate::builder::{Builder, Ex};
+use crate::dim::{Dim, Dims, product};
 use crate::dtype::DType;
 use crate::error::{Error, Result, err};
 use crate::ops::Op;
 use crate::ops::registry::{Args, FnDef};
-use crate::types::{Shape, broadcast};
+use crate::types::broadcast;
 
 fn mismatch(name: &str, x: Ex<'_>, y: Ex<'_>) -> Error {
     err::shape(format!("`{name}`: {} and {} cannot be multiplied", x.ty(), y.ty()))
@@ -35,22 +36,21 @@ pub fn matmul<'b>(x: Ex<'b>, y: Ex<'b>) -> Result<Ex<'b>> {
         return Err(err::shape(format!("both arguments to matmul need to be at least 1D, got {x} and {y}")));
     }
     check_dtypes("matmul", x, y)?;
-    let (xs, ys) = (x.shape(), y.shape());
+    let (xs, ys) = (x.dims(), y.dims());
     let a = if xs.len() == 1 { x.unsqueeze(0) } else { x };
     let c = if ys.len() == 1 { y.unsqueeze(1) } else { y };
     let (r, q) = (a.rank(), c.rank());
-    let (m, k, n) = (a.shape()[r - 2], a.shape()[r - 1], c.shape()[q - 1]);
-    if c.shape()[q - 2] != k {
+    let (m, k, n) = (a.dims()[r - 2], a.dims()[r - 1], c.dims()[q - 1]);
+    if c.dims()[q - 2] != k {
         return Err(mismatch("matmul", x, y));
     }
-    let mut shape: Shape =
-        broadcast(&a.shape()[..r - 2], &c.shape()[..q - 2]).ok_or_else(|| mismatch("matmul", x, y))?;
-    let batch: usize = shape.iter().product();
+    let mut shape: Dims = broadcast(&a.dims()[..r - 2], &c.dims()[..q - 2]).ok_or_else(|| mismatch("matmul", x, y))?;
+    let batch = product(&shape);
     let product = if q == 2 {
         // One right side for all batches: they are more rows.
-        a.reshape(&[1, batch * m, k]).bmm(c.unsqueeze(0))
+        a.reshape(&[Dim::ONE, batch * m, k]).bmm(c.unsqueeze(0))
     } else {
-        let wide = |e: Ex<'b>, rows: usize, columns: usize| {
+        let wide = |e: Ex<'b>, rows: Dim, columns: Dim| {
             let mut full = shape.clone();
             full.extend([rows, columns]);
             e.expand(&full).reshape(&[batch, rows, columns])
@@ -78,7 +78,7 @@ fn ranks(name: &str, x: &[(Ex<'_>, usize)]) -> Result<()> {
 fn strict<'b>(b: &'b Builder, a: &Args<'b>, name: &str, left: usize, right: usize) -> Result<Ex<'b>> {
     let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
     ranks(name, &[(x, left), (y, right)])?;
-    if left == 3 && x.shape()[0] != y.shape()[0] {
+    if left == 3 && x.dims()[0] != y.dims()[0] {
         return Err(mismatch(name, x, y));
     }
     matmul(x, y)
@@ -93,8 +93,8 @@ fn scaled_sum<'b>(b: &'b Builder, a: &Args<'b>, name: &str, left: usize, right: 
     let (beta, alpha) = (a.tensor(b, 3)?, a.tensor(b, 4)?);
     let wide = |e: Ex<'b>| e.cast(e.dtype().compute());
     let product = matmul(wide(y), wide(z))?;
-    let shape = product.shape();
-    if broadcast(&x.shape(), &shape).as_ref() != Some(&shape) {
+    let shape = product.dims();
+    if broadcast(&x.dims(), &shape).as_ref() != Some(&shape) {
         return Err(err::shape(format!("`{name}`: {} does not broadcast to the product {}", x.ty(), product.ty())));
     }
     // Integers are scaled by integers: a float is cut off.
@@ -119,7 +119,7 @@ fn linear<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     if w.rank() > 2 || w.rank() == 0 || x.rank() == 0 {
         return Err(err::shape(format!("`linear`: a weight {} for {}", w.ty(), x.ty())));
     }
-    let fits = x.shape().last() == w.shape().last();
+    let fits = x.dims().last() == w.dims().last();
     if !fits {
         return Err(err::shape(format!("`linear`: {} and the weight {} cannot be multiplied", x.ty(), w.ty()))
             .help("the weight is [out, in]"));

@@ -4,6 +4,7 @@
 
 use super::row;
 use crate::builder::{Builder, Ex};
+use crate::dim::Dim;
 use crate::dtype::{Category, DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::registry::{Args, FnDef, Out};
@@ -17,16 +18,16 @@ pub fn index_of<'b>(name: &str, i: Ex<'b>) -> Result<Ex<'b>> {
     match i.dtype() {
         DType::I64 | DType::I32 => Ok(i.cast(DType::I64)),
         // Nothing is picked, so nothing depends on the dtype.
-        d if d.is_int() && i.numel() == 0 => Ok(i.cast(DType::I64)),
+        d if d.is_int() && i.ty().is_empty() => Ok(i.cast(DType::I64)),
         d => Err(err::dtype(format!("`{name}`: expected dtype i32 or i64 for the index, got {d}"))),
     }
 }
 
 /// The elements of one dimension that a vector of indices names, in its order. The indices are in range.
 pub fn along<'b>(x: Ex<'b>, dim: usize, index: Ex<'b>) -> Ex<'b> {
-    let mut thin = vec![1; x.rank()];
-    thin[dim] = index.numel();
-    let mut wide = x.shape();
+    let mut thin = vec![Dim::ONE; x.rank()];
+    thin[dim] = index.count();
+    let mut wide = x.dims();
     wide[dim] = thin[dim];
     x.gather(dim, index.reshape(&thin).expand(&wide))
 }
@@ -54,7 +55,7 @@ fn triangle<'b>(b: &'b Builder, a: &Args<'b>, keep: fn(Ex<'b>, Ex<'b>) -> Ex<'b>
     if x.rank() < 2 {
         return Err(err::shape(format!("`tril` and `triu` need at least 2 dimensions, got {}", x.ty())));
     }
-    let (rows, columns) = (x.shape()[x.rank() - 2], x.shape()[x.rank() - 1]);
+    let (rows, columns) = (x.dims()[x.rank() - 2], x.dims()[x.rank() - 1]);
     let edge = b.iota(rows).unsqueeze(1) + b.number(Scalar::from_i64(DType::I64, a.int(1)?));
     Ok(row("where", &[keep(b.iota(columns), edge), x, x.zeros()])?.into())
 }

@@ -5,10 +5,11 @@
 //! not on fusion, threads or the device.
 
 use crate::builder::{Builder, Ex};
+use crate::dim::{Dims, product};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::registry::{Args, FnDef};
-use crate::types::{Shape, checked_numel};
+use crate::types::checked_numel;
 
 /// The functions.
 pub static FNS: &[FnDef] = &[
@@ -62,8 +63,8 @@ pub static FNS: &[FnDef] = &[
             if !dtype.is_float() {
                 return Err(err::dtype(format!("random numbers of {dtype}: only floating point dtypes")));
             }
-            let words = philox(b, b.iota(x.numel()), seed(b, a, 1)?);
-            Ok(uniform(words, dtype).cast(dtype).reshape(&x.shape()).into())
+            let words = philox(b, b.iota(x.count()), seed(b, a, 1)?);
+            Ok(uniform(words, dtype).cast(dtype).reshape(&x.dims()).into())
         },
     },
     FnDef {
@@ -73,7 +74,7 @@ pub static FNS: &[FnDef] = &[
         build: |b, a| {
             let p = a.tensor(b, 0)?;
             crate::ops::registry::require_float("bernoulli", p)?;
-            let u = uniform(philox(b, b.iota(p.numel()), seed(b, a, 1)?), DType::F32).reshape(&p.shape());
+            let u = uniform(philox(b, b.iota(p.count()), seed(b, a, 1)?), DType::F32).reshape(&p.dims());
             Ok(u.lt(p.cast(DType::F32)).cast(p.dtype()).into())
         },
     },
@@ -106,7 +107,7 @@ pub static FNS: &[FnDef] = &[
             if a.is_none(3) {
                 return Err(err::ty("`dropout` needs a `seed` when training").help("give an i64 scalar: `seed=…`"));
             }
-            let u = uniform(philox(b, b.iota(x.numel()), seed(b, a, 3)?), DType::F32).reshape(&x.shape());
+            let u = uniform(philox(b, b.iota(x.count()), seed(b, a, 3)?), DType::F32).reshape(&x.dims());
             let keep = u.ge(b.number(Scalar::from_f64(DType::F64, p)));
             let scaled = if p == 1.0 { x.zeros() } else { super::unit([x], |[x]| x / (1.0 - p)) };
             Ok(keep.select(scaled, x.zeros()).into())
@@ -145,13 +146,9 @@ fn float(a: &Args<'_>, i: usize) -> Result<DType> {
 }
 
 /// The shape, and four random words for each element, flat.
-fn words<'b>(b: &'b Builder, a: &Args<'b>, size: usize, seed_at: usize) -> Result<(Shape, [Ex<'b>; 4])> {
-    let dims = a.ints(size)?;
-    if dims.iter().any(|d| *d < 0) {
-        return Err(err::shape(format!("a negative extent in {dims:?}")));
-    }
-    let shape: Shape = dims.iter().map(|d| *d as usize).collect();
-    let n = checked_numel(&shape)?;
+fn words<'b>(b: &'b Builder, a: &Args<'b>, size: usize, seed_at: usize) -> Result<(Dims, [Ex<'b>; 4])> {
+    let shape = super::create::sizes(&a.dims(size)?)?;
+    let n = product(&shape);
     Ok((shape, philox(b, b.iota(n), seed(b, a, seed_at)?)))
 }
 

@@ -93,8 +93,16 @@ fn squeeze<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
         Some(dims) => dims.iter().map(|d| axis(*d, x.rank())).collect::<Result<Vec<_>>>()?,
         None => (0..x.rank()).collect(),
     };
-    let shape: Vec<Dim> =
-        x.dims().iter().enumerate().filter(|(i, d)| !d.is(1) || !drop.contains(i)).map(|(_, d)| *d).collect();
+    let mut shape = Dims::new();
+    for (i, d) in x.dims().into_iter().enumerate() {
+        // Whether a dimension of symbolic extent goes away is part of the program.
+        if d.known().is_none() && drop.contains(&i) && !at_most(2i64, d)? {
+            return Err(needs_sizes(&d.to_string()));
+        }
+        if !d.is(1) || !drop.contains(&i) {
+            shape.push(d);
+        }
+    }
     Ok(viewed(x, &shape)?.into())
 }
 
