@@ -106,6 +106,11 @@ impl<T> Variants<T> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(v));
     }
 
+    /// Something of each.
+    pub(crate) fn each<V>(&self, f: impl Fn(&Variant<T>) -> V) -> Vec<V> {
+        self.all().iter().map(|v| f(v)).collect()
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.all().len()

@@ -4,6 +4,7 @@
 //! looks the signature up, binds memory and runs kernels; the closure does not run again. Concrete tensors that the
 //! closure has captured are read at each call, so changes to them are seen.
 
+use crate::dynamic::{Variant, Variants};
 use crate::tensor::{Repr, Tensor, compile_traced};
 use crate::trace::Trace;
 use crate::tree::Tree;
@@ -11,14 +12,18 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tensorc_ir::dim::Sizes;
 use tensorc_ir::error::err;
-use tensorc_ir::{Graph, Layout, Loc, Result, Strided, Value};
+use tensorc_ir::{Dim, Error, Graph, Layout, Loc, Result, Strided, Value};
 use tensorc_runtime::executable::{Executable, Options, View};
 
 /// A function that is compiled for each signature it is called with.
 pub struct Jit<A: Tree, R: Tree, F> {
     f: F,
     compiled: Mutex<HashMap<Key<A>, Arc<Compiled<R>>>>,
+    /// Axes whose extents are symbolic: argument, axis, name.
+    marks: Vec<(usize, usize, String)>,
+    dynamic: Mutex<HashMap<Key<A>, Arc<Dynamic<R>>>>,
     compilations: AtomicUsize,
     _argument: PhantomData<fn(A) -> R>,
 }
@@ -32,14 +37,72 @@ struct Compiled<R: Tree> {
     structure: R::Structure,
 }
 
+/// What was compiled for a signature with symbolic extents.
+struct Dynamic<R: Tree> {
+    variants: Variants<(Vec<Arc<View>>, R::Structure)>,
+    /// Why it is compiled for each choice of extents instead.
+    refused: OnceLock<Error>,
+}
+
+impl<R: Tree> Default for Dynamic<R> {
+    fn default() -> Dynamic<R> {
+        Dynamic { variants: Variants::default(), refused: OnceLock::new() }
+    }
+}
+
 /// Makes a function that traces `f` at its first call with each signature, and from then on runs compiled code.
 ///
 /// In-place ops on arguments change the caller's tensors; results that are views of arguments are views.
 pub fn jit<A: Tree, R: Tree, F: Fn(A) -> Result<R>>(f: F) -> Jit<A, R, F> {
-    Jit { f, compiled: Mutex::default(), compilations: AtomicUsize::new(0), _argument: PhantomData }
+    Jit {
+        f,
+        compiled: Mutex::default(),
+        marks: Vec::new(),
+        dynamic: Mutex::default(),
+        compilations: AtomicUsize::new(0),
+        _argument: PhantomData,
+    }
 }
 
 impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
+    /// Makes the extent of one axis of one argument symbolic, by a name: the function is then compiled once for all of
+    /// its values, 0 and 1 included. Arguments count from 0 over all tensors of the argument tree. Axes of one name have
+    /// one extent; axes of different names do not broadcast with each other, whatever their extents are.
+    ///
+    /// What is decided by the extent while the function is traced is assumed of later calls; a call that is not as assumed
+    /// compiles another program ([`Jit::assumptions`]). A function that asks for the number itself (by `shape`), or does
+    /// something that takes one, is compiled for each extent, as without the mark. Arguments that are not row-major are too.
+    ///
+    /// ```
+    /// use tensorc::{Tensor, dtype::F32, jit, ones};
+    ///
+    /// # fn main() -> tensorc::Result<()> {
+    /// let f = jit(|(x, w): (Tensor, Tensor)| x.matmul(&w)?.relu()?.mean()).dynamic(0, 0, "batch");
+    /// let w = ones(&[3, 2], F32)?;
+    /// for batch in [8, 1, 0, 100] {
+    ///     f.call((ones(&[batch, 3], F32)?, w.clone()))?;
+    /// }
+    /// assert_eq!(f.compilations(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn dynamic(mut self, argument: usize, axis: usize, name: &str) -> Jit<A, R, F> {
+        self.marks.push((argument, axis, name.to_string()));
+        self
+    }
+
+    /// What the compiled programs assume of symbolic extents, one list for each program, as `10 <= batch`; a function
+    /// that is compiled for each extent has one that says why.
+    pub fn assumptions(&self) -> Vec<Vec<String>> {
+        let dynamic = self.dynamic.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = Vec::new();
+        for d in dynamic.values() {
+            out.extend(d.variants.each(|v| v.assumptions().iter().map(ToString::to_string).collect::<Vec<_>>()));
+            out.extend(d.refused.get().map(|e| vec![e.diagnostic().message.clone()]));
+        }
+        out
+    }
+
     /// Calls the function.
     ///
     /// # Errors
@@ -53,6 +116,11 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
         // Inside another trace this function is a part of that program.
         if leaves.iter().any(|t| matches!(t.0, Repr::Traced(_))) {
             return (self.f)(args);
+        }
+        if !self.marks.is_empty()
+            && let Some(result) = self.call_dynamic(&structure, &leaves, loc)?
+        {
+            return Ok(result);
         }
         let mut views: Vec<View> = Vec::with_capacity(leaves.len());
         let mut words = Vec::with_capacity(leaves.len() * 6);
@@ -88,9 +156,105 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
         self.compilations.load(Ordering::Relaxed)
     }
 
+    /// A call through a program with symbolic extents; `None` if there is none for these arguments.
+    fn call_dynamic(&self, structure: &A::Structure, leaves: &[Tensor], loc: Loc) -> Result<Option<R>> {
+        let mut views: Vec<View> = Vec::with_capacity(leaves.len());
+        for t in leaves {
+            let v = t.view_of("jit")?;
+            // Strides of dimensions of one element may be anything; here they are what they are for any extent.
+            let layout = match v.layout.is_contiguous() {
+                true => Layout { offset: v.layout.offset, ..Layout::contiguous(&v.layout.shape) },
+                false => v.layout.clone(),
+            };
+            views.push(View { storage: v.storage.clone(), dtype: v.dtype, layout });
+        }
+        let mut sizes: Vec<(String, i64)> = Vec::new();
+        for (argument, axis, name) in &self.marks {
+            let extent = views.get(*argument).and_then(|v| v.layout.shape.get(*axis));
+            let Some(extent) = extent else {
+                let e = err::index(format!("there is no axis {axis} of argument {argument} to be `{name}`"));
+                return Err(e.at(loc));
+            };
+            match sizes.iter().find(|(n, _)| n == name) {
+                Some((_, before)) if *before != *extent as i64 => {
+                    let e =
+                        err::shape(format!("`{name}` is {before} in one argument and {extent} in argument {argument}"));
+                    return Err(e.at(loc).help("axes of one name have one extent"));
+                }
+                Some(_) => {}
+                None => sizes.push((name.clone(), *extent as i64)),
+            }
+        }
+        if self.marks.iter().any(|(a, ..)| !views[*a].layout.is_contiguous()) {
+            return Ok(None);
+        }
+        let layouts: Vec<Strided> = (0..views.len()).map(|i| self.symbolic(i, &views[i].layout)).collect();
+        let mut words = Vec::new();
+        for (i, v) in views.iter().enumerate() {
+            words.push((v.dtype as u64) << 8 | v.layout.shape.len() as u64);
+            let marked = self.marks.iter().any(|(a, ..)| *a == i);
+            for (k, n) in v.layout.shape.iter().enumerate() {
+                let known = layouts[i].shape[k].known().is_some();
+                words.push(if known { *n as u64 } else { u64::MAX });
+            }
+            if !marked {
+                words.extend(v.layout.strides.iter().map(|s| *s as u64));
+            }
+            if let Some(j) = views[..i].iter().position(|w| w.storage.same(&v.storage)) {
+                words.extend([1 << 40 | j as u64, v.layout.offset.wrapping_sub(views[j].layout.offset) as u64]);
+            }
+        }
+        let key = (structure.clone(), words);
+        let entry = self.dynamic.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        let args = |(captured, _): &(Vec<Arc<View>>, R::Structure)| {
+            views.iter().cloned().chain(captured.iter().map(|v| (**v).clone())).collect::<Vec<_>>()
+        };
+        let mut found = entry.variants.find(args)?;
+        if found.is_none() && entry.refused.get().is_none() && entry.variants.has_room() {
+            let hints = Sizes::new(sizes);
+            let made = Variant::compile(&hints, Options::default(), || {
+                let trace = Trace::new("jit");
+                let inputs = inputs(&trace, &views, &layouts)?;
+                let args = A::put_together(structure, &mut inputs.into_iter())?;
+                let result = trace.within(|| (self.f)(args))?;
+                let mut leaves = Vec::new();
+                let structure = result.take_apart(&mut leaves);
+                let (graph, more, captured) = end(&trace, &leaves, &[])?;
+                let layouts = layouts.iter().cloned().chain(more.iter().map(Strided::from)).collect();
+                Ok::<_, Error>((graph, layouts, (captured, structure)))
+            });
+            match made {
+                Ok(v) => {
+                    self.compilations.fetch_add(1, Ordering::Relaxed);
+                    entry.variants.add(v);
+                }
+                Err(e) if e.is_waiting_for_sizes() => {
+                    let _ = entry.refused.set(e);
+                }
+                // The call below says what is wrong with these arguments; others may be right.
+                Err(_) => {}
+            }
+            found = entry.variants.find(args)?;
+        }
+        let Some(found) = found else { return Ok(None) };
+        let results = found.exe.call(&found.args, loc)?;
+        let (_, structure) = &found.variant.with;
+        R::put_together(structure, &mut results.into_iter().map(Tensor::concrete)).map(Some)
+    }
+
+    /// How an argument lies when its marked extents are symbolic.
+    fn symbolic(&self, argument: usize, layout: &Layout) -> Strided {
+        let mut s = Strided::from(layout);
+        for (_, axis, name) in self.marks.iter().filter(|(a, ..)| *a == argument) {
+            s.shape[*axis] = Dim::size(name);
+        }
+        if s.shape.iter().all(|d| d.known().is_some()) { s } else { Strided::contiguous(&s.shape) }
+    }
+
     fn compile(&self, structure: &A::Structure, views: &[View]) -> Result<Compiled<R>> {
         let trace = Trace::new("jit");
-        let inputs = inputs(&trace, views)?;
+        let layouts: Vec<Strided> = views.iter().map(|v| Strided::from(&v.layout)).collect();
+        let inputs = inputs(&trace, views, &layouts)?;
         let args = A::put_together(structure, &mut inputs.into_iter())?;
         let result = trace.within(|| (self.f)(args))?;
         let mut leaves = Vec::new();
@@ -102,12 +266,9 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
 }
 
 /// Inputs of a trace that lie like these arguments. The same tensor twice is one value.
-fn inputs(trace: &Arc<Trace>, views: &[View]) -> Result<Vec<Tensor>> {
-    let mut inputs: Vec<Tensor> = Vec::new();
-    for (i, v) in views.iter().enumerate() {
-        inputs.push(trace.input(&format!("arg{i}"), v.dtype, &Strided::from(&v.layout))?);
-    }
-    Ok(inputs)
+fn inputs(trace: &Arc<Trace>, views: &[View], layouts: &[Strided]) -> Result<Vec<Tensor>> {
+    let input = |(i, (v, l)): (usize, (&View, &Strided))| trace.input(&format!("arg{i}"), v.dtype, l);
+    views.iter().zip(layouts).enumerate().map(input).collect()
 }
 
 /// Ends a trace whose parameters are `views` and compiles it.
@@ -148,7 +309,8 @@ fn end(trace: &Arc<Trace>, results: &[Tensor], views: &[View]) -> Result<(Graph,
     let (graph, captured) = trace.finish(values)?;
     let layouts: Vec<Layout> =
         views.iter().map(|v| v.layout.clone()).chain(captured.iter().map(|v| v.layout.clone())).collect();
-    if graph.params.len() != layouts.len() {
+    // With symbolic extents only what was captured is asked for.
+    if !views.is_empty() && graph.params.len() != layouts.len() {
         return Err(err::ty("a traced function has lost a parameter"));
     }
     Ok((graph, layouts, captured))

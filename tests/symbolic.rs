@@ -3,11 +3,9 @@
 //! The programs of the golden cases serve a second time: every extent of their parameters becomes a size. What the
 //! language's rules then refuse is passed over; the rest runs at its own sizes, at larger ones, and at 0 and 1.
 
-mod cases;
-
 use std::collections::BTreeMap;
 use tensorc::program::{Mode, Program};
-use tensorc::{DType, Kind, Tensor};
+use tensorc::{DType, Kind, Tensor, jit, value_and_grad};
 
 /// A tensor of small numbers, integers below 3.
 fn tensor(dtype: DType, shape: &[usize], seed: usize) -> Tensor {
@@ -136,6 +134,74 @@ fn what_takes_a_number_is_compiled_for_each() {
     assert!(program.refused(f).unwrap().to_string().contains("takes sizes that are known"));
 }
 
+/// Calls a jitted function with marks and one without, on the same arguments.
+#[track_caller]
+fn same<A: tensorc::Tree + Clone>(
+    marked: &tensorc::Jit<A, Vec<Tensor>, impl Fn(A) -> tensorc::Result<Vec<Tensor>>>,
+    plain: &tensorc::Jit<A, Vec<Tensor>, impl Fn(A) -> tensorc::Result<Vec<Tensor>>>,
+    args: A,
+) {
+    let text = |r: Vec<Tensor>| r.iter().map(|t| (t.shape().to_vec(), t.scalars().unwrap())).collect::<Vec<_>>();
+    let (got, want) = (marked.call(args.clone()).unwrap(), plain.call(args).unwrap());
+    assert_eq!(format!("{:?}", text(got)), format!("{:?}", text(want)));
+}
+
+#[test]
+fn a_marked_axis_of_a_closure_compiles_once() {
+    let w = tensor(DType::F32, &[3, 2], 1);
+    let f = |(x, w): (Tensor, Tensor)| {
+        let y = x.matmul(&w)?.relu()?;
+        Ok(vec![y.softmax(1)?, y.mean()?, x.i((.., 1..))?.sum()?, x.clone()])
+    };
+    let (marked, plain) = (jit(f).dynamic(0, 0, "batch"), jit(f));
+    for batch in [4, 1, 0, 7, 300] {
+        same(&marked, &plain, (tensor(DType::F32, &[batch, 3], batch), w.clone()));
+    }
+    assert_eq!((marked.compilations(), plain.compilations()), (1, 5));
+    assert_eq!(marked.assumptions(), [Vec::<String>::new()]);
+    // A view of an argument is a view of it, for every extent.
+    let x = tensor(DType::F32, &[2, 3], 0);
+    assert!(marked.call((x.clone(), w)).unwrap()[3].shares_storage(&x));
+}
+
+#[test]
+fn gradients_and_captured_tensors_go_with_marks() {
+    let w = tensor(DType::F32, &[3], 2);
+    let f = |x: Tensor| {
+        let (y, dx) = value_and_grad(|x: Tensor| x.mul(&w)?.exp()?.sum())(x)?;
+        Ok(vec![y, dx])
+    };
+    let (marked, plain) = (jit(f).dynamic(0, 0, "n"), jit(f));
+    for n in [5, 1, 2] {
+        same(&marked, &plain, tensor(DType::F32, &[n, 3], n));
+    }
+    assert_eq!(marked.compilations(), 1);
+}
+
+#[test]
+fn a_closure_that_looks_at_the_number_is_compiled_for_it() {
+    let f = |x: Tensor| {
+        let n = x.shape()[0];
+        Ok(vec![x.sum()?.mul(n as f64)?])
+    };
+    let (marked, plain) = (jit(f).dynamic(0, 0, "n"), jit(f));
+    for n in [3, 4, 3] {
+        same(&marked, &plain, tensor(DType::F32, &[n], n));
+    }
+    assert_eq!(marked.compilations(), 2);
+    assert!(marked.assumptions()[0][0].contains("takes sizes that are known"), "{:?}", marked.assumptions());
+}
+
+#[test]
+fn marks_that_do_not_fit_are_errors() {
+    let f = jit(|(x, y): (Tensor, Tensor)| x.add(&y)).dynamic(0, 0, "n").dynamic(1, 0, "n");
+    let (x, y) = (tensor(DType::F32, &[3], 0), tensor(DType::F32, &[4], 0));
+    let e = f.call((x.clone(), y)).unwrap_err();
+    assert!(e.to_string().contains("`n` is 3 in one argument and 4 in argument 1"), "{e}");
+    let e = jit(|x: Tensor| x.exp()).dynamic(0, 1, "n").call(x).unwrap_err();
+    assert!(e.to_string().contains("there is no axis 1 of argument 0 to be `n`"), "{e}");
+}
+
 /// The source with every extent of its parameters from `least` on as a size named after it, without its result types.
 fn symbolize(source: &str, least: usize) -> Option<String> {
     let open = source.find('(')?;
@@ -171,7 +237,7 @@ fn symbolize(source: &str, least: usize) -> Option<String> {
 
 /// Runs the programs of a group with sizes in place of extents; gives how many were compiled once for all sizes.
 fn group(name: &str, least: usize) -> usize {
-    let json = std::fs::read(cases::folder("GOLDEN_DIR", "golden").join(format!("{name}.json"))).unwrap();
+    let json = std::fs::read(format!("{}/tests/golden/{name}.json", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let all: Vec<serde_json::Value> = serde_json::from_slice(&json).unwrap();
     let (mut symbolic, mut numbers, mut failed) = (0, BTreeMap::<String, usize>::new(), Vec::new());
     for case in all.iter().filter(|c| c["error"] != true && c["bind"].is_null()) {
