@@ -2,6 +2,7 @@
 //!
 //! The exit status is 0, 1 for a program, an input or a run that fails, 2 for a command line that is wrong.
 
+mod explain;
 pub mod io;
 mod ops;
 mod report;
@@ -45,6 +46,17 @@ enum Command {
         #[arg(long)]
         loops: bool,
     },
+    /// Show what becomes of a function: its kernels, and what they assume of symbolic sizes
+    Explain {
+        /// The file
+        file: String,
+        /// The function; all of them if not given
+        #[arg(long = "fn")]
+        function: Option<String>,
+        /// Values of symbolic sizes: `B=32`
+        #[arg(long = "size", value_name = "NAME=N")]
+        sizes: Vec<String>,
+    },
     /// Print the op table: signatures, dtypes, derivative
     Ops {
         /// One function
@@ -83,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Opt { file, passes, function, sizes, loops } => {
             ops::opt(&file, &passes, function.as_deref(), &sizes, loops)
         }
+        Command::Explain { file, function, sizes } => explain::explain(&file, function.as_deref(), &sizes),
         Command::Ops { name } => ops::list(name.as_deref()),
         Command::Fmt { files, check } => format(&files, check),
     };

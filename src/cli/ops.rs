@@ -37,17 +37,15 @@ pub fn opt(
         let e = err::name(format!("there is no pass `{unknown}`")).help(format!("the passes are {}", all.join(", ")));
         return Err(Failure::usage(e));
     }
-    let given = sizes
-        .iter()
-        .map(|s| {
-            let (name, n) = s.split_once('=').ok_or_else(|| err::name(format!("`{s}` is not of the form NAME=N")))?;
-            let n = n.parse::<usize>().map_err(|_| err::name(format!("`{n}` is no size")))?;
-            Ok((name.to_string(), n))
-        })
-        .collect::<Result<Vec<_>, Error>>()
-        .map_err(Failure::usage)?;
+    let given = self::sizes(sizes).map_err(Failure::usage)?;
     for (i, f) in functions.into_iter().enumerate() {
-        let sizes = module.sizes(f, &given).map_err(|e| failed(vec![e.help("give it with --size NAME=N")]))?;
+        let help = |e: Error| if e.is_waiting_for_sizes() { e.help("give them with --size NAME=N") } else { e };
+        let failed = |errors: Vec<Error>| failed(errors.into_iter().map(help).collect());
+        // Without sizes the program is one for all of them, and assumes nothing.
+        let sizes = match given.is_empty() {
+            true => module.symbolic_sizes(f),
+            false => module.sizes(f, &given).map_err(|e| failed(vec![e]))?,
+        };
         let g = module.trace(f, &sizes, None).map_err(failed)?;
         let g = run_named(&g, &names).map_err(|e| failed(vec![e]))?;
         if i > 0 {
@@ -67,6 +65,19 @@ pub fn opt(
         }
     }
     Ok(())
+}
+
+/// Sizes as they are given on the command line.
+///
+/// # Errors
+/// `name` if one is not of the form `NAME=N`.
+pub fn sizes(given: &[String]) -> Result<Vec<(String, usize)>, Error> {
+    let one = |s: &String| {
+        let (name, n) = s.split_once('=').ok_or_else(|| err::name(format!("`{s}` is not of the form NAME=N")))?;
+        let n = n.parse::<usize>().map_err(|_| err::name(format!("`{n}` is no size")))?;
+        Ok((name.to_string(), n))
+    };
+    given.iter().map(one).collect()
 }
 
 /// Prints the op table, or one function of it.

@@ -8,6 +8,7 @@ use super::index::{IndexItem, replaced};
 use super::pick::{index_of, operands};
 use super::row;
 use crate::builder::{Builder, Ex};
+use crate::dim::{Dim, at_most};
 use crate::dtype::{Category, DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::gather::ScatterMode;
@@ -25,17 +26,20 @@ fn same<'b>(name: &str, x: Ex<'b>, src: Ex<'b>) -> Result<()> {
 /// The part of `src` that an index of that shape takes.
 fn part<'b>(name: &str, src: Ex<'b>, index: Ex<'b>) -> Result<Ex<'b>> {
     let src = if src.rank() == 0 { src.reshape(&[1]) } else { src };
-    let fits = src.rank() == index.rank() && src.shape().iter().zip(index.shape()).all(|(s, n)| *s >= n);
+    let mut fits = src.rank() == index.rank();
+    for (s, n) in src.dims().iter().zip(index.dims()) {
+        fits = fits && at_most(n, *s)?;
+    }
     if !fits {
         let (s, i) = (src.ty(), index.ty());
         return Err(err::shape(format!("`{name}`: expected the index {i} to be no larger than src {s}")));
     }
-    let cut = |e: Ex<'b>, (k, n): (usize, &usize)| if e.shape()[k] == *n { e } else { e.narrow(k, 0, *n) };
-    Ok(index.shape().iter().enumerate().fold(src, cut))
+    let cut = |e: Ex<'b>, (k, n): (usize, &Dim)| if e.dims()[k] == *n { e } else { e.narrow(k, 0, *n) };
+    Ok(index.dims().iter().enumerate().fold(src, cut))
 }
 
 fn scatter<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
-    let shape = a.tensor(b, 0)?.shape();
+    let shape = a.tensor(b, 0)?.dims();
     let (x, d, i) = operands(b, a, "scatter")?;
     let src = match (a.opt_tensor(b, 3)?, a.opt_tensor(b, 5)?) {
         (Some(s), None) | (None, Some(s)) => s,
@@ -52,7 +56,7 @@ fn scatter<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         },
     };
     let src = if src.ty().weak {
-        src.cast(x.dtype()).expand(&i.shape())
+        src.cast(x.dtype()).expand(&i.dims())
     } else {
         same("scatter", x, src)?;
         part("scatter", src, i)?
@@ -81,11 +85,11 @@ fn reduced<'b>(name: &str, how: &str, x: Ex<'b>, d: usize, i: Ex<'b>, src: Ex<'b
         return Err(err::dtype(format!("`{name}`: mean is not defined for bool")));
     }
     let b = x.builder();
-    let start = if include { x } else { x.scatter(d, ScatterMode::Set, i, b.full(identity, &i.shape())) };
+    let start = if include { x } else { x.scatter(d, ScatterMode::Set, i, b.full(identity, &i.dims())) };
     if how != "mean" {
         return Ok(combined(start, d, mode, i, src));
     }
-    let one = |e: Ex<'b>| b.full(Scalar::from_i64(DType::I64, 1), &e.shape());
+    let one = |e: Ex<'b>| b.full(Scalar::from_i64(DType::I64, 1), &e.dims());
     let before = if include { one(x) } else { one(x).zeros() };
     let count = before.scatter(d, ScatterMode::Add, i, one(src));
     let count = count.map("clamp_min", &[b.number(Scalar::from_i64(DType::I64, 1))]);
@@ -116,19 +120,19 @@ fn vector<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>, usize
     same(name, x, src)?;
     let up = |e: Ex<'b>| if e.rank() == 0 { e.reshape(&[1]) } else { e };
     let (x, src) = (up(x), up(src));
-    let mut want = x.shape();
-    want[d] = i.numel();
-    if src.shape() != want {
+    let mut want = x.dims();
+    want[d] = i.count();
+    if src.dims() != want {
         let (s, want) = (src.ty(), ShapeText(&want));
         return Err(err::shape(format!("`{name}`: the source is {s}, expected the shape {want}")));
     }
-    let mut thin = vec![1; x.rank()];
+    let mut thin = vec![Dim::ONE; x.rank()];
     thin[d] = want[d];
     Ok((x, d, i.reshape(&thin).expand(&want), src))
 }
 
 fn index_add<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
-    let shape = a.tensor(b, 0)?.shape();
+    let shape = a.tensor(b, 0)?.dims();
     let (x, d, i, src) = vector(b, a, "index_add")?;
     let alpha = a.tensor(b, 4)?;
     if alpha.dtype().category() > x.dtype().category() && alpha.dtype() != DType::I64 {
@@ -144,7 +148,7 @@ fn index_add<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 
 fn index_fill<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, v) = (a.tensor(b, 0)?, a.tensor(b, 3)?);
-    let (shape, i) = (x.shape(), index_of("index_fill", a.tensor(b, 2)?)?);
+    let (shape, i) = (x.dims(), index_of("index_fill", a.tensor(b, 2)?)?);
     let d = axis(a.int(1)?, x.rank())?;
     if i.rank() > 1 {
         return Err(err::index("`index_fill` index is supposed to be a vector"));
@@ -156,9 +160,9 @@ fn index_fill<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         )));
     }
     let x = if x.rank() == 0 { x.reshape(&[1]) } else { x };
-    let n = i.numel();
-    let at = row("wrap_index", &[i, b.number(Scalar::from_i64(DType::I64, x.shape()[d] as i64))])?;
-    let (mut thin, mut wide) = (vec![1; x.rank()], x.shape());
+    let n = i.count();
+    let at = row("wrap_index", &[i, b.size_number(x.dims()[d])])?;
+    let (mut thin, mut wide) = (vec![Dim::ONE; x.rank()], x.dims());
     (thin[d], wide[d]) = (n, n);
     let v = v.cast(x.dtype()).expand(&wide);
     Ok(x.scatter(d, ScatterMode::Set, at.reshape(&thin).expand(&wide), v).reshape(&shape))
@@ -198,7 +202,7 @@ fn put<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     let i = row("wrap_index", &[i, b.number(Scalar::from_i64(DType::I64, n as i64))])?.reshape(&[count]);
     let mode = if a.bool(3)? { ScatterMode::Add } else { ScatterMode::Set };
-    Ok(combined(x.reshape(&[n]), 0, mode, i, src.reshape(&[count])).reshape(&x.shape()))
+    Ok(combined(x.reshape(&[n]), 0, mode, i, src.reshape(&[count])).reshape(&x.dims()))
 }
 
 fn masked_scatter<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
@@ -210,7 +214,7 @@ fn masked_scatter<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         )));
     }
     same("masked_scatter", x, src)?;
-    let shape = crate::types::broadcast(&x.shape(), &mask.shape()).ok_or_else(|| {
+    let shape = crate::types::broadcast(&x.dims(), &mask.dims()).ok_or_else(|| {
         err::shape(format!("`masked_scatter`: {} and the mask {} do not broadcast", x.ty(), mask.ty()))
     })?;
     super::index::placed(x.expand(&shape), mask.expand(&shape), src, false)
@@ -231,7 +235,7 @@ pub static FNS: &[FnDef] = &[
         sig: "x, dim: int, index, src",
         doc: "x with src[.., i, ..] added at [.., index[.., i, ..], ..], in the order of the index; shapes as in `scatter`.",
         build: |b, a| {
-            let (shape, src) = (a.tensor(b, 0)?.shape(), a.tensor(b, 3)?);
+            let (shape, src) = (a.tensor(b, 0)?.dims(), a.tensor(b, 3)?);
             let (x, d, i) = operands(b, a, "scatter_add")?;
             same("scatter_add", x, src)?;
             Ok(combined(x, d, ScatterMode::Add, i, part("scatter_add", src, i)?).reshape(&shape).into())
@@ -244,7 +248,7 @@ pub static FNS: &[FnDef] = &[
               \"amin\"; without include_self what was there does not count. Shapes as in `scatter`. Equal extremes share the \
               gradient.",
         build: |b, a| {
-            let (shape, src) = (a.tensor(b, 0)?.shape(), a.tensor(b, 3)?);
+            let (shape, src) = (a.tensor(b, 0)?.dims(), a.tensor(b, 3)?);
             let how = reduction("scatter_reduce", a, 4, &["sum", "prod", "mean", "amax", "amin"])?;
             let (x, d, i) = operands(b, a, "scatter_reduce")?;
             same("scatter_reduce", x, src)?;
@@ -265,7 +269,7 @@ pub static FNS: &[FnDef] = &[
         doc: "x with the rows of source at the indices that a vector names; of duplicates the last one stays. Shapes as in \
               `index_add`.",
         build: |b, a| {
-            let shape = a.tensor(b, 0)?.shape();
+            let shape = a.tensor(b, 0)?.dims();
             let (x, d, i, src) = vector(b, a, "index_copy")?;
             Ok(x.scatter(d, ScatterMode::Set, i, src).reshape(&shape).into())
         },
@@ -276,7 +280,7 @@ pub static FNS: &[FnDef] = &[
         doc: "x with the rows of source combined at the indices that a vector names, by \"prod\", \"mean\", \"amax\" or \
               \"amin\"; without include_self what was there does not count. Shapes as in `index_add`.",
         build: |b, a| {
-            let shape = a.tensor(b, 0)?.shape();
+            let shape = a.tensor(b, 0)?.dims();
             let how = reduction("index_reduce", a, 4, &["prod", "mean", "amax", "amin"])?;
             let (x, d, i, src) = vector(b, a, "index_reduce")?;
             Ok(reduced("index_reduce", how, x, d, i, src, a.bool(5)?)?.reshape(&shape).into())

@@ -208,7 +208,9 @@ impl Module {
             return Err(in_order(before));
         }
         function::trace(self, f, &Call { sizes, layouts, bound, generic: false }).map_err(|errors| {
-            let with = |e: Error| match sizes.is_empty() || e.diagnostic().loc == Loc::Unknown {
+            // Symbols are no call.
+            let known = sizes.iter().all(|(_, v)| v.known().is_some());
+            let with = |e: Error| match sizes.is_empty() || !known || e.diagnostic().loc == Loc::Unknown {
                 true => e,
                 false => e.note(Loc::Unknown, format!("in a call with {}", sizes.describe())),
             };

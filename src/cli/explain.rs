@@ -1,0 +1,155 @@
+//! `tensorc explain`: what becomes of a function. What its program assumes of symbolic sizes, or why it is compiled for
+//! each choice of them; which ops each kernel computes, with their lines; why neighbours are apart; how much memory it
+//! takes.
+
+use super::read_text;
+use super::report::Failure;
+use crate::program::Program;
+use std::fmt::Write;
+use tensorc_codegen::plan::plan;
+use tensorc_codegen::program::BufferKind;
+use tensorc_ir::dim::{self, Scope, strongest};
+use tensorc_ir::passes::fuse::{self, Fusion, GroupKind, fuse, legalize};
+use tensorc_ir::passes::run_all;
+use tensorc_ir::text::print::line;
+use tensorc_ir::text::{FnId, Sizes};
+use tensorc_ir::{Error, Graph, Loc, NodeId, Op, Strided};
+
+/// Prints what becomes of one function, or of all of a file.
+pub fn explain(path: &str, function: Option<&str>, sizes: &[String]) -> Result<(), Failure> {
+    let text = read_text(path)?;
+    let failed = |errors: Vec<Error>| Failure::errors(path, &text, errors);
+    let program = Program::parse(path, &text).map_err(failed)?;
+    let module = program.module();
+    let functions = match function {
+        Some(name) => vec![module.function(name).map_err(Failure::usage)?],
+        None => module.functions().collect(),
+    };
+    let given = super::ops::sizes(sizes).map_err(Failure::usage)?;
+    let mut out = String::new();
+    for f in functions {
+        out += &one(&program, f, &given, &text).map_err(failed)?;
+        out.push('\n');
+    }
+    print!("{out}");
+    Ok(())
+}
+
+fn one(program: &Program, f: FnId, given: &[(String, usize)], text: &str) -> Result<String, Vec<Error>> {
+    let module = program.module();
+    let symbols = module.symbolic_sizes(f);
+    // Sizes that are not given are some, none of them special.
+    let size = |(i, name): (usize, &str)| {
+        let named = given.iter().find(|(n, _)| n == name).map(|(_, v)| *v);
+        (name.to_string(), named.unwrap_or(1024 + 16 * i))
+    };
+    let hints: Vec<(String, usize)> = symbols.iter().map(|(n, _)| n).enumerate().map(size).collect();
+    let mut out = format!("fn {}\n", module.decl(f).name.text);
+    let symbolic = shown(program, f, &symbols, &hints, text);
+    match symbolic {
+        Ok(s) => {
+            if !hints.is_empty() {
+                out += "  one program for all sizes\n";
+            }
+            Ok(out + &s)
+        }
+        Err(errors) if errors.iter().any(Error::is_waiting_for_sizes) => {
+            for e in errors.iter().filter(|e| e.is_waiting_for_sizes()) {
+                let d = e.diagnostic();
+                let _ = writeln!(out, "  a program for each choice of sizes: {}{}", d.message, place(d.loc, text));
+            }
+            let text_of: Vec<String> = hints.iter().map(|(n, v)| format!("{n} = {v}")).collect();
+            let _ = writeln!(out, "  this one is for {}", text_of.join(", "));
+            let sizes = module.sizes(f, &hints).map_err(|e| vec![e])?;
+            Ok(out + &shown(program, f, &sizes, &hints, text)?)
+        }
+        Err(errors) => Err(errors),
+    }
+}
+
+/// ` (line 3)`
+fn place(loc: Loc, text: &str) -> String {
+    match loc {
+        Loc::Text { start, .. } => {
+            let before = text.get(..start as usize).unwrap_or(text);
+            format!(" (line {})", before.matches('\n').count() + 1)
+        }
+        Loc::Rust(_) | Loc::Unknown => String::new(),
+    }
+}
+
+fn shown(
+    program: &Program,
+    f: FnId,
+    sizes: &Sizes,
+    hints: &[(String, usize)],
+    text: &str,
+) -> Result<String, Vec<Error>> {
+    let module = program.module();
+    let one = |e: Error| vec![e];
+    let values = dim::Sizes::new(hints.iter().map(|(n, v)| (n.as_str(), *v as i64)));
+    let (made, assumed) = Scope::within(&values, || {
+        let types = module.param_types(f, sizes).map_err(one)?;
+        let layouts: Vec<Strided> = types.iter().map(|t| Strided::contiguous(&t.shape)).collect();
+        let g = run_all(&module.trace(f, sizes, None)?).map_err(one)?;
+        let planned = plan(&g, &layouts, fuse::Mode::Fused).map_err(one)?;
+        let g = legalize(&g, &layouts).map_err(one)?;
+        let fusion = fuse(&g, fuse::Mode::Fused);
+        Ok::<_, Vec<Error>>((planned, g, fusion))
+    });
+    let (planned, g, fusion) = made?;
+    let mut out = String::new();
+    for a in strongest(&assumed) {
+        let _ = writeln!(out, "  assumes {a}");
+    }
+    for (k, group) in fusion.groups.iter().enumerate() {
+        let _ = write!(out, "  kernel {k}: {} {:?}", group.kind.name(), group.domain.as_slice());
+        if group.kind == GroupKind::Rows {
+            let _ = write!(out, " over {:?}", group.axes.as_slice());
+        }
+        out.push('\n');
+        for n in with_views(&g, &fusion, &group.nodes) {
+            let stored = if fusion.stored[n.0 as usize] { ", stored" } else { "" };
+            let at = place(g.node(n).loc, text);
+            let _ =
+                writeln!(out, "    {}{}{stored}", line(&g, n), at.replace(" (", "  (").replace("line", "from line"));
+        }
+    }
+    for (reader, read, why) in &fusion.apart {
+        let _ = writeln!(out, "  apart: v{} from v{}: {why}", reader.0, read.0);
+    }
+    for (i, p) in g.params.iter().enumerate() {
+        if planned.mutated.contains(&i) {
+            let _ = writeln!(out, "  writes {}", p.name);
+        }
+    }
+    if !planned.write_back.is_empty() {
+        let _ = writeln!(out, "  copies back at the end: {}", planned.write_back.len());
+    }
+    let count = |kind: fn(&BufferKind) -> bool| planned.buffers.iter().filter(|b| kind(&b.kind)).count();
+    let _ = writeln!(
+        out,
+        "  memory: {} results, {} temporary values in {} bytes",
+        count(|b| matches!(b, BufferKind::Output)),
+        count(|b| matches!(b, BufferKind::Temp(_))),
+        planned.arena
+    );
+    Ok(out)
+}
+
+/// The nodes, and what they read that belongs to no kernel: views and constants. Ascending.
+fn with_views(g: &Graph, f: &Fusion, nodes: &[NodeId]) -> Vec<NodeId> {
+    let mut all = nodes.to_vec();
+    let mut next = 0;
+    while let Some(n) = all.get(next).copied() {
+        next += 1;
+        for v in g.operands(n) {
+            let free = f.group_of[v.node.0 as usize].is_none() && !matches!(g.op(v.node), Op::Input(_));
+            if free && !all.contains(&v.node) {
+                all.push(v.node);
+            }
+        }
+    }
+    all.sort_unstable();
+    all
+}
