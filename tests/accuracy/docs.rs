@@ -36,7 +36,8 @@ fn head() -> String {
         Some(String::from_utf8_lossy(&out.stdout).trim().to_string())
     };
     let Some(head) = git(&["rev-parse", "--short=7", "HEAD"]) else { return "unknown".into() };
-    let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", "ir/src/scalar", "ir/src/ops/elementwise"]);
+    let changed =
+        git(&["status", "--porcelain", "--untracked-files=no", "--", "ir/src/scalar", "ir/src/ops/elementwise"]);
     if changed.is_some_and(|c| !c.is_empty()) { format!("{head}+") } else { head }
 }
 
@@ -50,13 +51,7 @@ pub fn record(name: &str, arity: usize, narrow: &Worst, wide: &Worst) -> Result<
         if x.is_empty() { "no operand".to_string() } else { x.join(", ") }
     };
     let how = if arity == 1 { "all".to_string() } else { format!("{:.1e}", narrow.count as f64) };
-    let line = format!(
-        "| `{name}` | {:.3} | {} | {how} | {:.0} | {} |",
-        narrow.ulp,
-        at(narrow),
-        wide.ulp,
-        commit()
-    );
+    let line = format!("| `{name}` | {:.3} | {} | {how} | {:.0} | {} |", narrow.ulp, at(narrow), wide.ulp, commit());
     lines.insert(name.into(), line);
     let table: String = lines.values().map(|l| format!("{l}\n")).collect();
     Ok(std::fs::write(path(), format!("{head}{SEPARATOR}{table}"))?)

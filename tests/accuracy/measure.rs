@@ -94,12 +94,7 @@ where
 }
 
 /// Compares at `f32` operands.
-pub fn f32_at(
-    name: &str,
-    r: &Reference,
-    x: impl Iterator<Item = Vec<f32>>,
-    worst: &mut Worst,
-) -> Result<(), Failed> {
+pub fn f32_at(name: &str, r: &Reference, x: impl Iterator<Item = Vec<f32>>, worst: &mut Worst) -> Result<(), Failed> {
     chunks(name, x, |x, got| {
         let wide = || x.iter().map(|v| *v as f64).collect::<Vec<f64>>();
         let error = match r.value {
@@ -112,12 +107,7 @@ pub fn f32_at(
 }
 
 /// Compares at `f64` operands.
-pub fn f64_at(
-    name: &str,
-    r: &Reference,
-    x: impl Iterator<Item = Vec<f64>>,
-    worst: &mut Worst,
-) -> Result<(), Failed> {
+pub fn f64_at(name: &str, r: &Reference, x: impl Iterator<Item = Vec<f64>>, worst: &mut Worst) -> Result<(), Failed> {
     chunks(name, x, |x, got| {
         let error = match r.value {
             Value::Exact(_, f) => different(got, f(x)),

@@ -78,6 +78,7 @@ macro_rules! exact {
     };
 }
 
+const GAMMA: Ranges = &[(0.0, 3.2), (-10.0, 10.0), (0.0, 1e6), (0.9, 1.1), (1.4, 1.5), (1.9, 2.1), (-300.0, 0.0)];
 const SMALL: Ranges = &[(-9.0, 9.0)];
 
 /// The reference of a row.
@@ -92,7 +93,13 @@ static REFERENCES: &[Reference] = &[
     exact!("div", SMALL, |x| x[0] / x[1]),
     exact!("neg", SMALL, |x| -x[0]),
     exact!("abs", SMALL, |x| x[0].abs()),
-    exact!("sign", SMALL, |x| if x[0] > 0.0 { 1.0 } else if x[0] < 0.0 { -1.0 } else { 0.0 }),
+    exact!("sign", SMALL, |x| if x[0] > 0.0 {
+        1.0
+    } else if x[0] < 0.0 {
+        -1.0
+    } else {
+        0.0
+    }),
     // Two zeros give the second one.
     exact!("maximum", SMALL, |x| if x[0] > x[1] || x[0].is_nan() { x[0] } else { x[1] }),
     exact!("minimum", SMALL, |x| if x[0] < x[1] || x[0].is_nan() { x[0] } else { x[1] }),
@@ -166,6 +173,27 @@ static REFERENCES: &[Reference] = &[
     real("logaddexp", |x| logaddexp(x[0], x[1]), &[(-10.0, 10.0), (-1.0, 1.0), (-200.0, 200.0)]).cancels(|_| 0.25),
     real("xlogy", |x| xlog(x[0], x[1], f_log(x[1])), &[(0.0, 3.0), (0.99, 1.01), (0.0, 1e9)]),
     real("xlog1py", |x| xlog(x[0], x[1], f_log1p(x[1])), &[(-1.0, 3.0), (-0.01, 0.01), (0.0, 1e9)]),
+    exact!("fma", SMALL, |x| x[0].mul_add(x[1], x[2])),
+    exact!("heaviside", SMALL, |x| if x[0] > 0.0 {
+        1.0
+    } else if x[0] == 0.0 {
+        x[1]
+    } else {
+        0.0
+    }),
+    exact!("frexp_mantissa", SMALL, |x| frexp(x[0] as f64).0 as _),
+    exact!("frexp_exponent", SMALL, |x| frexp(x[0] as f64).1 as _),
+    real("logaddexp2", |x| logaddexp2(x[0], x[1]), &[(-10.0, 10.0), (-1.0, 1.0), (-200.0, 200.0)]).cancels(|_| 0.25),
+    real("lgamma", |x| lgamma(x[0]), GAMMA).cancels(|x| if x[0] < 0.0 { f_lgamma(-x[0]).max(1.0) } else { 0.0 }),
+    real("digamma", |x| digamma(x[0]), GAMMA)
+        .cancels(|x| if x[0] < 0.0 { f_digamma(1.0 - x[0]).max(1.0) } else { 0.0 }),
+    real("zeta", |x| zeta(x[0], x[1]), &[(1.0, 9.0), (1.0, 30.0), (0.0, 2.0)]).steps(8.0),
+    one("i0", f_i0f, |x| f_i0(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
+    one("i1", f_i1f, |x| odd(x[0], f_i1), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
+    one("sinc", f_sincpif, |x| f_sincpi(x[0]), &[(-3.0, 3.0), (-1000.0, 1000.0)]),
+    real("ndtr", |x| normal(x[0], 1.0), &[(-15.0, 8.0), (-39.0, 8.0), (-3.0, 3.0)]).steps(6.0),
+    one("erfcx", f_erfcxf, |x| f_erfcx(x[0]), &[(-9.4, 12.0), (-26.7, 30.0), (-1.0, 1.0)]),
+    real("entr", |x| entr(x[0]), &[(0.0, 3.0), (0.99, 1.01)]),
     real("silu", |x| silu(x[0]), &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)]).steps(2.0),
     real("gelu", |x| gelu(x[0]), &[(-15.0, 8.0), (-39.0, 8.0), (-3.0, 3.0)]).steps(6.0),
     real("gelu_tanh", |x| gelu_tanh(x[0]), &[(-11.0, 8.0), (-22.0, 8.0), (-3.0, 3.0)]).steps(4.0),
@@ -264,13 +292,20 @@ impl Two {
 
 fn gelu_tanh(x: f64) -> f64 {
     // sqrt(8 / pi), and 0.044715 times it.
-    let (slope, cubic) = (Two(1.595_769_121_605_730_8, -9.969_308_809_110_92e-17), Two(0.071_354_816_272_600_25, -6.175_149_918_155_315e-19));
+    let (slope, cubic) = (
+        Two(1.595_769_121_605_730_8, -9.969_308_809_110_92e-17),
+        Two(0.071_354_816_272_600_25, -6.175_149_918_155_315e-19),
+    );
     if x.is_infinite() || x.is_nan() {
         return if x > 0.0 { x } else { f64::NAN };
     }
     let b = Two(x.clamp(-100.0, 100.0), 0.0);
     let z = b.mul(slope.add(b.mul(b).mul(cubic)));
-    if z.0 < -40.0 { x * f_exp(z.0 / 2.0) * (1.0 + z.1) * f_exp(z.0 / 2.0) } else { x * (logistic(z.0) * (1.0 + z.1 * logistic(-z.0))) }
+    if z.0 < -40.0 {
+        x * f_exp(z.0 / 2.0) * (1.0 + z.1) * f_exp(z.0 / 2.0)
+    } else {
+        x * (logistic(z.0) * (1.0 + z.1 * logistic(-z.0)))
+    }
 }
 
 fn mish(x: f64) -> f64 {
@@ -293,7 +328,13 @@ fn mish(x: f64) -> f64 {
 fn log1pexp(z: f64, rest: f64) -> f64 {
     let slope = if z < -40.0 { f_exp(z) } else { logistic(z) };
     let y = if z == f64::INFINITY { z } else { z.max(0.0) + f_log1p(f_exp(-z.abs())) };
-    if z.is_nan() { z } else if rest == 0.0 || z.is_infinite() { y } else { y + rest * slope }
+    if z.is_nan() {
+        z
+    } else if rest == 0.0 || z.is_infinite() {
+        y
+    } else {
+        y + rest * slope
+    }
 }
 
 fn softplus(x: &[f64]) -> f64 {
@@ -332,5 +373,76 @@ fn logaddexp(x: f64, y: f64) -> f64 {
 }
 
 fn xlog(x: f64, y: f64, log: f64) -> f64 {
-    if y.is_nan() { y } else if x == 0.0 { 0.0 } else { x * log }
+    if y.is_nan() {
+        y
+    } else if x == 0.0 {
+        0.0
+    } else {
+        x * log
+    }
+}
+
+fn logaddexp2(x: f64, y: f64) -> f64 {
+    if x.is_nan() || y.is_nan() {
+        return f64::NAN;
+    }
+    if x == y && x.is_infinite() { x } else { x.max(y) + f_log2p1(f_exp2(-(x - y).abs())) }
+}
+
+fn entr(x: f64) -> f64 {
+    if x == 0.0 {
+        0.0
+    } else if x < 0.0 {
+        f64::NEG_INFINITY
+    } else {
+        -(x * f_log(x))
+    }
+}
+
+/// pxfm gives NaN for huge operands, where the first terms of the series are all there is.
+fn lgamma(x: f64) -> f64 {
+    if x > 1e200 && x < 1e306 { x * (f_log(x) - 1.0) } else { f_lgamma(x) }
+}
+
+fn digamma(x: f64) -> f64 {
+    if x > 1e200 { f_log(x) } else { f_digamma(x) }
+}
+
+/// C's `frexp`.
+fn frexp(x: f64) -> (f64, i32) {
+    if x == 0.0 || !x.is_finite() {
+        return (x, 0);
+    }
+    let (x, down) = if x.abs() < f64::MIN_POSITIVE { (x * 2f64.powi(54), 54) } else { (x, 0) };
+    let e = (x.to_bits() >> 52 & 0x7ff) as i32 - 1022;
+    (f64::from_bits(x.to_bits() & !(0x7ff << 52) | 0x3fe << 52), e - down)
+}
+
+/// The sum of `(q + k)^-s` up to `k` = 29, and Euler and Maclaurin's formula.
+fn zeta(s: f64, q: f64) -> f64 {
+    if s.is_nan() || q.is_nan() || s < 1.0 && q > 0.0 {
+        return f64::NAN;
+    }
+    if s == 1.0 {
+        return f64::INFINITY;
+    }
+    if s < 1.0 || q <= 0.0 {
+        return if s >= 1.0 && q.floor() == q { f64::INFINITY } else { f64::NAN };
+    }
+    let w = q + 30.0;
+    let power = pow(w, -s);
+    if power == 0.0 || s > 1e6 {
+        // The first terms are all there is.
+        return (0..30).rev().map(|k| pow(q + f64::from(k), -s)).sum();
+    }
+    let numbers =
+        [1.0 / 12.0, -1.0 / 720.0, 1.0 / 30240.0, -1.0 / 1_209_600.0, 1.0 / 47_900_160.0, -5.284_190_138_687_493e-10];
+    let (mut factor, mut tail) = (s * power / w, 0.0);
+    for (k, c) in numbers.iter().enumerate() {
+        tail += factor * c;
+        let n = (2 * k) as f64;
+        factor = factor * ((s + (n + 1.0)) / w) * ((s + (n + 2.0)) / w);
+    }
+    let rest = power * w / (s - 1.0) + 0.5 * power + tail;
+    (0..30).rev().map(|k| pow(q + f64::from(k), -s)).fold(rest, |sum, t| sum + t)
 }

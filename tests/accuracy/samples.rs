@@ -15,8 +15,30 @@ pub fn spread(i: u64) -> u64 {
 /// Zeros, infinities, NaN, the ends of the ranges, small integers and halves, and some others, with both signs.
 pub fn specials(max: f64, tiny: f64, least: f64, eps: f64) -> Vec<f64> {
     let positive = [
-        0.0, 1.0, 2.0, 3.0, 0.5, 1.5, 2.5, 7.0, 8.0, 100.5, 1e10, 1e-10, f64::INFINITY, f64::NAN, max, tiny, least,
-        1.0 + eps, 1.0 - eps / 2.0, tiny - least, std::f64::consts::PI, std::f64::consts::LN_2, 1.0 / eps, 2.0 / eps,
+        0.0,
+        1.0,
+        2.0,
+        3.0,
+        0.5,
+        1.5,
+        2.5,
+        7.0,
+        8.0,
+        100.5,
+        1e10,
+        1e-10,
+        f64::INFINITY,
+        f64::NAN,
+        max,
+        tiny,
+        least,
+        1.0 + eps,
+        1.0 - eps / 2.0,
+        tiny - least,
+        std::f64::consts::PI,
+        std::f64::consts::LN_2,
+        1.0 / eps,
+        2.0 / eps,
         1.0 / eps - 1.0,
     ];
     positive.iter().flat_map(|x| [*x, -*x]).collect()

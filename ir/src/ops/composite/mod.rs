@@ -25,6 +25,7 @@ pub mod running;
 pub mod shape;
 pub mod softmax;
 pub mod sort;
+pub mod special;
 pub mod split;
 pub mod stats;
 
@@ -57,6 +58,7 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         shape::FNS,
         softmax::FNS,
         sort::FNS,
+        special::FNS,
         split::FNS,
         stats::FNS,
     ];
@@ -77,15 +79,20 @@ pub static ALIASES: &[(&str, &str)] = &[
     ("concat", "cat"),
     ("concatenate", "cat"),
     ("divide", "div"),
+    ("expit", "sigmoid"),
     ("fix", "trunc"),
+    ("floor_div", "floor_divide"),
+    ("gammaln", "lgamma"),
     ("greater", "gt"),
     ("greater_equal", "ge"),
     ("less", "lt"),
     ("less_equal", "le"),
     ("moveaxis", "movedim"),
+    ("multigammaln", "mvlgamma"),
     ("multiply", "mul"),
     ("negative", "neg"),
     ("not_equal", "ne"),
+    ("psi", "digamma"),
     ("sgn", "sign"),
     ("subtract", "sub"),
     ("swapaxes", "transpose"),

@@ -18,7 +18,8 @@ const fn unary(
 
 /// The rows.
 pub static ROWS: &[RowDef] = &[
-    unary("sqrt", "Square root; NaN below 0.", |b, x| b.sqrt(x[0]), |_, y, dy| vec![Some(dy / (y * 2.0))], (0.0, 10.0)).within(0.0),
+    unary("sqrt", "Square root; NaN below 0.", |b, x| b.sqrt(x[0]), |_, y, dy| vec![Some(dy / (y * 2.0))], (0.0, 10.0))
+        .within(0.0),
     unary(
         "rsqrt",
         "1 / sqrt(x).",
