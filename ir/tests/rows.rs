@@ -121,7 +121,8 @@ const REFERENCES: &[(&str, Reference)] = &[
     ("zeta", |x| {
         // The sum up to 200, and the integral of the rest with two corrections.
         let (s, w) = (x[0], x[1] + 200.0);
-        let tail = w.powf(1.0 - s) / (s - 1.0) + 0.5 * w.powf(-s) + s * w.powf(-s - 1.0) / 12.0;
+        let tail = w.powf(1.0 - s) / (s - 1.0) + 0.5 * w.powf(-s) + s * w.powf(-s - 1.0) / 12.0
+            - s * (s + 1.0) * (s + 2.0) * w.powf(-s - 3.0) / 720.0;
         (0..200).rev().map(|k| (x[1] + k as f64).powf(-s)).sum::<f64>() + tail
     }),
     ("i0", |x| pxfm::f_i0(x[0])),
