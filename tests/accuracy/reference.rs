@@ -190,9 +190,9 @@ static REFERENCES: &[Reference] = &[
     real("zeta", |x| zeta(x[0], x[1]), &[(1.0, 9.0), (1.0, 30.0), (0.0, 2.0)]).steps(8.0),
     one("i0", f_i0f, |x| f_i0(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
     one("i1", f_i1f, |x| odd(x[0], f_i1), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
-    one("sinc", f_sincpif, |x| f_sincpi(x[0]), &[(-3.0, 3.0), (-1000.0, 1000.0)]),
+    one("sinc", f_sincpif, |x| sinc(x[0]), &[(-3.0, 3.0), (-1000.0, 1000.0)]),
     real("ndtr", |x| normal(x[0], 1.0), &[(-15.0, 8.0), (-39.0, 8.0), (-3.0, 3.0)]).steps(6.0),
-    one("erfcx", f_erfcxf, |x| f_erfcx(x[0]), &[(-9.4, 12.0), (-26.7, 30.0), (-1.0, 1.0)]),
+    one("erfcx", f_erfcxf, |x| erfcx(x[0]), &[(-9.4, 12.0), (-26.7, 30.0), (-1.0, 1.0)]),
     real("entr", |x| entr(x[0]), &[(0.0, 3.0), (0.99, 1.01)]),
     real("silu", |x| silu(x[0]), &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)]).steps(2.0),
     real("gelu", |x| gelu(x[0]), &[(-15.0, 8.0), (-39.0, 8.0), (-3.0, 3.0)]).steps(6.0),
@@ -382,6 +382,25 @@ fn xlog(x: f64, y: f64, log: f64) -> f64 {
     }
 }
 
+/// pxfm gives -0 at some integers.
+fn sinc(x: f64) -> f64 {
+    if x != 0.0 && x.is_finite() && x.trunc() == x { 0.0 } else { f_sincpi(x) }
+}
+
+/// pxfm gives NaN far below 0, where `2 e^(x^2)` is all there is, and for the largest numbers.
+fn erfcx(x: f64) -> f64 {
+    if x < -30.0 {
+        f64::INFINITY
+    } else if x < -20.0 {
+        let square = x * x;
+        2.0 * f_exp(square) * (1.0 + x.mul_add(x, -square).max(-1.0).min(1.0))
+    } else if x > 1e100 {
+        0.5 * FRAC_2_SQRT_PI / x
+    } else {
+        f_erfcx(x)
+    }
+}
+
 fn logaddexp2(x: f64, y: f64) -> f64 {
     if x.is_nan() || y.is_nan() {
         return f64::NAN;
@@ -405,6 +424,9 @@ fn lgamma(x: f64) -> f64 {
 }
 
 fn digamma(x: f64) -> f64 {
+    if x == 0.0 {
+        return -1.0 / x;
+    }
     if x > 1e200 { f_log(x) } else { f_digamma(x) }
 }
 
@@ -428,6 +450,9 @@ fn zeta(s: f64, q: f64) -> f64 {
     }
     if s < 1.0 || q <= 0.0 {
         return if s >= 1.0 && q.floor() == q { f64::INFINITY } else { f64::NAN };
+    }
+    if q == f64::INFINITY {
+        return 0.0;
     }
     let w = q + 30.0;
     let power = pow(w, -s);

@@ -106,7 +106,7 @@ pub static ROWS: &[RowDef] = &[
         |x, _, dy| vec![Some(dy * x[0].map("i1", &[]))],
         (-12.0, 12.0),
     )
-    .within(2.0),
+    .within(4.0),
     unary(
         "i1",
         "The modified Bessel function of the first kind of order 1.",
@@ -118,7 +118,7 @@ pub static ROWS: &[RowDef] = &[
         },
         (-12.0, 12.0),
     )
-    .within(2.0),
+    .within(4.0),
     unary(
         "sinc",
         "sin(pi x) / (pi x), 1 at 0 and 0 at the other integers.",

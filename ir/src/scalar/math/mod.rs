@@ -142,9 +142,9 @@ functions! {
     /// `sin(pi x) / (pi x)`.
     sinc(x) = special::sinc, 1.0, 2.0;
     /// The modified Bessel function of order 0.
-    i0(x) = special::i0, 2.0, 4.0;
+    i0(x) = special::i0, 4.0, 8.0;
     /// The modified Bessel function of order 1.
-    i1(x) = special::i1, 2.0, 4.0;
+    i1(x) = special::i1, 4.0, 8.0;
     /// Hurwitz' zeta function, the sum of `(q + k)^-s`.
     zeta(s, q) = special::zeta, 8.0, 16.0;
     /// The mantissa of C's `frexp`. Exact.

@@ -236,7 +236,9 @@ pub(super) fn zeta<'a>([s, q]: [Expr<'a>; 2]) -> Expr<'a> {
         let n = f64::from(2 * k as u32);
         factor = (factor * ((s + (n + 1.0)) * (s + (n + 2.0)))) / (w * w);
     }
-    let mut sum = two_sum(b * w / (s - 1.0), tail + b * 0.5);
+    // Of a power that is 0 nothing is left, however large s is.
+    let gone = b.eq(0.0);
+    let mut sum = two_sum(gone.select(0.0, b * w / (s - 1.0)), gone.select(0.0, tail + b * 0.5));
     for k in (0..TERMS).rev() {
         let term = pow::pow([q + f64::from(k), minus]);
         let next = fast_two_sum(term, sum.hi);
@@ -245,7 +247,7 @@ pub(super) fn zeta<'a>([s, q]: [Expr<'a>; 2]) -> Expr<'a> {
     // Where a term is infinite the low parts are not numbers.
     let y = sum.hi.eq(f64::INFINITY).select(sum.hi, sum.hi + sum.lo);
     let pole = q.floor().eq(q).select(f64::INFINITY, f64::NAN);
-    let y = q.le(0.0).select(pole, y);
+    let y = q.eq(f64::INFINITY).select(0.0, q.le(0.0).select(pole, y));
     let y = s.eq(1.0).select(f64::INFINITY, s.lt(1.0).select(f64::NAN, y));
     (s.eq(s) & q.eq(q)).select(y, f64::NAN)
 }
