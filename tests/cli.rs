@@ -147,6 +147,24 @@ fn errors_show_the_line_and_give_status_1() {
 }
 
 #[test]
+fn a_reader_who_stops_reading_is_no_failure() {
+    let dir = folder("pipe");
+    std::fs::write(dir.join("big.tc"), "fn f() {\n    arange(900)\n}\n").unwrap();
+    for args in [&["ops"][..], &["run", "big.tc"], &["opt", "big.tc", "-p", "all", "--loops"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tensorc"))
+            .args(args)
+            .current_dir(&dir)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success() && out.stderr.is_empty(), "{args:?}: {}", stderr(&out));
+    }
+}
+
+#[test]
 fn a_wrong_command_line_gives_status_2() {
     let dir = folder("usage");
     std::fs::write(dir.join("two.tc"), "fn a() { 1.0 }\nfn b() { 2.0 }\n").unwrap();

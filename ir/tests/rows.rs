@@ -2,6 +2,7 @@
 //! derivatives are tested in `gradients.rs`.)
 
 use std::collections::HashMap;
+use std::f64::consts::PI;
 use tensorc_ir::interp::{Array, run};
 use tensorc_ir::ops::elementwise::{Row, rows};
 use tensorc_ir::ops::registry::{self, Arg, Out};
@@ -19,6 +20,10 @@ fn sigmoid(x: f64) -> f64 {
 
 fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+fn gcd(x: f64, y: f64) -> f64 {
+    if y == 0.0 { x.abs() } else { gcd(y, x % y) }
 }
 
 fn erf(x: f64) -> f64 {
@@ -106,6 +111,28 @@ const REFERENCES: &[(&str, Reference)] = &[
     ("erf", |x| erf(x[0])),
     ("erfc", |x| pxfm::f_erfc(x[0])),
     ("erfinv", |x| pxfm::f_erfinv(x[0])),
+    ("fma", |x| x[0].mul_add(x[1], x[2])),
+    ("heaviside", |x| if x[0] > 0.0 { 1.0 } else { 0.0 }),
+    ("gcd", |x| gcd(x[0], x[1])),
+    ("lcm", |x| if x[0] == 0.0 || x[1] == 0.0 { 0.0 } else { (x[0] * x[1]).abs() / gcd(x[0], x[1]) }),
+    ("logaddexp2", |x| (x[0].exp2() + x[1].exp2()).log2()),
+    ("lgamma", |x| pxfm::f_lgamma(x[0])),
+    ("digamma", |x| pxfm::f_digamma(x[0])),
+    ("zeta", |x| {
+        // The sum up to 200, and the integral of the rest with two corrections.
+        let (s, w) = (x[0], x[1] + 200.0);
+        let tail = w.powf(1.0 - s) / (s - 1.0) + 0.5 * w.powf(-s) + s * w.powf(-s - 1.0) / 12.0
+            - s * (s + 1.0) * (s + 2.0) * w.powf(-s - 3.0) / 720.0;
+        (0..200).rev().map(|k| (x[1] + k as f64).powf(-s)).sum::<f64>() + tail
+    }),
+    ("i0", |x| pxfm::f_i0(x[0])),
+    ("i1", |x| pxfm::f_i1(x[0])),
+    ("sinc", |x| (PI * x[0]).sin() / (PI * x[0])),
+    ("ndtr", |x| 0.5 * pxfm::f_erfc(-x[0] / 2f64.sqrt())),
+    ("erfcx", |x| pxfm::f_erfcx(x[0])),
+    ("entr", |x| -x[0] * x[0].ln()),
+    ("frexp_mantissa", |x| x[0] / x[0].abs().log2().floor().exp2() / 2.0),
+    ("frexp_exponent", |x| x[0].abs().log2().floor() + 1.0),
     ("relu", |x| x[0].max(0.0)),
     ("leaky_relu", |x| if x[0] > 0.0 { x[0] } else { x[0] * x[1] }),
     ("silu", |x| x[0] * sigmoid(x[0])),

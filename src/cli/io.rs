@@ -171,7 +171,11 @@ pub fn write(path: &str, tensors: &Tensors) -> Result<()> {
     };
     if path == "-" {
         let mut out = std::io::stdout().lock();
-        return out.write_all(&bytes).and_then(|()| out.flush()).map_err(|e| io(path, e));
+        return match out.write_all(&bytes).and_then(|()| out.flush()) {
+            // Whoever reads has had enough.
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            r => r.map_err(|e| io(path, e)),
+        };
     }
     write_atomically(path, &bytes)
 }

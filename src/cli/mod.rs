@@ -142,7 +142,7 @@ fn format(files: &[String], check: bool) -> Result<(), Failure> {
         if formatted != text {
             changed = true;
             if check {
-                println!("{path} is not formatted");
+                report::say(format_args!("{path} is not formatted"))?;
             } else {
                 io::write_atomically(path, formatted.as_bytes()).map_err(Failure::error)?;
             }

@@ -1,7 +1,7 @@
 //! `tensorc opt` and `tensorc ops`: programs after passes, and the op table.
 
 use super::read_text;
-use super::report::Failure;
+use super::report::{Failure, say};
 use crate::program::Program;
 use tensorc_codegen::plan::plan;
 use tensorc_codegen::program::Step;
@@ -48,18 +48,16 @@ pub fn opt(
         };
         let g = module.trace(f, &sizes, None).map_err(failed)?;
         let g = run_named(&g, &names).map_err(|e| failed(vec![e]))?;
-        if i > 0 {
-            println!();
-        }
-        print!("{}", print(&g));
+        let gap = if i > 0 { "\n" } else { "" };
+        say(format_args!("{gap}{}", print(&g).trim_end_matches('\n')))?;
         if loops {
             let types = module.param_types(f, &sizes).map_err(|e| failed(vec![e]))?;
             let layouts: Vec<Strided> = types.iter().map(|t| Strided::contiguous(&t.shape)).collect();
             let program = plan(&g, &layouts, fuse::Mode::Fused).map_err(|e| failed(vec![e]))?;
-            println!("\n{program}");
+            say(format_args!("\n{program}"))?;
             for step in program.steps.iter().chain(&program.write_back) {
                 if let Step::Loops(l) = step {
-                    println!("{}", l.nest);
+                    say(format_args!("{}", l.nest))?;
                 }
             }
         }
@@ -83,36 +81,45 @@ pub fn sizes(given: &[String]) -> Result<Vec<(String, usize)>, Error> {
 /// Prints the op table, or one function of it.
 pub fn list(name: Option<&str>) -> Result<(), Failure> {
     let all = registry::list();
-    match name {
-        None => {
-            for (name, sig, doc) in &all {
-                println!("{name}({sig})\n    {doc}");
-            }
-            println!(
-                "\n{} functions; each has an in-place form with `_` where its result fits its first operand",
-                all.len()
-            );
-            Ok(())
+    let Some(n) = name else {
+        for (name, sig, doc) in &all {
+            say(format_args!("{name}({sig})\n    {doc}"))?;
         }
-        Some(n) => {
-            let base = n.strip_suffix('_').unwrap_or(n);
-            let Some((name, sig, doc)) = all.iter().find(|(m, _, _)| *m == n || *m == base) else {
-                return Err(Failure::error(err::name(format!("there is no function `{n}`"))));
-            };
-            println!("{name}({sig})\n    {doc}");
-            if let Some(Row(row)) = Row::find(name) {
-                println!("    elementwise; dtypes: {:?}", row.rule);
-                let accuracy =
-                    if row.ulp == 0.0 { "correctly rounded or exact".into() } else { format!("{} ULP", row.ulp) };
-                println!("    accuracy in f32: {accuracy}");
-                println!(
-                    "    derivative: {}",
-                    if row.vjp.is_some() { "yes, of any order" } else { "none (zero or not a float)" }
-                );
-            } else {
-                println!("    composite or structural; its derivative is that of its parts");
-            }
-            Ok(())
-        }
+        return say(format_args!(
+            "\n{} functions; each has an in-place form with `_` where its result fits its first operand",
+            all.len()
+        ));
+    };
+    let base = n.strip_suffix('_').unwrap_or(n);
+    let Some((name, sig, doc)) = all.iter().find(|(m, _, _)| *m == n || *m == base) else {
+        return Err(Failure::error(err::name(format!("there is no function `{n}`"))));
+    };
+    say(format_args!("{name}({sig})\n    {doc}"))?;
+    match Row::find(name) {
+        Some(row) => describe(row),
+        None => say(format_args!("    composite or structural; its derivative is that of its parts")),
     }
+}
+
+fn describe(row: Row) -> Result<(), Failure> {
+    say(format_args!("    elementwise; dtypes: {:?}", row.0.rule))?;
+    let narrow = promise(row.0.ulp as f64, measured(row.name(), 2));
+    say(format_args!("    accuracy in f32: {narrow}; in f64: {}", promise(row.ulp64(), measured(row.name(), 5))))?;
+    let derivative = if row.0.vjp.is_some() { "yes, of any order" } else { "none (zero or not a float)" };
+    say(format_args!("    derivative: {derivative}"))
+}
+
+fn promise(ulp: f64, measured: Option<&str>) -> String {
+    match measured {
+        _ if ulp == 0.0 => "correctly rounded or exact".into(),
+        Some(m) => format!("{ulp} ULP (measured: {m})"),
+        None => format!("{ulp} ULP"),
+    }
+}
+
+/// A cell of the line of a function in the table of measured errors.
+fn measured(name: &str, column: usize) -> Option<&'static str> {
+    let table = include_str!("../../docs/accuracy.md");
+    let start = format!("| `{name}` |");
+    table.lines().find(|l| l.starts_with(&start))?.split('|').nth(column).map(str::trim)
 }

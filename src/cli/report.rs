@@ -1,9 +1,11 @@
 //! What the command says when something fails: errors with their source line, drawn as rustc draws them.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-use std::io::IsTerminal;
+use std::fmt;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::ops::Range;
 use std::process::ExitCode;
+use tensorc_ir::error::err;
 use tensorc_ir::{Error, Loc};
 
 /// Why the command ends with another status than 0.
@@ -34,17 +36,39 @@ impl Failure {
         Failure { source: None, errors: Vec::new(), status: 1 }
     }
 
+    /// Whoever reads standard output has closed it: there is nothing left to do, and nothing wrong.
+    pub fn closed() -> Failure {
+        Failure { source: None, errors: Vec::new(), status: 0 }
+    }
+
     /// Prints the errors to standard error and gives the exit status.
     pub fn print(&self) -> ExitCode {
         let renderer = if std::io::stderr().is_terminal() { Renderer::styled() } else { Renderer::plain() };
         for e in &self.errors {
-            eprintln!("{}\n", render(&renderer, self.source.as_ref(), e));
+            complain(format_args!("{}\n", render(&renderer, self.source.as_ref(), e)));
         }
         if let n @ 2.. = self.errors.len() {
-            eprintln!("{n} errors");
+            complain(format_args!("{n} errors"));
         }
         ExitCode::from(self.status)
     }
+}
+
+/// Prints a line to standard output. A pipe that its reader has closed ends the command, quietly: `tensorc ops | head`.
+///
+/// # Errors
+/// [`Failure::closed`], or `io`.
+pub fn say(text: fmt::Arguments<'_>) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Err(Failure::closed()),
+        r => r.map_err(|e| Failure::error(err::io(format!("standard output: {e}")))),
+    }
+}
+
+/// Prints a line to standard error, if somebody is there to read it.
+pub fn complain(text: fmt::Arguments<'_>) {
+    // There is no place left to report a failure to.
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 fn render(renderer: &Renderer, source: Option<&(String, String)>, e: &Error) -> String {

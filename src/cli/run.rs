@@ -1,7 +1,7 @@
 //! `tensorc run`: a function on tensors from files and the command line.
 
 use super::io::{self, HostTensor, Tensors};
-use super::report::Failure;
+use super::report::{Failure, complain, say};
 use super::{Mode, read_text};
 use crate::program::{self, Given, Program};
 use crate::tensor::Tensor;
@@ -77,14 +77,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         None => {
             for (name, t) in &named {
                 match name.parse::<usize>() {
-                    Ok(_) => println!("{t}"),
-                    Err(_) => println!("{name} = {t}"),
+                    Ok(_) => say(format_args!("{t}"))?,
+                    Err(_) => say(format_args!("{name} = {t}"))?,
                 }
             }
         }
     }
     if args.time {
-        eprintln!("compiled and ran in {:.3} ms", first.as_secs_f64() * 1e3);
+        complain(format_args!("compiled and ran in {:.3} ms", first.as_secs_f64() * 1e3));
     }
     Ok(())
 }
@@ -127,7 +127,7 @@ fn bind(args: &Args, params: Vec<(&str, DType)>) -> Result<Vec<Given>, Failure> 
         }
     }
     for name in given.keys().filter(|n| !params.iter().any(|(p, _)| p == n)) {
-        eprintln!("warning: the input `{name}` is no parameter and is not used");
+        complain(format_args!("warning: the input `{name}` is no parameter and is not used"));
     }
     params
         .iter()

@@ -333,6 +333,11 @@ impl Tensor {
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let size = self.dtype().size();
         let mut out = vec![0; self.numel() * size];
+        let v = self.view_of("reading").map_err(|e| e.at(Loc::caller()))?;
+        if v.layout.is_contiguous() {
+            v.storage.copy_out(v.layout.offset * size, &mut out, Loc::caller())?;
+            return Ok(out);
+        }
         self.scalars()?.iter().zip(out.chunks_mut(size)).for_each(|(s, b)| s.write(b));
         Ok(out)
     }

@@ -3,7 +3,8 @@
 //! A row of the op table promises an accuracy (`ulp`); a function without a reference in [`reference`] fails. The ordinary
 //! run takes dense samples, the neighbours of powers of two, subnormals, huge operands and all pairs of special values.
 //! `TENSORC_SWEEP=all cargo test --release --test accuracy NAME` takes all 2^32 operands of `f32` instead (one or two
-//! minutes a function; functions of several operands are sampled) and writes what it finds into `docs/accuracy.md`.
+//! minutes a function; functions of several operands are sampled) and writes what it finds into `docs/accuracy.md`;
+//! `TENSORC_SWEEP=samples` writes the lines of functions that have not been swept.
 
 mod docs;
 mod measure;
@@ -22,10 +23,22 @@ fn is_of_floats(row: &Row) -> bool {
     matches!(row.0.rule, Rule::Any | Rule::NoBool(_) | Rule::NeverBool(_) | Rule::Float | Rule::FloatOnly)
 }
 
-fn check(row: Row, reference: &'static Reference, whole: bool) -> Result<(), Failed> {
+/// What a run takes on.
+#[derive(Clone, Copy, PartialEq)]
+enum Extent {
+    /// The ordinary run.
+    Some,
+    /// Ten times as many samples, written into the table.
+    Samples,
+    /// Every operand of `f32`, written into the table.
+    All,
+}
+
+fn check(row: Row, reference: &'static Reference, extent: Extent) -> Result<(), Failed> {
+    let whole = extent != Extent::Some;
     let (arity, promise) = (row.0.args.len(), row.0.ulp as f64);
     let mut narrow = Worst::default();
-    if whole && arity == 1 {
+    if extent == Extent::All && arity == 1 {
         whole_f32(row.name(), reference, &mut narrow)?;
     }
     let edges = samples::special_f32(arity, reference).chain(samples::dense_f32(arity, reference, whole));
@@ -35,7 +48,7 @@ fn check(row: Row, reference: &'static Reference, whole: bool) -> Result<(), Fai
     f64_at(row.name(), reference, edges, &mut wide)?;
     println!("{:16} f32 {:8.4} at {:?}, f64 {:6.2} at {:?}", row.name(), narrow.ulp, narrow.at, wide.ulp, wide.at);
     if whole {
-        docs::record(row.name(), row.0.args.len(), &narrow, &wide)?;
+        docs::record(row.name(), extent == Extent::All && arity == 1, &narrow, &wide)?;
     }
     if narrow.ulp > promise {
         return Err(format!("f32: {} units at {:?}, {promise} promised", narrow.ulp, narrow.at).into());
@@ -48,18 +61,23 @@ fn check(row: Row, reference: &'static Reference, whole: bool) -> Result<(), Fai
 
 fn main() {
     let args = Arguments::from_args();
-    let whole = std::env::var("TENSORC_SWEEP").is_ok_and(|v| v == "all");
+    let extent = match std::env::var("TENSORC_SWEEP").as_deref() {
+        Ok("all") => Extent::All,
+        Ok("samples") => Extent::Samples,
+        _ => Extent::Some,
+    };
+    let whole = extent != Extent::Some;
     if !whole && !args.list {
         println!("accuracy: samples only; TENSORC_SWEEP=all takes all operands of f32, best with --release");
     }
     if whole {
-        println!("accuracy: every f32 operand, on commit {}", docs::commit());
+        println!("accuracy: measuring commit {}", docs::commit());
     }
     let mut trials: Vec<Trial> = rows()
         .filter(is_of_floats)
         .map(|row| {
             Trial::test(row.name(), move || match reference::find(row.name()) {
-                Some(r) => check(row, r, whole),
+                Some(r) => check(row, r, extent),
                 None => Err(format!("tests/accuracy/reference.rs has no reference for `{}`", row.name()).into()),
             })
         })

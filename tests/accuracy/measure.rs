@@ -2,7 +2,7 @@
 
 use crate::reference::{Reference, Value};
 use libtest_mimic::Failed;
-use tensorc::{Argument, Element, Nested, Tensor, call, tensor};
+use tensorc::{Argument, DType, Tensor, call};
 
 /// The largest error, in units in the last place, and the operands that have it.
 #[derive(Default)]
@@ -61,32 +61,53 @@ fn different(got: f64, want: f64) -> f64 {
     if got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan() { 0.0 } else { f64::INFINITY }
 }
 
+/// A float as bytes, since billions of them go through here.
+pub trait Float: Copy + 'static {
+    const DTYPE: DType;
+    fn put(self, out: &mut Vec<u8>);
+    fn take(bytes: &[u8]) -> Vec<Self>;
+}
+
+macro_rules! float {
+    ($ty:ty, $dtype:ident) => {
+        impl Float for $ty {
+            const DTYPE: DType = DType::$dtype;
+            fn put(self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_ne_bytes());
+            }
+            fn take(bytes: &[u8]) -> Vec<$ty> {
+                let (all, _) = bytes.as_chunks();
+                all.iter().map(|b| <$ty>::from_ne_bytes(*b)).collect()
+            }
+        }
+    };
+}
+
+float!(f32, F32);
+float!(f64, F64);
+
 /// A function on operands given by position.
-pub fn apply<T: Element>(name: &str, x: Vec<Vec<T>>) -> Result<Vec<T>, Failed>
-where
-    Vec<T>: Nested<Item = T>,
-{
-    let args = x.into_iter().map(|v| Ok((None, Argument::Tensor(tensor(v)?)))).collect::<tensorc::Result<Vec<_>>>();
-    let results: Vec<Tensor> = args.and_then(|a| call(name, &a)).map_err(|e| e.to_string())?;
-    Ok(results[0].to_vec::<T>().map_err(|e| e.to_string())?)
+pub fn apply<T: Float>(name: &str, x: &[Vec<T>]) -> Result<Vec<T>, Failed> {
+    let mut args = Vec::new();
+    for v in x {
+        let mut bytes = Vec::with_capacity(8 * v.len());
+        v.iter().for_each(|v| v.put(&mut bytes));
+        let t = Tensor::from_bytes(T::DTYPE, &[v.len()], &bytes).map_err(|e| e.to_string())?;
+        args.push((None, Argument::Tensor(t)));
+    }
+    let results = call(name, &args).map_err(|e| e.to_string())?;
+    Ok(T::take(&results[0].to_bytes().map_err(|e| e.to_string())?))
 }
 
 const CHUNK: usize = 1 << 16;
 
 /// Applies the function to chunks of operands and passes each operand and its result on.
-fn chunks<T: Element + Default>(
-    name: &str,
-    x: impl Iterator<Item = Vec<T>>,
-    mut each: impl FnMut(&[T], T),
-) -> Result<(), Failed>
-where
-    Vec<T>: Nested<Item = T>,
-{
+fn chunks<T: Float>(name: &str, x: impl Iterator<Item = Vec<T>>, mut each: impl FnMut(&[T], T)) -> Result<(), Failed> {
     let mut x = x.peekable();
     while x.peek().is_some() {
         let part: Vec<Vec<T>> = x.by_ref().take(CHUNK).collect();
-        let columns = (0..part[0].len()).map(|k| part.iter().map(|v| v[k]).collect()).collect();
-        for (x, y) in part.iter().zip(apply(name, columns)?) {
+        let columns: Vec<Vec<T>> = (0..part[0].len()).map(|k| part.iter().map(|v| v[k]).collect()).collect();
+        for (x, y) in part.iter().zip(apply(name, &columns)?) {
             each(x, y);
         }
     }
@@ -121,10 +142,11 @@ pub fn f64_at(name: &str, r: &Reference, x: impl Iterator<Item = Vec<f64>>, wors
 /// Compares at every `f32`. A result that is the correctly rounded one, which `quick` gives where there is one, is at
 /// most half a unit off; only the others are measured.
 pub fn whole_f32(name: &str, r: &Reference, worst: &mut Worst) -> Result<(), Failed> {
-    let step = 1u64 << 19;
-    for start in (0..1u64 << 32).step_by(step as usize) {
-        let x: Vec<f32> = (start..start + step).map(|b| f32::from_bits(b as u32)).collect();
-        for (x, got) in x.iter().zip(apply(name, vec![x.clone()])?) {
+    // Small enough to stay in the cache.
+    const STEP: u32 = 1 << 14;
+    for start in (0..=u32::MAX).step_by(STEP as usize) {
+        let x: Vec<f32> = (start..=start + (STEP - 1)).map(f32::from_bits).collect();
+        for (x, got) in x.iter().zip(apply(name, std::slice::from_ref(&x))?) {
             if r.quick.is_some_and(|q| q(*x).to_bits() == got.to_bits()) {
                 worst.add(0.5, || vec![*x as f64]);
                 continue;
@@ -136,7 +158,7 @@ pub fn whole_f32(name: &str, r: &Reference, worst: &mut Worst) -> Result<(), Fai
             };
             worst.add(error, || wide.to_vec());
         }
-        worst.count += step;
+        worst.count += u64::from(STEP);
     }
     Ok(())
 }

@@ -78,6 +78,7 @@ macro_rules! exact {
     };
 }
 
+const GAMMA: Ranges = &[(0.0, 3.2), (-10.0, 10.0), (0.0, 1e6), (0.9, 1.1), (1.4, 1.5), (1.9, 2.1), (-300.0, 0.0)];
 const SMALL: Ranges = &[(-9.0, 9.0)];
 
 /// The reference of a row.
@@ -146,7 +147,7 @@ static REFERENCES: &[Reference] = &[
     one("exp", f_expf, |x| f_exp(x[0]), &[(-104.0, 89.0), (-746.0, 710.0), (-1.0, 1.0)]),
     one("exp2", f_exp2f, |x| f_exp2(x[0]), &[(-151.0, 129.0), (-1076.0, 1025.0), (-1.0, 1.0)]),
     one("expm1", f_expm1f, |x| f_expm1(x[0]), &[(-20.0, 89.0), (-40.0, 710.0), (-1.0, 1.0)]),
-    real("sigmoid", |x| logistic(x[0]), &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)]),
+    one("sigmoid", f_logisticf, |x| logistic(x[0]), &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)]),
     one("tanh", f_tanhf, |x| f_tanh(x[0]), &[(-10.0, 10.0), (-20.0, 20.0), (-1.0, 1.0)]),
     one("sinh", f_sinhf, |x| odd(x[0], f_sinh), &[(-90.0, 90.0), (-711.0, 711.0), (-1.0, 1.0)]),
     one("cosh", f_coshf, |x| f_cosh(x[0]), &[(-90.0, 90.0), (-711.0, 711.0), (-1.0, 1.0)]),
@@ -172,11 +173,32 @@ static REFERENCES: &[Reference] = &[
     real("logaddexp", |x| logaddexp(x[0], x[1]), &[(-10.0, 10.0), (-1.0, 1.0), (-200.0, 200.0)]).cancels(|_| 0.25),
     real("xlogy", |x| xlog(x[0], x[1], f_log(x[1])), &[(0.0, 3.0), (0.99, 1.01), (0.0, 1e9)]),
     real("xlog1py", |x| xlog(x[0], x[1], f_log1p(x[1])), &[(-1.0, 3.0), (-0.01, 0.01), (0.0, 1e9)]),
+    exact!("fma", SMALL, |x| x[0].mul_add(x[1], x[2])),
+    exact!("heaviside", SMALL, |x| if x[0] > 0.0 {
+        1.0
+    } else if x[0] == 0.0 {
+        x[1]
+    } else {
+        0.0
+    }),
+    new("frexp_mantissa", Value::Exact(|x| frexp(x[0].into()).0 as f32, |x| frexp(x[0]).0), None, SMALL),
+    new("frexp_exponent", Value::Exact(|x| frexp(x[0].into()).1 as f32, |x| frexp(x[0]).1.into()), None, SMALL),
+    real("logaddexp2", |x| logaddexp2(x[0], x[1]), &[(-10.0, 10.0), (-1.0, 1.0), (-200.0, 200.0)]).cancels(|_| 0.25),
+    real("lgamma", |x| lgamma(x[0]), GAMMA).cancels(|x| if x[0] < 0.0 { f_lgamma(-x[0]).max(1.0) } else { 0.0 }),
+    real("digamma", |x| digamma(x[0]), GAMMA)
+        .cancels(|x| if x[0] < 0.0 { f_digamma(1.0 - x[0]).max(1.0) } else { 0.0 }),
+    real("zeta", |x| zeta(x[0], x[1]), &[(1.0, 9.0), (1.0, 30.0), (0.0, 2.0)]).steps(8.0),
+    one("i0", f_i0f, |x| f_i0(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
+    one("i1", f_i1f, |x| odd(x[0], f_i1), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
+    one("sinc", f_sincpif, |x| sinc(x[0]), &[(-3.0, 3.0), (-1000.0, 1000.0)]),
+    real("ndtr", |x| normal(x[0], 1.0), &[(-15.0, 8.0), (-39.0, 8.0), (-3.0, 3.0)]).steps(6.0),
+    one("erfcx", f_erfcxf, |x| erfcx(x[0]), &[(-9.4, 12.0), (-26.7, 30.0), (-1.0, 1.0)]),
+    real("entr", |x| entr(x[0]), &[(0.0, 3.0), (0.99, 1.01)]),
     real("silu", |x| silu(x[0]), &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)]).steps(2.0),
     real("gelu", |x| gelu(x[0]), &[(-15.0, 8.0), (-39.0, 8.0), (-3.0, 3.0)]).steps(6.0),
     real("gelu_tanh", |x| gelu_tanh(x[0]), &[(-11.0, 8.0), (-22.0, 8.0), (-3.0, 3.0)]).steps(4.0),
     real("mish", |x| mish(x[0]), &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)]).steps(4.0),
-    real("softplus", |x| softplus(x), &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)])
+    real("softplus", softplus, &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)])
         .settings(&[&[1.0, 0.5, 3.0, 0.7], &[20.0]]),
     real("logsigmoid", |x| -log1pexp(-x[0], 0.0), &[(-20.0, 110.0), (-40.0, 746.0), (-3.0, 3.0)]),
     real("elu", |x| elu(x[0], x[1], 1.0), &[(-20.0, 3.0), (-1.0, 0.0)]).settings(&[&[1.0, 0.7, 3.0]]),
@@ -358,4 +380,94 @@ fn xlog(x: f64, y: f64, log: f64) -> f64 {
     } else {
         x * log
     }
+}
+
+/// pxfm gives -0 at some integers.
+fn sinc(x: f64) -> f64 {
+    if x != 0.0 && x.is_finite() && x.trunc() == x { 0.0 } else { f_sincpi(x) }
+}
+
+/// pxfm gives NaN far below 0, where `2 e^(x^2)` is all there is, and for the largest numbers.
+fn erfcx(x: f64) -> f64 {
+    if x < -30.0 {
+        f64::INFINITY
+    } else if x < -20.0 {
+        let square = x * x;
+        2.0 * f_exp(square) * (1.0 + x.mul_add(x, -square).clamp(-1.0, 1.0))
+    } else if x > 1e100 {
+        0.5 * FRAC_2_SQRT_PI / x
+    } else {
+        f_erfcx(x)
+    }
+}
+
+fn logaddexp2(x: f64, y: f64) -> f64 {
+    if x.is_nan() || y.is_nan() {
+        return f64::NAN;
+    }
+    if x == y && x.is_infinite() { x } else { x.max(y) + f_log2p1(f_exp2(-(x - y).abs())) }
+}
+
+fn entr(x: f64) -> f64 {
+    if x == 0.0 {
+        0.0
+    } else if x < 0.0 {
+        f64::NEG_INFINITY
+    } else {
+        -(x * f_log(x))
+    }
+}
+
+/// pxfm gives NaN for huge operands, where the first terms of the series are all there is.
+fn lgamma(x: f64) -> f64 {
+    if x > 1e200 && x < 1e306 { x * (f_log(x) - 1.0) } else { f_lgamma(x) }
+}
+
+fn digamma(x: f64) -> f64 {
+    if x == 0.0 {
+        return -1.0 / x;
+    }
+    if x > 1e200 { f_log(x) } else { f_digamma(x) }
+}
+
+/// C's `frexp`.
+fn frexp(x: f64) -> (f64, i32) {
+    if x == 0.0 || !x.is_finite() {
+        return (x, 0);
+    }
+    let (x, down) = if x.abs() < f64::MIN_POSITIVE { (x * 2f64.powi(54), 54) } else { (x, 0) };
+    let e = (x.to_bits() >> 52 & 0x7ff) as i32 - 1022;
+    (f64::from_bits(x.to_bits() & !(0x7ff << 52) | 0x3fe << 52), e - down)
+}
+
+/// The sum of `(q + k)^-s` up to `k` = 29, and Euler and Maclaurin's formula.
+fn zeta(s: f64, q: f64) -> f64 {
+    if s.is_nan() || q.is_nan() || s < 1.0 && q > 0.0 {
+        return f64::NAN;
+    }
+    if s == 1.0 {
+        return f64::INFINITY;
+    }
+    if s < 1.0 || q <= 0.0 {
+        return if s >= 1.0 && q.floor() == q { f64::INFINITY } else { f64::NAN };
+    }
+    if q == f64::INFINITY {
+        return 0.0;
+    }
+    let w = q + 30.0;
+    let power = pow(w, -s);
+    if power == 0.0 || s > 1e6 {
+        // The first terms are all there is.
+        return (0..30).rev().map(|k| pow(q + f64::from(k), -s)).sum();
+    }
+    let numbers =
+        [1.0 / 12.0, -1.0 / 720.0, 1.0 / 30240.0, -1.0 / 1_209_600.0, 1.0 / 47_900_160.0, -5.284_190_138_687_493e-10];
+    let (mut factor, mut tail) = (s * power / w, 0.0);
+    for (k, c) in numbers.iter().enumerate() {
+        tail += factor * c;
+        let n = (2 * k) as f64;
+        factor = factor * ((s + (n + 1.0)) / w) * ((s + (n + 2.0)) / w);
+    }
+    let rest = power * w / (s - 1.0) + 0.5 * power + tail;
+    (0..30).rev().map(|k| pow(q + f64::from(k), -s)).fold(rest, |sum, t| sum + t)
 }

@@ -304,20 +304,6 @@ pub static FNS: &[FnDef] = &[
         },
     },
     FnDef {
-        name: "sinc",
-        sig: "x",
-        doc: "sin(pi x) / (pi x), 1 at 0. Integers become f32.",
-        build: |b, a| {
-            let x = a.tensor(b, 0)?;
-            Ok(unit([x.cast(x.dtype().to_float())], |[x]| {
-                let zero = x.eq(x.number(0.0));
-                let z = zero.select(x.number(1.0), x) * std::f64::consts::PI;
-                zero.select(x.number(1.0), z.sin() / z)
-            })
-            .into())
-        },
-    },
-    FnDef {
         name: "positive",
         sig: "x",
         doc: "x itself. Not for bool.",

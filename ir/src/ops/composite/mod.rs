@@ -32,6 +32,7 @@ pub mod scatter;
 pub mod shape;
 pub mod softmax;
 pub mod sort;
+pub mod special;
 pub mod split;
 pub mod statistic;
 pub mod stats;
@@ -72,6 +73,7 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         algebra::FNS,
         softmax::FNS,
         sort::FNS,
+        special::FNS,
         split::FNS,
         stats::FNS,
     ];
@@ -92,16 +94,21 @@ pub static ALIASES: &[(&str, &str)] = &[
     ("concat", "cat"),
     ("concatenate", "cat"),
     ("divide", "div"),
+    ("expit", "sigmoid"),
     ("fix", "trunc"),
+    ("floor_div", "floor_divide"),
+    ("gammaln", "lgamma"),
     ("ger", "outer"),
     ("greater", "gt"),
     ("greater_equal", "ge"),
     ("less", "lt"),
     ("less_equal", "le"),
     ("moveaxis", "movedim"),
+    ("multigammaln", "mvlgamma"),
     ("multiply", "mul"),
     ("negative", "neg"),
     ("not_equal", "ne"),
+    ("psi", "digamma"),
     ("row_stack", "vstack"),
     ("sgn", "sign"),
     ("subtract", "sub"),

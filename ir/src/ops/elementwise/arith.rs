@@ -213,6 +213,35 @@ pub static ROWS: &[RowDef] = &[
         ulp: 0.0,
     },
     RowDef {
+        name: "fma",
+        doc: "x * y + z with one rounding (half floats: one in f32, then theirs).",
+        args: &["x", "y", "z"],
+        rule: Rule::FloatOnly,
+        lower: |b, x| b.fma(x[0], x[1], x[2]),
+        vjp: Some(|x, _, dy| vec![Some(dy * x[1]), Some(dy * x[0]), Some(dy)]),
+        domain: (-4.0, 4.0),
+        ulp: 0.0,
+    },
+    RowDef {
+        name: "heaviside",
+        doc: "0 below 0, 1 above, the second operand at 0; 0 for NaN.",
+        args: &["x", "values"],
+        rule: Rule::Any,
+        lower: |b, x| {
+            let ty = b.ty(x[0]);
+            if ty == Reg::Bool {
+                return b.or(x[0], x[1]);
+            }
+            let (zero, one) = (b.int(ty, 0), b.int(ty, 1));
+            let (above, at) = (b.lt(zero, x[0]), b.eq(x[0], zero));
+            let low = b.select(at, x[1], zero);
+            b.select(above, one, low)
+        },
+        vjp: Some(|x, _, dy| vec![Some(dy.zeros()), Some(x[0].eq(x[0].number(0.0)).select(dy, dy.zeros()))]),
+        domain: (-4.0, 4.0),
+        ulp: 0.0,
+    },
+    RowDef {
         name: "nextafter",
         doc: "The next float after x on the side of y, in the dtype's own steps (not for half floats).",
         args: &["x", "other"],

@@ -3,7 +3,7 @@
 
 use super::{RowDef, Rule};
 use crate::builder::Ex;
-use crate::scalar::{Block, Fault, V, math};
+use crate::scalar::{Block, Fault, Reg, V, math};
 
 /// The divisor with 0 replaced by 1, after recording the fault.
 fn checked_divisor(b: &mut Block, y: V) -> V {
@@ -63,6 +63,39 @@ fn floor_divide(b: &mut Block, x: V, y: V) -> V {
     b.select(up, lower, q)
 }
 
+/// Magnitude; the least integer is itself.
+fn magnitude(b: &mut Block, x: V) -> V {
+    if b.ty(x) == Reg::U8 { x } else { b.abs(x) }
+}
+
+/// Euclid's algorithm, `(a, b)` to `(b rem a, a)` until `a` is 0, as many steps as the type can need: consecutive numbers
+/// of Fibonacci take the most, about 1.44 for each bit, and the least integer, which has no magnitude, one more.
+fn gcd(b: &mut Block, x: V, y: V) -> V {
+    let ty = b.ty(x);
+    let (zero, one) = (b.int(ty, 0), b.int(ty, 1));
+    let (mut a, mut c) = (magnitude(b, x), magnitude(b, y));
+    for _ in 0..ty.bits() * 3 / 2 + 2 {
+        let end = b.eq(a, zero);
+        let divisor = b.select(end, one, a);
+        let rest = b.rem(c, divisor);
+        // At the end the rest by 1 keeps a at 0.
+        c = b.select(end, c, a);
+        a = rest;
+    }
+    c
+}
+
+fn lcm(b: &mut Block, x: V, y: V) -> V {
+    let ty = b.ty(x);
+    let (g, zero, one) = (gcd(b, x, y), b.int(ty, 0), b.int(ty, 1));
+    let none = b.eq(g, zero);
+    let divisor = b.select(none, one, g);
+    let q = b.div(x, divisor);
+    let p = b.mul(q, y);
+    let p = magnitude(b, p);
+    b.select(none, zero, p)
+}
+
 fn flat<'b>(x: &[Ex<'b>], dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
     vec![Some(dy.zeros()); x.len()]
 }
@@ -120,6 +153,26 @@ pub static ROWS: &[RowDef] = &[
         lower: |b, x| remainder(b, x[0], x[1]),
         vjp: Some(|x, _, dy| vec![Some(dy), Some(-(dy * x[0].floor_divide(x[1])))]),
         domain: (0.5, 4.0),
+        ulp: 0.0,
+    },
+    RowDef {
+        name: "gcd",
+        doc: "The greatest common divisor of two integers, not negative (but for the least integer, which has no magnitude).",
+        args: &["x", "other"],
+        rule: Rule::Integer,
+        lower: |b, x| gcd(b, x[0], x[1]),
+        vjp: None,
+        domain: (-100.0, 100.0),
+        ulp: 0.0,
+    },
+    RowDef {
+        name: "lcm",
+        doc: "The least common multiple of two integers; wraps.",
+        args: &["x", "other"],
+        rule: Rule::Integer,
+        lower: |b, x| lcm(b, x[0], x[1]),
+        vjp: None,
+        domain: (-100.0, 100.0),
         ulp: 0.0,
     },
     RowDef {

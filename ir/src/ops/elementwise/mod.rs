@@ -13,6 +13,7 @@ pub mod float;
 pub mod index;
 pub mod power;
 pub mod round;
+pub mod special;
 
 use super::Structural;
 use crate::builder::Ex;
@@ -113,6 +114,7 @@ pub fn rows() -> impl Iterator<Item = Row> {
         bits::ROWS,
         power::ROWS,
         float::ROWS,
+        special::ROWS,
         activation::ROWS,
         index::ROWS,
     ];

@@ -122,6 +122,19 @@ pub static ROWS: &[RowDef] = &[
         ulp: 1.0,
     },
     RowDef {
+        name: "logaddexp2",
+        doc: "log2(2^x + 2^y) without overflow.",
+        args: &["x", "other"],
+        rule: Rule::FloatOnly,
+        lower: |b, x| math::logaddexp2(b, x[0], x[1]),
+        vjp: Some(|x, _, dy| {
+            let d = (x[0] - x[1]) * std::f64::consts::LN_2;
+            vec![Some(dy * d.sigmoid()), Some(dy * (-d).sigmoid())]
+        }),
+        domain: (-4.0, 4.0),
+        ulp: 1.0,
+    },
+    RowDef {
         name: "xlogy",
         doc: "x log(y), but 0 where x is 0, unless y is NaN.",
         args: &["x", "other"],

@@ -96,7 +96,7 @@ fn normal<'a>(x: Expr<'a>) -> Factor<'a> {
     let [hi, lo] = exp::scale([far.hi, far.lo], t);
     let rest = fast_two_sum(c.f(1.0), -hi);
 
-    let (is_near, negative) = (s.hi.abs().lt(0.65), x.lt(0.0));
+    let (is_near, negative) = (s.hi.abs().lt(0.5), x.lt(0.0));
     let pick = |near: Expr<'a>, low: Expr<'a>, high: Expr<'a>| is_near.select(near, negative.select(low, high));
     Factor {
         p: Pair { hi: pick(near.hi, far.hi, rest.hi), lo: pick(near.lo, far.lo, rest.lo - lo) },

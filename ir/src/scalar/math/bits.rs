@@ -21,6 +21,35 @@ pub(super) fn nextafter<'a>([x, y]: [Expr<'a>; 2]) -> Expr<'a> {
     (x.eq(x) & y.eq(y)).select(r, f64::NAN)
 }
 
+/// The bits of `x` without the exponent, and the exponent `n` with `x = m 2^n`, `m` in `[1/2, 1)`; for finite `x` not 0.
+fn split<'a>(x: Expr<'a>) -> (Expr<'a>, Expr<'a>) {
+    let c = x.ctx;
+    let small = x.abs().lt(c.pick(f32::MIN_POSITIVE as f64, f64::MIN_POSITIVE));
+    let up = c.pick(24, 54);
+    let bits = small.select(x * f64::powi(2.0, up), x).bits();
+    let mask: i64 = c.pick(0xff << 23, 0x7ff << 52);
+    // The exponent becomes a float by standing in the low bits of 2^mantissa.
+    let e = ((bits & mask).ushr(c.mantissa()) + c.pick(0x4b00_0000, 0x4330_0000_0000_0000)).float();
+    let bias = c.pick(8_388_608.0 + 126.0, 4_503_599_627_370_496.0 + 1022.0);
+    (bits & !mask, (e - bias) - small.select(up as f64, 0.0))
+}
+
+/// Whether `frexp` takes `x` apart; zeros, infinities and NaN stay as they are, with the exponent 0.
+fn splits<'a>(x: Expr<'a>) -> Expr<'a> {
+    x.ne(0.0) & x.abs().lt(f64::INFINITY)
+}
+
+/// The mantissa of C's `frexp`: `x` times a power of two, its magnitude in `[1/2, 1)`.
+pub(super) fn frexp_mantissa<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
+    let half = x.ctx.f(0.5).bits();
+    splits(x).select((split(x).0 | half).float(), x)
+}
+
+/// The exponent of C's `frexp`.
+pub(super) fn frexp_exponent<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
+    splits(x).select(split(x).1, 0.0)
+}
+
 /// `1 / sqrt(x)`: with `s` the rounded root, `y = 1 / s` and their remainders `r = x - s^2` and `e = 1 - s y`, one step
 /// `y + y (e - r y^2 / 2)` of Newton's. Small operands are scaled by a power of four, so that `r` is exact.
 pub(super) fn rsqrt<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {

@@ -52,6 +52,38 @@ fn erfcx_ratio<'a>(t: Pair<'a>) -> Pair<'a> {
     p.ratio(Pair { hi: d.hi, lo: d.lo + (t.lo + t.lo) })
 }
 
+/// `1 / sqrt(pi)` in two parts, and the series of `sqrt(pi) t e^(t^2) erfc t` in `1/t^2` for large `t`, less 1.
+const ROOT_PI: ((f64, f64), (f64, f64)) =
+    ((0.564189612865448, 0.5641895835477563), (-2.9317691385699618e-08, 7.66772980658294e-18));
+const LARGE: [f64; 7] = [-0.5, 0.75, -1.875, 6.5625, -29.53125, 162.421875, -1055.7421875];
+
+/// `e^(x^2) erfc x`.
+pub(super) fn erfcx<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
+    let (c, a) = (x.ctx, x.abs());
+    let b = a.at_most(c.pick(9.6, 26.8));
+    let square = two_prod(b, b);
+    let e = exp::parts(square.hi);
+    let e_pair = Pair { hi: e.pair.hi, lo: square.lo.fma(e.pair.hi, e.pair.lo) };
+    let one = fast_two_sum(c.f(1.0), -x);
+    let one = Pair { hi: one.hi, lo: (-x).fma((x * x).poly(&ERF32, &ERF64), one.lo) };
+    let [near] = exp::scale([e_pair.times_pair(one).sum()], e.t);
+
+    let t = a.at_least(0.5);
+    let end = c.pick(10.1, 27.3);
+    let middle = erfcx_ratio(Pair { hi: t.at_most(end), lo: c.f(0.0) });
+    let r = c.f(1.0) / t;
+    let v = r * r;
+    let root = c.pick(ROOT_PI.0.0, ROOT_PI.0.1);
+    let series = (v * v.poly(&LARGE, &LARGE)).fma(root, c.pick(ROOT_PI.1.0, ROOT_PI.1.1));
+    let large = fast_two_sum(c.f(root), series);
+    let far = c.f(end).lt(t);
+    let above = Pair { hi: far.select(large.hi / t, middle.hi), lo: far.select(large.lo / t, middle.lo) };
+
+    let [hi, lo] = exp::scale([e_pair.hi + e_pair.hi, e_pair.lo + e_pair.lo], e.t);
+    let below = hi + (lo - above.hi);
+    a.lt(0.65).select(near, x.lt(0.0).select(below, above.sum()))
+}
+
 /// The inverse of `erf`: infinite at 1, NaN beyond.
 pub(super) fn erfinv<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
     let (c, a) = (x.ctx, x.abs());

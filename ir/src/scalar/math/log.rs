@@ -190,19 +190,42 @@ pub(super) fn atanh<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
 
 /// `log(e^x + e^y) = m + log(1 + e^-d)`, `m` the larger operand and `d` their distance, all as pairs; an infinite
 /// operand that is the larger, and two equal infinities, give that infinity.
-pub(super) fn logaddexp<'a>([x, y]: [Expr<'a>; 2]) -> Expr<'a> {
+pub(super) fn logaddexp<'a>(x: [Expr<'a>; 2]) -> Expr<'a> {
+    let power = |d: Pair<'a>| {
+        let e = exp::parts(d.hi);
+        exp::Scaled { pair: Pair { hi: e.pair.hi, lo: d.lo.fma(e.pair.hi, e.pair.lo) }, t: e.t }
+    };
+    add_exponentials(x, (104.0, 746.0), power, of_pair)
+}
+
+/// `log2(2^x + 2^y)`, likewise with powers of two.
+pub(super) fn logaddexp2<'a>(x: [Expr<'a>; 2]) -> Expr<'a> {
+    add_exponentials(x, (152.0, 1076.0), exp::parts2, |u| {
+        let (k, p) = parts_of_pair(u);
+        let c = k.ctx;
+        let p = p.times_constant(c.pick(LOG2_E.0.0, LOG2_E.0.1), c.pick(LOG2_E.1.0, LOG2_E.1.1));
+        let s = fast_two_sum(k, p.hi);
+        Pair { hi: s.hi, lo: s.lo + p.lo }
+    })
+}
+
+/// `m + log(1 + b^-d)` for a base `b` with its exponential and logarithm; at `far` nothing is left of a power.
+fn add_exponentials<'a>(
+    [x, y]: [Expr<'a>; 2],
+    far: (f64, f64),
+    power: impl Fn(Pair<'a>) -> exp::Scaled<'a>,
+    log: impl Fn(Pair<'a>) -> Pair<'a>,
+) -> Expr<'a> {
     let c = x.ctx;
     let m = y.lt(x).select(x, y);
     let d = two_sum(m, -y.lt(x).select(y, x));
-    // Beyond the range of e^-d the low part plays no role (and is NaN if an operand is infinite).
-    let far = c.pick(104.0, 746.0);
+    // Beyond the range of b^-d the low part plays no role (and is NaN if an operand is infinite).
+    let far = c.pick(far.0, far.1);
     let near = d.hi.lt(far);
-    let e = exp::parts(near.select(-d.hi, -far));
-    let rest = near.select(-d.lo, 0.0);
-    let [hi, lo] = exp::scale([e.pair.hi, rest.fma(e.pair.hi, e.pair.lo)], e.t);
+    let e = power(Pair { hi: near.select(-d.hi, -far), lo: near.select(-d.lo, 0.0) });
+    let [hi, lo] = exp::scale([e.pair.hi, e.pair.lo], e.t);
     let u = fast_two_sum(c.f(1.0), hi);
-    let (k, p) = parts_of_pair(Pair { hi: u.hi, lo: u.lo + lo });
-    let l = with_exponent(k, LN2, p);
+    let l = log(Pair { hi: u.hi, lo: u.lo + lo });
     let s = two_sum(m, l.hi);
     let sum = s.hi + (s.lo + l.lo);
     let sum = m.abs().eq(f64::INFINITY).select(m, sum);

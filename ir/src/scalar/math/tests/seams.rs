@@ -1,14 +1,14 @@
 //! Accuracy where samples at random would hardly look: neighbouring numbers on both sides of every seam between two
 //! formulas, subnormal operands and results, and the operands nearest to multiples of `pi/2`.
 
-use super::ulp::{Compiled, Reference, floor, reference, row, ulps32, ulps64};
+use super::ulp::{Compiled, floor, reference, row, ulps32, ulps64};
 use crate::scalar::Reg;
 use crate::scalar::math::MATH;
 
 /// Checks a function of one operand at these operands, in the type that `narrow` says.
 fn check(name: &str, narrow: bool, operands: impl Iterator<Item = f64>) {
     let f = row(name);
-    let Some(Reference::One(g, _)) = reference(name) else { panic!("{name} is not a function of one operand") };
+    let Some(g) = reference(name) else { panic!("{name} has no reference") };
     let code = Compiled::new(f, if narrow { Reg::F32 } else { Reg::F64 });
     let mut regs = code.regs();
     for x in operands {
@@ -65,6 +65,10 @@ fn both_sides_of_every_seam() {
         ("atan", &[0.41421356, 1.0, 2.41421356, -1.0, f64::powi(2.0, 60)]),
         ("erf", &[1.0, -1.0, 3.93, 5.93]),
         ("erfc", &[0.75, -0.75, 10.05, 26.54]),
+        ("erfcx", &[0.65, -0.65, 10.1, 27.3, -9.3]),
+        ("sinc", &[0.5, -0.5, 1.5, 100.5]),
+        ("i0", &[8.0, -8.0, 88.0]),
+        ("i1", &[8.0, -8.0, 88.0]),
         ("lgamma", &[0.5, 0.8, 1.0, 1.5, 2.0, 3.0, -0.5, -1.5, -2.5, -3.0, -1e-30]),
         ("digamma", &[1.0, 1.4616322, 2.0, -0.5, -1.0, f64::powi(2.0, -27), f64::powi(2.0, -56)]),
         ("erfinv", &[0.9965, 0.998, 0.99999994, -0.9999]),
@@ -80,7 +84,7 @@ fn both_sides_of_every_seam() {
 
 #[test]
 fn subnormal_operands() {
-    for f in MATH.iter().filter(|f| f.arity == 1) {
+    for f in MATH.iter().filter(|f| reference(f.name).is_some()) {
         let small32 = (0..200).map(|i| f32::from_bits(1 + i * 41_943) as f64);
         check(f.name, true, small32.clone().chain(small32.map(|x| -x)));
         let small64 = (0..200).map(|i| f64::from_bits(1 + i * 22_517_998_136_852));
