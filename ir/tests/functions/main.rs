@@ -8,6 +8,7 @@ mod index;
 mod loss;
 mod margin;
 mod order;
+mod random;
 mod reduce;
 mod robust;
 mod shape;

@@ -11,6 +11,7 @@ pub mod compact;
 pub mod conv;
 pub mod create;
 pub mod distance;
+pub mod distribution;
 pub mod einsum;
 pub mod grid;
 pub mod index;
@@ -50,6 +51,7 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         conv::FNS,
         create::FNS,
         distance::FNS,
+        distribution::FNS,
         einsum::FNS,
         grid::FNS,
         join::FNS,
