@@ -102,8 +102,8 @@ pub enum Step {
 pub enum Output {
     /// In a buffer of the program.
     Place(Place),
-    /// It is a view of that parameter, with this layout over its storage.
-    View(usize, Layout),
+    /// It is a view of that parameter, with this dtype and layout over its storage.
+    View(usize, DType, Layout),
 }
 
 /// A compiled program, but for machine code.

@@ -172,10 +172,10 @@ impl Executable {
 
     fn output(&self, o: &Output, args: &[View], outputs: &[(usize, Storage)]) -> Result<View> {
         match o {
-            Output::View(p, layout) => {
+            Output::View(p, dtype, layout) => {
                 let a = &args[*p];
                 let layout = Layout { offset: layout.offset + a.layout.offset, ..layout.clone() };
-                Ok(View { storage: a.storage.clone(), dtype: a.dtype, layout })
+                Ok(View { storage: a.storage.clone(), dtype: *dtype, layout })
             }
             Output::Place(Place { buffer, layout }) => {
                 let i = buffer.0 as usize;

@@ -13,6 +13,7 @@ pub mod create;
 pub mod distance;
 pub mod distribution;
 pub mod einsum;
+pub mod fold;
 pub mod grid;
 pub mod index;
 pub mod join;
@@ -53,6 +54,7 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         distance::FNS,
         distribution::FNS,
         einsum::FNS,
+        fold::FNS,
         grid::FNS,
         join::FNS,
         layers::FNS,

@@ -195,6 +195,9 @@ pub fn call<'b>(b: &'b Builder, name: &str, args: Vec<(Option<&str>, Arg<'b>)>) 
 }
 
 fn call_inner<'b>(b: &'b Builder, name: &str, args: Vec<(Option<&str>, Arg<'b>)>) -> Result<Out<'b>> {
+    // `x.view(dtype)` is another function than `x.view(sizes)`.
+    let retypes = |(k, a): &(Option<&str>, Arg<'b>)| *k == Some("dtype") || matches!(a, Arg::DType(_));
+    let name = if name == "view" && args.get(1).is_some_and(retypes) { "view_dtype" } else { name };
     if let Some(c) = table().get(name) {
         return apply(b, c, bind(c, args)?);
     }
