@@ -12,6 +12,7 @@ mod random;
 mod reduce;
 mod robust;
 mod shape;
+mod layers;
 mod views;
 mod statistic;
 mod scatter;
