@@ -341,7 +341,8 @@ impl<'a> Planner<'a> {
                         Some(l) => op.structural().layout(&l),
                         None => Ok(None),
                     })?;
-                    Output::View(view.param, layout.ok_or_else(|| err::shape("a returned view is impossible"))?)
+                    let layout = layout.ok_or_else(|| err::shape("a returned view is impossible"))?;
+                    Output::View(view.param, self.g.ty(*v).dtype, layout)
                 }
                 None => Output::Place(self.place(*v)?),
             };

@@ -112,8 +112,8 @@ pub enum Step {
 pub enum Output {
     /// In a buffer of the program.
     Place(Place),
-    /// It is a view of that parameter, with this layout over its storage.
-    View(usize, Strided),
+    /// It is a view of that parameter, with this dtype and layout over its storage.
+    View(usize, DType, Strided),
 }
 
 /// A compiled program, but for machine code.
@@ -166,7 +166,7 @@ impl Program {
         for o in &mut p.outputs {
             match o {
                 Output::Place(p) => place(p),
-                Output::View(_, l) => *l = l.bind(sizes),
+                Output::View(_, _, l) => *l = l.bind(sizes),
             }
         }
         bind(&mut p.arena);

@@ -97,6 +97,10 @@ fn arity(op: &Op) -> (usize, usize) {
         | Op::Expand(_)
         | Op::Slice(_)
         | Op::Diagonal(_)
+        | Op::Strided(_)
+        | Op::Unfold(_)
+        | Op::ViewDtype(_)
+        | Op::Bitcast(_)
         | Op::Detach
         | Op::Reduce(_)
         | Op::Scan(_) => exactly(1),

@@ -88,7 +88,7 @@ enum Found {
     /// In that buffer.
     Buffer(usize, Layout),
     /// A view of that parameter.
-    View(usize, Layout),
+    View(usize, DType, Layout),
 }
 
 /// A step with its machine code and argument words; addresses are filled in at the call.
@@ -215,7 +215,7 @@ impl Template {
         let bytes = program.buffers.iter().map(|b| bytes(b).map(|n| n as usize)).collect::<Result<_>>()?;
         let found = |o: &Output| match o {
             Output::Place(p) => Ok(Found::Buffer(p.buffer.0 as usize, p.layout.known()?)),
-            Output::View(p, l) => Ok(Found::View(*p, l.known()?)),
+            Output::View(p, dtype, l) => Ok(Found::View(*p, *dtype, l.known()?)),
         };
         let outputs = program.outputs.iter().map(found).collect::<Result<_>>()?;
         let types = program.buffers.iter().filter(|b| matches!(b.kind, BufferKind::Param(_))).map(|b| b.dtype);
@@ -294,10 +294,10 @@ impl Executable {
 
     fn output(&self, o: &Found, args: &[View], outputs: &[(usize, Storage)]) -> Result<View> {
         match o {
-            Found::View(p, layout) => {
+            Found::View(p, dtype, layout) => {
                 let a = &args[*p];
                 let layout = Layout { offset: layout.offset + a.layout.offset, ..layout.clone() };
-                Ok(View { storage: a.storage.clone(), dtype: a.dtype, layout })
+                Ok(View { storage: a.storage.clone(), dtype: *dtype, layout })
             }
             Found::Buffer(i, layout) => {
                 let i = *i;

@@ -161,7 +161,8 @@ pub fn eye(n: usize) -> Result<Tensor> {
 static SEED: AtomicU64 = AtomicU64::new(0);
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
-/// Starts the sequence of seeds that [`rand`] and [`randn`] take anew.
+/// Starts the sequence of seeds anew from which every eager call of a random function without a `seed` takes the next
+/// one, whichever thread it runs on.
 pub fn manual_seed(seed: u64) {
     SEED.store(seed, Ordering::Relaxed);
     CALLS.store(0, Ordering::Relaxed);
@@ -177,22 +178,42 @@ fn next_seed() -> i64 {
     (z ^ (z >> 31)) as i64
 }
 
+/// The seed of an eager call that gives none.
+///
+/// # Errors
+/// `type` while a function is traced: its program would draw the same numbers at every call.
+pub(crate) fn drawn_seed(name: &str) -> Result<Tensor> {
+    if crate::trace::current().is_some() {
+        return Err(err::ty(format!("`{name}` needs a `seed` in a function that is traced"))
+            .help("make it an argument, an i64 scalar: the traced program would draw the same numbers at every call"));
+    }
+    Tensor::scalar(next_seed())
+}
+
+/// A random function on a shape, with a seed or the process's next one.
+#[track_caller]
+fn random(name: &str, shape: &[usize], seed: Option<i64>) -> Result<Tensor> {
+    let mut args: Vec<(Option<&str>, Argument)> = vec![(None, shape.into())];
+    if let Some(s) = seed {
+        args.push((Some("seed"), Tensor::scalar(s)?.into()));
+    }
+    one(call(name, &args)?)
+}
+
 /// Uniform numbers in `0.0..1.0`, `f32`. With `None` as seed, the next one of the process's sequence.
 ///
 /// # Errors
-/// `shape` if the tensor would be too large.
+/// `shape` if the tensor would be too large; `type` without a seed in a function that is traced.
 #[track_caller]
 pub fn rand(shape: &[usize], seed: Option<i64>) -> Result<Tensor> {
-    let seed = Tensor::scalar(seed.unwrap_or_else(next_seed))?;
-    one(call("rand", &[(None, shape.into()), (Some("seed"), seed.into())])?)
+    random("rand", shape, seed)
 }
 
 /// Normal numbers of mean 0 and variance 1, `f32`. With `None` as seed, the next one of the process's sequence.
 ///
 /// # Errors
-/// `shape` if the tensor would be too large.
+/// `shape` if the tensor would be too large; `type` without a seed in a function that is traced.
 #[track_caller]
 pub fn randn(shape: &[usize], seed: Option<i64>) -> Result<Tensor> {
-    let seed = Tensor::scalar(seed.unwrap_or_else(next_seed))?;
-    one(call("randn", &[(None, shape.into()), (Some("seed"), seed.into())])?)
+    random("randn", shape, seed)
 }

@@ -133,7 +133,9 @@ fn execute(c: &Compiled, tensors: &[&Arc<View>], numbers: &[Scalar], loc: Loc) -
                 let base = tensors.get(*p).ok_or_else(|| err::ty("a view of no tensor"))?;
                 let layout = ops.iter().try_fold(base.layout.clone(), |l, op| op.layout(&l));
                 let layout = layout.ok_or_else(|| err::shape("a view that strides cannot say"))?;
-                Ok(Tensor::concrete(View { storage: base.storage.clone(), dtype: base.dtype, layout }))
+                let retyped = ops.iter().rev().find_map(|op| if let Op::ViewDtype(d) = op { Some(d.0) } else { None });
+                let dtype = retyped.unwrap_or(base.dtype);
+                Ok(Tensor::concrete(View { storage: base.storage.clone(), dtype, layout }))
             })
             .collect(),
         Body::Constants => Err(err::unsupported("an op without its program")),

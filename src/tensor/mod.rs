@@ -15,6 +15,7 @@ pub use operators::{Operand, add, div, mul, rem, sub};
 use crate::trace::{Trace, Traced};
 use std::sync::Arc;
 use tensorc_ir::error::err;
+use tensorc_ir::ops::registry;
 use tensorc_ir::{DType, Layout, Loc, Result, Scalar};
 use tensorc_runtime::executable::View;
 use tensorc_runtime::storage::Storage;
@@ -104,6 +105,11 @@ pub fn call(name: &str, args: &[(Option<&str>, Argument)]) -> Result<Vec<Tensor>
     };
     match args.iter().find_map(|(_, a)| traced(a)) {
         Some(trace) => trace.record(name, args, loc),
+        None if registry::lacks_seed(name, args.iter().map(|(k, _)| *k)) => {
+            let mut args = args.to_vec();
+            args.push((Some("seed"), create::drawn_seed(name).map_err(|e| e.at(loc))?.into()));
+            eager::run(name, &args, loc).map_err(|e| e.at(loc))
+        }
         None => eager::run(name, args, loc).map_err(|e| e.at(loc)),
     }
 }

@@ -4,7 +4,7 @@ use super::{Ix, Lin, Lower};
 use crate::loopnest::Stmt;
 use crate::program::Place;
 use tensorc_ir::layout::row_major_dims;
-use tensorc_ir::ops::Op;
+use tensorc_ir::ops::{Op, strided};
 use tensorc_ir::passes::fuse::{blocks, source, through};
 use tensorc_ir::scalar::{Fault, Reg, V};
 use tensorc_ir::types::Span;
@@ -65,6 +65,10 @@ impl Lower<'_> {
                     let v = b.convert(d.reg(), a);
                     b.round_to(*d, v)
                 }))
+            }
+            Op::Bitcast(d) => {
+                let (from, a) = (self.g.ty(x[0]).dtype, self.eval(x[0], ix)?);
+                Ok(self.code(|b| strided::bitcast(b, from, d.0, a)))
             }
             Op::Copy => self.eval(x[0], ix),
             Op::Iota(_) => Ok(self.index_value(&ix[0])),

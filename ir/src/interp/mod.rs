@@ -22,13 +22,15 @@ pub struct Array {
     pub dtype: DType,
     /// Where its elements lie.
     pub layout: Layout,
+    /// The dtype of what the storage holds; another one of the same size if this is a view of its bits.
+    held: DType,
     data: Rc<RefCell<Vec<u64>>>,
 }
 
 impl Array {
     /// A new contiguous array of register bits, row-major.
     pub fn new(dtype: DType, shape: &[usize], bits: Vec<u64>) -> Array {
-        Array { dtype, layout: Layout::contiguous(shape), data: Rc::new(RefCell::new(bits)) }
+        Array { dtype, held: dtype, layout: Layout::contiguous(shape), data: Rc::new(RefCell::new(bits)) }
     }
 
     /// An array from scalars of that dtype, row-major.
@@ -43,7 +45,12 @@ impl Array {
 
     /// The same storage through another layout.
     pub fn view(&self, layout: Layout) -> Array {
-        Array { dtype: self.dtype, layout, data: self.data.clone() }
+        Array { dtype: self.dtype, held: self.held, layout, data: self.data.clone() }
+    }
+
+    /// The same storage, its bits as elements of another dtype of the same size.
+    pub fn retyped(self, dtype: DType) -> Array {
+        Array { dtype, ..self }
     }
 
     /// Extents.
@@ -54,7 +61,8 @@ impl Array {
     /// The elements' register bits in row-major order.
     pub fn bits(&self) -> Vec<u64> {
         let data = self.data.borrow();
-        self.layout.indices().into_iter().map(|i| data[i]).collect()
+        let bits = self.layout.indices().into_iter().map(|i| data[i]).collect();
+        self.rebits(self.held, self.dtype, bits)
     }
 
     /// The elements in row-major order.
@@ -64,10 +72,28 @@ impl Array {
 
     /// Overwrites the elements, given in row-major order.
     pub fn write(&self, bits: &[u64]) {
+        let bits = self.rebits(self.dtype, self.held, bits.to_vec());
         let mut data = self.data.borrow_mut();
         for (i, b) in self.layout.indices().into_iter().zip(bits) {
-            data[i] = *b;
+            data[i] = b;
         }
+    }
+
+    fn rebits(&self, from: DType, to: DType, bits: Vec<u64>) -> Vec<u64> {
+        if from == to {
+            return bits;
+        }
+        let mut block = Block::new();
+        let x = block.param(from.reg());
+        let y = crate::ops::strided::bitcast(&mut block, from, to, x);
+        let insts = block.take();
+        let mut regs = vec![0u64; block.len()];
+        let one = |v: u64| {
+            regs[x.0 as usize] = v;
+            eval::run(&insts, |v| block.ty(v), &mut regs);
+            regs[y.0 as usize]
+        };
+        bits.into_iter().map(one).collect()
     }
 
     /// Whether both have one storage.

@@ -29,7 +29,7 @@ pub fn run(g: &Graph, inputs: &[Array]) -> Result<Vec<Array>> {
             (op, Effect::View) => {
                 // A functionalized graph may hold views that strides cannot say (their base was re-derived): copy.
                 let a = match op.layout(&x[0].layout) {
-                    Some(l) => x[0].view(l),
+                    Some(l) => x[0].view(l).retyped(node.types[0].dtype),
                     None => step(op.structural().eval(&x))?,
                 };
                 values.insert(n.into(), a);
@@ -49,7 +49,8 @@ pub fn run(g: &Graph, inputs: &[Array]) -> Result<Vec<Array>> {
         .map(|(k, a)| match g.output_views.get(k) {
             Some(Some(v)) => v.views.iter().try_fold(inputs[v.param].clone(), |base, op| {
                 let l = op.layout(&base.layout).ok_or_else(|| err::shape("a returned view is impossible"))?;
-                Ok(base.view(l))
+                let dtype = if let Op::ViewDtype(d) = op { d.0 } else { base.dtype };
+                Ok(base.view(l).retyped(dtype))
             }),
             _ if !g.mutated.is_empty() && inputs.iter().any(|i| i.shares(&a)) => {
                 Ok(Array::new(a.dtype, a.shape(), a.bits()))

@@ -14,6 +14,7 @@ pub mod merge;
 pub mod reduce;
 pub mod registry;
 pub mod scan;
+pub mod strided;
 pub mod view;
 
 use crate::builder::Ex;
@@ -54,6 +55,14 @@ pub enum Op {
     Slice(view::Slice),
     /// A diagonal as last dimension, sharing memory.
     Diagonal(view::Diagonal),
+    /// Elements at strides, sharing memory.
+    Strided(strided::Strided),
+    /// Windows along an axis as last dimension, sharing memory.
+    Unfold(strided::Unfold),
+    /// The same bits as another dtype, sharing memory.
+    ViewDtype(strided::ViewDtype),
+    /// The same bits as another dtype, in new memory.
+    Bitcast(strided::Bitcast),
     /// The same tensor, sharing memory; its gradient stops here.
     Detach,
     /// The first operand with a slice of it replaced by the second; no memory is shared.
@@ -136,6 +145,10 @@ impl Op {
             Op::Expand(_) => "expand",
             Op::Slice(_) => "slice",
             Op::Diagonal(_) => "diagonal",
+            Op::Strided(_) => "strided",
+            Op::Unfold(_) => "unfold",
+            Op::ViewDtype(_) => "view_dtype",
+            Op::Bitcast(_) => "bitcast",
             Op::Detach => "detach",
             Op::SliceUpdate(_) => "slice_update",
             Op::Reduce(r) => r.kind.name(),
@@ -165,6 +178,10 @@ impl Op {
             Op::Expand(s) => s,
             Op::Slice(s) => s,
             Op::Diagonal(d) => d,
+            Op::Strided(s) => s,
+            Op::Unfold(u) => u,
+            Op::ViewDtype(d) => d,
+            Op::Bitcast(d) => d,
             Op::Detach => &view::Detach,
             Op::SliceUpdate(s) => s,
             Op::Reduce(r) => r,

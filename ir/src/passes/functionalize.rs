@@ -18,12 +18,11 @@ use super::region::Region;
 use super::{finish, results};
 use crate::Ex;
 use crate::builder::Builder;
-use crate::dim::{Dim, Dims};
-use crate::dtype::DType;
 use crate::error::{Loc, Result, err};
 use crate::graph::{Graph, NodeId, OutputView, Phase, Value, Values};
 use crate::layout::Strided;
 use crate::ops::gather::ScatterMode;
+use crate::ops::strided::{self, Bitcast, numbers};
 use crate::ops::{Effect, Op};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -194,7 +193,7 @@ impl Functionalize<'_> {
             if op.is_view() {
                 let loc = self.b.loc();
                 self.b.set_loc(self.old.loc(at));
-                new = self.b.emit(op.clone(), &[new])?;
+                new = strided::pure(op, self.b.ex(new)).value()?;
                 self.b.set_loc(loc);
             }
             self.place_mut(at)?.reads.push((version, new));
@@ -210,18 +209,24 @@ impl Functionalize<'_> {
         if self.chain(dst)?.iter().any(|v| matches!(self.old.op(v.node), Op::Detach)) {
             value = self.b.emit(Op::Detach, &[value])?;
         }
+        let dtype = self.old.ty(self.place(dst)?.root).dtype;
+        if self.b.ty(value).dtype != dtype {
+            // Through a view of another dtype: the memory holds the bits.
+            value = self.b.emit(Op::Bitcast(Bitcast(dtype)), &[value])?;
+        }
         let place = self.place(dst)?;
         let (root, layout) = (place.root, place.layout.clone());
         let written = Written { anchor: place.anchor, region: place.region.clone(), loc };
         let current = match (self.one_by_one(dst)?, layout) {
             (true, _) => self.replaced(root, &written, value)?,
-            (false, Some(layout)) => {
+            (false, layout) => {
                 let base = self.read(root)?;
-                scatter_update(&layout, self.b.ex(base), self.b.ex(value)).value()?
-            }
-            (false, None) => {
-                let e = err::unsupported("a write through this combination of `view`, `expand` and `diagonal`");
-                return Err(e.at(loc).help("write through a simpler view"));
+                let base = self.b.ex(base);
+                let index = match layout {
+                    Some(layout) => numbers(base, &layout),
+                    None => self.positions(dst)?,
+                };
+                scatter_update(base, index, self.b.ex(value)).value()?
             }
         };
         if let Some(memory) = &mut self.place_mut(root)?.memory {
@@ -242,11 +247,26 @@ impl Functionalize<'_> {
             if place.anchor == place.root {
                 return Ok(true);
             }
-            if matches!(self.old.op(place.anchor.node), Op::Diagonal(_)) {
+            let op = self.old.op(place.anchor.node);
+            if matches!(op, Op::Diagonal(_)) || strided::needs_memory(op) {
                 return Ok(false);
             }
             place = self.place(self.old.operands(place.anchor.node)[0])?;
         }
+    }
+
+    /// The number in the root of every element of a view that strides cannot say, as an `i64` vector: the root's elements
+    /// are counted, and the views pick from the counts.
+    fn positions(&self, v: Value) -> Result<Ex<'_>> {
+        let shape = self.old.ty(self.place(v)?.root).shape.clone();
+        let mut at = self.b.iota(crate::dim::product(&shape)).reshape(&shape);
+        for step in self.chain(v)? {
+            match self.old.op(step.node) {
+                Op::Detach | Op::ViewDtype(_) => {}
+                op => at = strided::pure(op, at),
+            }
+        }
+        Ok(at.reshape(&[at.count()]))
     }
 
     /// What the root holds when `value` is written there, from the inside out.
@@ -337,19 +357,10 @@ impl Functionalize<'_> {
     }
 }
 
-/// `base` with the elements at `layout` replaced: a scatter by element number, which is the offset plus the sum over the
-/// dimensions of index times stride.
-fn scatter_update<'b>(layout: &Strided, base: Ex<'b>, value: Ex<'b>) -> Ex<'b> {
-    let b = base.builder();
-    let int = |v: Dim| b.extent(v, DType::I64);
-    let mut index = int(layout.offset);
-    for (i, (n, stride)) in layout.shape.iter().zip(&layout.strides).enumerate() {
-        let mut along: Dims = SmallVec::from_elem(Dim::ONE, layout.shape.len());
-        along[i] = *n;
-        index = index + (b.iota(*n) * int(*stride)).reshape(&along);
-    }
+/// `base` with the elements of those numbers replaced.
+fn scatter_update<'b>(base: Ex<'b>, numbers: Ex<'b>, value: Ex<'b>) -> Ex<'b> {
     let flat = |e: Ex<'b>| e.reshape(&[e.count()]);
-    flat(base).scatter(0, ScatterMode::Set, flat(index), flat(value)).reshape(&base.dims())
+    flat(base).scatter(0, ScatterMode::Set, numbers, flat(value)).reshape(&base.dims())
 }
 
 /// For each node, whether `y` depends on it.

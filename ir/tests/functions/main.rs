@@ -5,14 +5,17 @@
 mod contract;
 mod gradient;
 mod index;
+mod layers;
 mod loss;
 mod margin;
 mod order;
+mod random;
 mod reduce;
 mod robust;
 mod scatter;
 mod shape;
 mod statistic;
+mod views;
 
 use tensorc_ir::interp::{Array, run};
 use tensorc_ir::passes::run_all;

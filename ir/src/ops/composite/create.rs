@@ -8,7 +8,7 @@ use crate::error::{Result, err};
 use crate::ops::Op;
 use crate::ops::literal::Literal;
 use crate::ops::registry::{Arg, Args, FnDef, Out};
-use crate::types::{ShapeText, checked_count, checked_numel};
+use crate::types::{Shape, ShapeText, checked_count, checked_numel};
 use std::sync::Arc;
 
 /// Sizes that were given by a call: not negative, and few enough.
@@ -24,6 +24,14 @@ pub fn sizes<D: Copy + Into<Dim>>(dims: &[D]) -> Result<Dims> {
     }
     checked_count(&dims)?;
     Ok(dims)
+}
+
+/// [`sizes`] where all are numbers.
+///
+/// # Errors
+/// `shape`.
+pub fn known_sizes(dims: &[i64]) -> Result<Shape> {
+    crate::dim::extents(&sizes(dims)?)
 }
 
 /// A constant number among the arguments.

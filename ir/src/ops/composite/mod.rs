@@ -4,17 +4,22 @@
 //! ops. On half floats a composite computes in `f32` and rounds once, at its end ([`unit()`]).
 
 pub mod activate;
+pub mod adaptive;
 pub mod algebra;
 pub mod arith;
 pub mod arrange;
 pub mod attention;
+pub mod bag;
 pub mod compact;
 pub mod conv;
 pub mod create;
 pub mod distance;
+pub mod distribution;
 pub mod einsum;
 pub mod embedding;
+pub mod fold;
 pub mod grid;
+pub mod grid_sample;
 pub mod index;
 pub mod join;
 pub mod layers;
@@ -46,15 +51,20 @@ use crate::error::{Result, err};
 pub fn all() -> impl Iterator<Item = &'static FnDef> {
     let families = [
         activate::FNS,
+        adaptive::FNS,
         arith::FNS,
         arrange::FNS,
         attention::FNS,
+        bag::FNS,
         compact::FNS,
         conv::FNS,
         create::FNS,
         distance::FNS,
+        distribution::FNS,
         einsum::FNS,
+        fold::FNS,
         grid::FNS,
+        grid_sample::FNS,
         join::FNS,
         layers::FNS,
         loss::FNS,

@@ -9,12 +9,14 @@ use crate::builder::{Builder, Ex};
 use crate::dim::{Dim, at_most};
 use crate::error::{Result, err};
 use crate::graph::Value;
+use crate::layout::Layout;
 use crate::ops::elementwise::Row;
 use crate::ops::gather::{Scatter, ScatterMode};
 use crate::ops::merge::Merge;
 use crate::ops::reduce::{Reduce, ReduceKind};
 use crate::ops::registry::{self, Arg, Args, FnDef, Out};
 use crate::ops::scan::{Scan, ScanKind};
+use crate::ops::strided::{Bitcast, Strided, ViewDtype};
 use crate::ops::view::{Slice, SliceUpdate};
 use crate::ops::{Op, literal};
 use crate::types::{Span, axis};
@@ -84,6 +86,35 @@ pub static FNS: &[FnDef] = &[
             let axis = axis(a.int(2)?, x.rank())?;
             let width = usize::try_from(a.int(3)?).map_err(|_| err::shape("`merge_runs`: a negative width"))?;
             one(x, Op::Merge(Merge { axis, width, descending: a.bool(4)? }), &[order])
+        },
+    },
+    FnDef {
+        name: "strided",
+        sig: "x, size: ints, stride: ints, offset: int",
+        doc: "Elements of x, counted in row-major order, at offset + index * stride, as a view. x must lie row-major.",
+        build: |b, a| {
+            let (size, strides, offset) = (super::create::known_sizes(&a.ints(1)?)?, a.ints(2)?, a.int(3)?);
+            let strides = strides.iter().map(|s| *s as isize).collect();
+            let offset = usize::try_from(offset).map_err(|_| err::index("`strided`: a negative offset"))?;
+            one(a.tensor(b, 0)?, Op::Strided(Strided { layout: Layout { shape: size, strides, offset } }), &[])
+        },
+    },
+    FnDef {
+        name: "view_dtype",
+        sig: "x, dtype: dtype",
+        doc: "The bits of the elements as elements of another dtype of the same size, sharing memory: `x.view(dtype)`.",
+        build: |b, a| {
+            let (x, d) = (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::ty("`view_dtype` needs a dtype"))?);
+            one(x, Op::ViewDtype(ViewDtype(d)), &[])
+        },
+    },
+    FnDef {
+        name: "bitcast",
+        sig: "x, dtype: dtype",
+        doc: "The bits of the elements as elements of another dtype of the same size, in new memory.",
+        build: |b, a| {
+            let (x, d) = (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::ty("`bitcast` needs a dtype"))?);
+            one(x, Op::Bitcast(Bitcast(d)), &[])
         },
     },
     FnDef {

@@ -137,7 +137,11 @@ fn median<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     Ok(v.isnan().select(v, shared).into())
 }
 
-fn searchsorted<'b>(sorted: Ex<'b>, values: Ex<'b>, right: bool) -> Result<Ex<'b>> {
+/// Where each value would be inserted in a sorted last dimension: before equal ones, or if `right` behind them.
+///
+/// # Errors
+/// `shape` if they do not fit.
+pub fn searchsorted<'b>(sorted: Ex<'b>, values: Ex<'b>, right: bool) -> Result<Ex<'b>> {
     let (s, v) = (sorted.shape(), values.shape());
     let rows = sorted.rank() == 1 || s.len() == v.len() && s.split_last().map(|s| s.1) == v.split_last().map(|v| v.1);
     if sorted.rank() == 0 || !rows {

@@ -20,6 +20,11 @@ impl<'b> Args<'b> {
         err::ty(format!("`{}`: argument {} is {}", self.name, i + 1, self.values[i].describe()))
     }
 
+    /// The function's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// The argument as it was given.
     pub fn raw(&self, i: usize) -> &Arg<'b> {
         &self.values[i]

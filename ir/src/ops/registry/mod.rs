@@ -153,6 +153,21 @@ pub fn takes_tensor(name: &str, position: usize, keyword: Option<&str>) -> bool 
     p.is_some_and(|p| p.kind == "tensor")
 }
 
+/// Whether a call with these arguments is of a random function that has got no seed.
+pub fn lacks_seed<'a>(name: &str, keywords: impl Iterator<Item = Option<&'a str>>) -> bool {
+    let Some(c) = table().get(name).or_else(|| in_place_base(name)) else { return false };
+    let Some(at) = c.params.iter().position(|p| p.name == "seed" && p.optional) else { return false };
+    let mut positional = 0;
+    for k in keywords {
+        match k {
+            Some("seed") => return false,
+            Some(_) => {}
+            None => positional += 1,
+        }
+    }
+    positional <= at
+}
+
 /// Whether some function has that name, in-place forms included.
 pub fn exists(name: &str) -> bool {
     table().contains_key(name) || in_place_base(name).is_some()
@@ -162,6 +177,9 @@ fn in_place_base(name: &str) -> Option<&'static Callable> {
     let base = name.strip_suffix('_')?;
     let base = match base {
         "copy" => "copy_from",
+        // PyTorch's functions of these names draw for parameters, and their in-place forms for the tensor's places.
+        "normal" => "normal_fill",
+        "bernoulli" => "bernoulli_fill",
         b => b,
     };
     table().get(base)
@@ -184,6 +202,9 @@ pub fn call<'b>(b: &'b Builder, name: &str, args: Vec<(Option<&str>, Arg<'b>)>) 
 }
 
 fn call_inner<'b>(b: &'b Builder, name: &str, args: Vec<(Option<&str>, Arg<'b>)>) -> Result<Out<'b>> {
+    // `x.view(dtype)` is another function than `x.view(sizes)`.
+    let retypes = |(k, a): &(Option<&str>, Arg<'b>)| *k == Some("dtype") || matches!(a, Arg::DType(_));
+    let name = if name == "view" && args.get(1).is_some_and(retypes) { "view_dtype" } else { name };
     if let Some(c) = table().get(name) {
         return apply(b, c, bind(c, args)?);
     }

@@ -168,7 +168,7 @@ fn is_leaf(op: &Op) -> bool {
 
 /// Whether a node is computed at any index it is asked for, from its operands at indices given by it.
 pub fn is_point(op: &Op) -> bool {
-    matches!(op, Op::Map(_) | Op::Cast(_) | Op::Copy | Op::Iota(_) | Op::Gather(_))
+    matches!(op, Op::Map(_) | Op::Cast(_) | Op::Bitcast(_) | Op::Copy | Op::Iota(_) | Op::Gather(_))
 }
 
 /// Operands that a node reads from memory at other places than its own index, and so must be stored.

@@ -91,6 +91,10 @@ impl<'b> Rules<'b> {
             Op::Reduce(r) => views::reduce(self, r, x[0]),
             Op::Literal(l) => consts::literal(self, l),
             Op::Input(_)
+            | Op::Strided(_)
+            | Op::Unfold(_)
+            | Op::ViewDtype(_)
+            | Op::Bitcast(_)
             | Op::Const(_)
             | Op::Iota(_)
             | Op::Size(_)

@@ -1,0 +1,106 @@
+//! `embedding_bag`: rows of a table picked, and combined bag by bag.
+
+use super::pick::{along, index_of};
+use super::row;
+use crate::builder::{Builder, Ex};
+use crate::dtype::{DType, Scalar};
+use crate::error::{Result, err};
+use crate::ops::gather::ScatterMode;
+use crate::ops::registry::{Args, FnDef, require_float};
+use crate::ops::scan::ScanKind;
+use crate::types::axis;
+
+fn int(b: &Builder, v: i64) -> Ex<'_> {
+    b.number(Scalar::from_i64(DType::I64, v))
+}
+
+/// The bag that each of `n` indices is in, and the number of bags. An offset says where a bag begins; all but the last,
+/// if that one is the end.
+fn bags<'b>(b: &'b Builder, offsets: Ex<'b>, n: usize, ends: bool) -> Result<(Ex<'b>, usize)> {
+    let o = index_of("embedding_bag", offsets)?;
+    let count = o.numel();
+    if o.rank() != 1 || count < ends as usize {
+        return Err(err::shape(format!("`embedding_bag`: offsets has to be a 1D Tensor, got {}", offsets.ty())));
+    }
+    let o = row("check_index", &[o, int(b, n as i64 + 1)])?;
+    let ones = b.full(Scalar::from_i64(DType::I64, 1), &[count]);
+    let marks = b.full(Scalar::from_i64(DType::I64, 0), &[n + 1]).scatter(0, ScatterMode::Add, o, ones);
+    let bag = marks.scan(ScanKind::Sum, 0).narrow(0, 0, n) - int(b, 1);
+    Ok((bag, count - ends as usize))
+}
+
+fn embedding_bag<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (x, w, offsets) = (index_of("embedding_bag", a.tensor(b, 0)?)?, a.tensor(b, 1)?, a.opt_tensor(b, 2)?);
+    require_float("embedding_bag", w)?;
+    let mode = a.str(6)?;
+    let weights = a.opt_tensor(b, 8)?;
+    if w.rank() != 2 {
+        return Err(err::shape(format!("`embedding_bag`: weight has to be a 2D Tensor, but got {}", w.ty())));
+    }
+    if !matches!(mode, "sum" | "mean" | "max") {
+        return Err(err::ty("`embedding_bag`: mode has to be one of sum, mean or max"));
+    }
+    if weights.is_some() && mode != "sum" {
+        return Err(err::unsupported("`embedding_bag`: per_sample_weights is only supported for mode=\"sum\""));
+    }
+    if !a.is_none(3) || a.bool(5)? {
+        return Err(err::unsupported("`embedding_bag` with max_norm or scale_grad_by_freq"));
+    }
+    if weights.is_some_and(|s| s.shape() != x.shape() || s.dtype() != w.dtype()) {
+        return Err(err::shape(
+            "`embedding_bag`: per_sample_weights must have the shape of the input and the weight's dtype",
+        ));
+    }
+    let (n, d, rows) = (x.numel(), w.shape()[1], w.shape()[0]);
+    let (bag, count) = match (x.rank(), offsets) {
+        (2, None) => {
+            let (m, k) = (x.shape()[0], x.shape()[1]);
+            (b.iota(n).floor_divide(int(b, k.max(1) as i64)), m)
+        }
+        (1, Some(o)) => bags(b, o, n, a.bool(9)?)?,
+        (2, Some(_)) => return Err(err::ty("`embedding_bag`: if input is 2D, then offsets has to be None")),
+        (1, None) => return Err(err::ty("`embedding_bag`: offsets has to be a 1D Tensor but got None")),
+        _ => return Err(err::shape(format!("`embedding_bag`: input has to be 1D or 2D Tensor, but got {}", x.ty()))),
+    };
+    let picked = x.reshape(&[n]);
+    // What is padding, or lies before the first bag, goes to one more bag behind the others.
+    let mut in_bag = bag.ge(int(b, 0)).logical_and(bag.lt(int(b, count as i64)));
+    if let Some(p) = a.opt_int(10)? {
+        let p = axis(p, rows)? as i64;
+        in_bag = in_bag.logical_and(picked.ne(int(b, p)));
+    }
+    let bag = in_bag.select(bag, int(b, count as i64));
+    let work = w.dtype().compute();
+    let mut values = along(w, 0, picked).cast(work);
+    if let Some(s) = weights {
+        values = values * s.reshape(&[n, 1]).cast(work);
+    }
+    let at = bag.unsqueeze(1).expand(&[n, d]);
+    let fill = |v: Scalar| b.full(v, &[count + 1, d]);
+    let y = match mode {
+        "max" => fill(super::pool::least(work)).scatter(0, ScatterMode::Max, at, values),
+        _ => fill(Scalar::from_f64(work, 0.0)).scatter(0, ScatterMode::Add, at, values),
+    };
+    let y = y.narrow(0, 0, count);
+    let ones = b.full(Scalar::from_i64(DType::I64, 1), &[n]);
+    let zero = b.full(Scalar::from_i64(DType::I64, 0), &[count + 1]);
+    let sizes = zero.scatter(0, ScatterMode::Add, bag, ones).narrow(0, 0, count).unsqueeze(1);
+    let y = match mode {
+        "sum" => y,
+        "mean" => y / sizes.maximum(int(b, 1)).cast(work),
+        _ => row("where", &[sizes.eq(int(b, 0)), y.zeros(), y])?,
+    };
+    Ok(y.cast(w.dtype()).copy())
+}
+
+/// The functions.
+pub static FNS: &[FnDef] = &[FnDef {
+    name: "embedding_bag",
+    sig: "input, weight, offsets = None, max_norm: float? = None, norm_type: float = 2, scale_grad_by_freq: bool = false, \
+          mode: str = mean, sparse: bool = false, per_sample_weights = None, include_last_offset: bool = false, \
+          padding_idx: int? = None",
+    doc: "The sum, mean or largest of rows of weight [n, d] for each bag of indices: a row of input [bags, k], or the indices \
+          of a vector from one offset to the next. An empty bag gives 0. Indices padding_idx do not count. An index or an \
+          offset out of range is an error. Floats.",
+    build: |b, a| Ok(embedding_bag(b, a)?.into()),
+}];
