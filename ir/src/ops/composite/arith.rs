@@ -284,8 +284,11 @@ pub static FNS: &[FnDef] = &[
             let x = x.cast(x.dtype().to_float());
             let eps = if a.is_none(1) { None } else { Some(a.float(1)?) };
             Ok(unit([x], |[x]| {
-                // The lower bound wins where they cross.
-                let x = eps.map_or(x, |e| x.map("clamp_max", &[x.number(1.0 - e)]).map("clamp_min", &[x.number(e)]));
+                // The lower bound is looked at first, should they cross; no gradient flows beyond them.
+                let x = eps.map_or(x, |e| {
+                    let (low, high) = (x.number(e), x.number(1.0 - e));
+                    x.lt(low).select(low, x.gt(high).select(high, x))
+                });
                 (x / (1.0 - x)).log()
             })
             .into())
