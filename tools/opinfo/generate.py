@@ -239,6 +239,8 @@ def reference(dtype, want, run):
 class Group:
     """The cases of one file."""
 
+    largest = 1 << 24
+
     def __init__(self):
         self.cases, self.tensors, self.names, self.keys = [], {}, Counter(), {}
 
@@ -252,6 +254,8 @@ class Group:
         return self.keys[what]
 
     def add(self, name, program, body, want, mutated, tol, why=None):
+        if any(t.nbytes > self.largest for t in (*program.params.values(), *want)):
+            raise Skip("a large tensor")
         self.names[name] += 1
         name = f"{name} #{self.names[name]}"
         mut = {**(mutated or {}), **{p: None for p in program.written}}
@@ -304,7 +308,8 @@ def sample(op, dtype, args, grad):
     """At most `cap` samples: one of each signature first, then more of them, in order; small ones."""
     seeded(op.name, op.variant_test_name, DTYPES[dtype])
     samples = [s for s in op.sample_inputs("cpu", dtype, requires_grad=grad) if determined(function(op), s)]
-    cap, most = args.cap, args.most
+    # The narrower integers go the way of i64.
+    cap, most = args.cap if dtype not in (torch.int32, torch.int16, torch.int8) else max(1, args.cap // 2), args.most
     small = [s for s in samples if numel([s.input, s.args, s.kwargs]) <= most] or sorted(samples, key=lambda s: numel([s.input, s.args, s.kwargs]))[:2]
     seen, first, rest = set(), [], []
     for i, s in enumerate(small):
@@ -505,11 +510,13 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("--cap", type=int, default=8, help="samples of an op and dtype")
     parser.add_argument("--most", type=int, default=600, help="elements of a tensor")
+    parser.add_argument("--largest", type=int, default=1 << 24, help="bytes of a tensor of a case")
     parser.add_argument("--only", default="", help="ops, separated by commas")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     names = {m[0] for line in open(args.names) if (m := re.match(r"\w+", line))}
+    Group.largest = args.largest
     few = max(1, args.cap // 2)
     only = set(filter(None, args.only.split(",")))
     groups, skipped = defaultdict(Group), defaultdict(Counter)
