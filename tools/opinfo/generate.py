@@ -43,6 +43,7 @@ DTYPES = {
 }
 RTOL = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 ATOL = {torch.float64: 1e-13, torch.float32: 2e-6, torch.float16: 1e-4, torch.bfloat16: 1e-3}
+NARROW = (torch.int32, torch.int16, torch.int8)
 LOW = (torch.float32, torch.float16, torch.bfloat16)
 
 # Arguments that say where or how a result is stored, which `.tc` does not have.
@@ -304,12 +305,16 @@ def determined(name, s):
     return name != "scaled_dot_product_attention" or not s.kwargs.get("dropout_p")
 
 
+def samples_of(dtype, cap):
+    """The narrower integers go the way of i64."""
+    return max(1, cap // 2) if dtype in NARROW else cap
+
+
 def sample(op, dtype, args, grad):
     """At most `cap` samples: one of each signature first, then more of them, in order; small ones."""
     seeded(op.name, op.variant_test_name, DTYPES[dtype])
     samples = [s for s in op.sample_inputs("cpu", dtype, requires_grad=grad) if determined(function(op), s)]
-    # The narrower integers go the way of i64.
-    cap, most = args.cap if dtype not in (torch.int32, torch.int16, torch.int8) else max(1, args.cap // 2), args.most
+    cap, most = samples_of(dtype, args.cap), args.most
     small = [s for s in samples if numel([s.input, s.args, s.kwargs]) <= most] or sorted(samples, key=lambda s: numel([s.input, s.args, s.kwargs]))[:2]
     seen, first, rest = set(), [], []
     for i, s in enumerate(small):
@@ -527,7 +532,7 @@ def main():
             continue
         if name not in names and not re.fullmatch("__r.*__|__getitem__", name):
             continue
-        if op.name == "nn.functional.unfold":  # another function than the `unfold` of tensors, which is in the table
+        if op.name in ("nn.functional.unfold", "slice"):  # other functions have these names in the table
             continue
         if op.name.startswith("linalg.") and name in ("norm", "cross", "diagonal"):
             continue
@@ -553,7 +558,7 @@ def main():
             for s in samples:
                 attempt("value", lambda: value(op, label, dtype, s, group))
             if op.inplace_variant is not None:
-                for s in samples[:few]:
+                for s in samples[: few // 2 if dtype in NARROW else few]:
                     attempt("inplace", lambda: inplace(op, label, dtype, s, group))
             if op.supports_autograd and dtype in op.supported_backward_dtypes("cpu") and dtype.is_floating_point:
                 samples = sample(op, dtype, args, True)
