@@ -8,7 +8,9 @@ mod index;
 mod loss;
 mod order;
 mod reduce;
+mod resize;
 mod robust;
+mod sampled;
 mod shape;
 
 use tensorc_ir::interp::{Array, run};
