@@ -16,8 +16,9 @@ derivative with respect to every float argument, `grad2 op` the second (f64 only
 
 Tolerances. Integers and bools: 0. Floats: `RTOL` of the result's dtype and `ATOL` of it times the size of the result (the
 largest finite element, at least 1; for elementwise functions 1). Where PyTorch's own result in f32, f16 or bf16 is
-farther than that from what it computes for the same numbers in f64, `atol` grows by what is missing, so that the exact
-result always passes. Nothing else widens a tolerance.
+farther than `RTOL` from what it computes for the same numbers in f64 (and a rounding), `atol` grows by the rest, so that
+the tolerance is about the exact result; in f64 it grows by four times the error that PyTorch makes in f32 on the same
+numbers, scaled by the ratio of the roundings. Nothing else widens a tolerance.
 """
 
 import argparse
@@ -42,6 +43,7 @@ DTYPES = {
 }
 RTOL = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 ATOL = {torch.float64: 1e-13, torch.float32: 2e-6, torch.float16: 1e-4, torch.bfloat16: 1e-3}
+NARROW = (torch.int32, torch.int16, torch.int8)
 LOW = (torch.float32, torch.float16, torch.bfloat16)
 
 # Arguments that say where or how a result is stored, which `.tc` does not have.
@@ -118,14 +120,14 @@ def plain(v, leaf):
     return v
 
 
-def cast(v, dtype):
-    """The arguments with their floats in another dtype."""
+def cast(v, dtypes, dtype):
+    """The arguments with tensors of some dtypes in another one."""
     if isinstance(v, torch.Tensor):
-        return v.detach().to(dtype).requires_grad_(v.requires_grad) if v.dtype in LOW else v
+        return v.detach().to(dtype).requires_grad_(v.requires_grad) if v.dtype in dtypes else v
     if isinstance(v, dict):
-        return {k: cast(a, dtype) for k, a in v.items()}
+        return {k: cast(a, dtypes, dtype) for k, a in v.items()}
     if isinstance(v, (list, tuple)) and not isinstance(v, torch.Size):
-        return type(v)(cast(a, dtype) for a in v)
+        return type(v)(cast(a, dtypes, dtype) for a in v)
     return v
 
 
@@ -173,6 +175,9 @@ def expression(op, p, args, kwargs):
         p.written |= {t for t in (texts[1:3] if name == "batch_norm" else [keywords.get("running_mean"), keywords.get("running_var")]) if t in p.params}
     if op.name in SIZED:
         texts.append("size=SIZE")
+    repeats = [*args[1:2], kwargs.get("repeats")]
+    if name == "repeat_interleave" and any(isinstance(r, torch.Tensor) for r in repeats) and "output_size" not in kwargs:
+        texts.append("output_size=SIZE")
     return f"{name}({', '.join(texts)})"
 
 
@@ -193,45 +198,76 @@ def finite_max(t):
     return float(t.max()) if t.numel() else 0.0
 
 
-def tolerance(op, want, exact):
-    """`rtol` and `atol` of a case with these results; see the head of the file."""
+def tolerance(op, want, exact=None, noise=None):
+    """`rtol` and `atol` of a case with these results; see the head of the file. `exact` are the results in f64, `noise` is
+    a pair of results in f32 and in f64 of one set of f32 numbers."""
     rtol = atol = 0.0
     elementwise = isinstance(op, (UnaryUfuncInfo, BinaryUfuncInfo))
+    wide = lambda t: t.detach().to(torch.float64)
     for i, w in enumerate(want):
         if not w.dtype.is_floating_point:
             continue
         scale = 1.0 if elementwise else max(1.0, finite_max(w))
         r, a = RTOL[w.dtype], ATOL[w.dtype] * scale
+        missing = None
         if exact is not None and w.dtype in LOW and exact[i].shape == w.shape:
-            e, g = exact[i].detach().to(torch.float64), w.detach().to(torch.float64)
-            both = torch.isfinite(e) & torch.isfinite(g)
-            missing = ((e - g).abs() - r * g.abs() - a)[both]
-            if missing.numel() and float(missing.max()) > 0:
-                a += float(missing.max())
+            e, g = wide(exact[i]), wide(w)
+            missing = ((e - g).abs() + torch.finfo(w.dtype).eps / 2 * e.abs() - r * g.abs())[torch.isfinite(e) & torch.isfinite(g)]
+        elif noise is not None and w.dtype == torch.float64 and noise[0][i].shape == noise[1][i].shape:
+            low, high = map(wide, (noise[0][i], noise[1][i]))
+            missing = ((low - high).abs() * 4 * 2.0**-29)[torch.isfinite(low) & torch.isfinite(high)]
+        if missing is not None and missing.numel():
+            a += max(0.0, float(missing.max()))
         rtol, atol = max(rtol, r), max(atol, a)
     return rtol, atol
+
+
+def reference(dtype, want, run):
+    """What `tolerance` compares `want` with: `run(cast)` computes the results for converted arguments."""
+    try:
+        if dtype in LOW:
+            exact = run(lambda v: cast(v, LOW, torch.float64))
+            return {"exact": exact} if len(exact) == len(want) else {}
+        if dtype == torch.float64:
+            low = run(lambda v: cast(v, (torch.float64,), torch.float32))
+            high = run(lambda v: cast(cast(v, (torch.float64,), torch.float32), (torch.float32,), torch.float64))
+            return {"noise": (low, high)} if len(low) == len(high) == len(want) else {}
+    except Exception:
+        pass
+    return {}
 
 
 class Group:
     """The cases of one file."""
 
-    def __init__(self):
-        self.cases, self.tensors, self.names = [], {}, Counter()
+    largest = 1 << 24
 
-    def add(self, name, key, program, body, want, mutated, tol, why=None):
-        n = len(self.cases)
+    def __init__(self):
+        self.cases, self.tensors, self.names, self.keys = [], {}, Counter(), {}
+
+    def store(self, t):
+        """The key of a tensor; equal ones have one."""
+        t = t.detach().clone().contiguous()
+        what = (t.dtype, tuple(t.shape), bytes(t.reshape(-1).view(torch.uint8).numpy()) if t.numel() else b"")
+        if what not in self.keys:
+            self.keys[what] = str(len(self.keys))
+            self.tensors[self.keys[what]] = t
+        return self.keys[what]
+
+    def add(self, name, program, body, want, mutated, tol, why=None):
+        if any(t.nbytes > self.largest for t in (*program.params.values(), *want)):
+            raise Skip("a large tensor")
         self.names[name] += 1
         name = f"{name} #{self.names[name]}"
-        store = lambda t, what: self.tensors.setdefault(f"{key}.{n}.{what}", t.detach().clone().contiguous()) is None or f"{key}.{n}.{what}"
         mut = {**(mutated or {}), **{p: None for p in program.written}}
         params = ", ".join(
             f"{p}: {'mut ' if p in mut else ''}{DTYPES[t.dtype]}" + (str(list(t.shape)) if t.dim() else "") for p, t in program.params.items()
         )
         case = {
             "name": name, "source": f"fn f({params}) {{ {body} }}",
-            "inputs": {p: store(t, f"in.{p}") for p, t in program.params.items()},
-            "outputs": [store(t, f"out.{i}") for i, t in enumerate(want)],
-            "mutated": {p: store(t, f"mut.{p}") for p, t in (mutated or {}).items()},
+            "inputs": {p: self.store(t) for p, t in program.params.items()},
+            "outputs": [self.store(t) for t in want],
+            "mutated": {p: self.store(t) for p, t in (mutated or {}).items()},
             "error": why is not None,
         }
         if why is not None:
@@ -269,11 +305,16 @@ def determined(name, s):
     return name != "scaled_dot_product_attention" or not s.kwargs.get("dropout_p")
 
 
+def samples_of(dtype, cap):
+    """The narrower integers go the way of i64."""
+    return max(1, cap // 2) if dtype in NARROW else cap
+
+
 def sample(op, dtype, args, grad):
     """At most `cap` samples: one of each signature first, then more of them, in order; small ones."""
     seeded(op.name, op.variant_test_name, DTYPES[dtype])
     samples = [s for s in op.sample_inputs("cpu", dtype, requires_grad=grad) if determined(function(op), s)]
-    cap, most = args.cap, args.most
+    cap, most = samples_of(dtype, args.cap), args.most
     small = [s for s in samples if numel([s.input, s.args, s.kwargs]) <= most] or sorted(samples, key=lambda s: numel([s.input, s.args, s.kwargs]))[:2]
     seen, first, rest = set(), [], []
     for i, s in enumerate(small):
@@ -304,7 +345,13 @@ def all_equal(a, b):
     return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a.nan_to_num() if a.dtype.is_floating_point else a, b.nan_to_num() if b.dtype.is_floating_point else b)
 
 
-def value(op, label, dtype, s, group, key):
+def sized(op, body, args, kwargs, result):
+    """The size that the data give, where the program names it."""
+    dim = kwargs.get("dim") if op.name in ("unique", "repeat_interleave") else 0
+    return body.replace("SIZE", str(result.numel() if dim is None else result.shape[dim] if result.dim() else 1))
+
+
+def value(op, label, dtype, s, group):
     args, kwargs = plain((s.input, *s.args), False), plain(s.kwargs, False)
     before = plain(args, False), plain(kwargs, False)
     p = Program()
@@ -313,26 +360,23 @@ def value(op, label, dtype, s, group, key):
     expression(op, after, args, kwargs)  # the same parameters, as the call leaves them
     want = outputs(op.op(*args, **kwargs))
     mutated = {n: after.params[n] for n, t in p.params.items() if not all_equal(t, after.params[n])}
-    exact = None
-    if dtype in LOW:
-        try:
-            exact = outputs(op.op(*cast(before[0], torch.float64), **cast(before[1], torch.float64)))
-        except Exception:
-            exact = None
-        if exact is not None and len(exact) != len(want):
-            exact = None
     for t in want:
         if t.dtype not in DTYPES or t.layout != torch.strided:
             raise Skip(f"a result of {t.dtype}")
-    if op.name in SIZED:
-        body = body.replace("SIZE", str(want[0].shape[0]))
+    ref = reference(dtype, want, lambda to: outputs(op.op(*plain(to(before[0]), False), **plain(to(before[1]), False))))
+    body = sized(op, body, args, kwargs, want[0])
     if op.name in UNSTABLE and len(args[0].unique()) < args[0].numel():
         body, want = f"let (res, _) = {body}; res", want[:1]
-    group.add(f"{label} {DTYPES[dtype]}", key, p, body, want, mutated, tolerance(op, want, exact))
+    group.add(f"{label} {DTYPES[dtype]}", p, body, want, mutated, tolerance(op, want, **ref))
+
+
+def weights(t, f, step):
+    """Fixed numbers of the shape of `t`, which a float of any width that has 7 bits holds."""
+    return (f(torch.arange(t.numel(), dtype=torch.float64) * step) * 64).round().add(96).div(128).reshape(t.shape).to(t.dtype)
 
 
 def differentiated(op, args, kwargs, second):
-    """Gradients of a fixed weighting of the results, and of a weighting of those; weights by a seed."""
+    """Gradients of a fixed weighting of the results, and of a weighting of those."""
     out = op.op(*args, **kwargs)
     one = isinstance(out, torch.Tensor)
     out = list(enumerate(outputs(out)))
@@ -342,7 +386,7 @@ def differentiated(op, args, kwargs, second):
         raise Skip("no gradient")
     if op.name in UNSTABLE and len(args[0].unique()) < args[0].numel():
         raise Skip("equal elements")
-    w = [(torch.arange(t.numel(), dtype=torch.float64).mul(0.37).sin().add(1.25).mul(0.5).reshape(t.shape)).to(torch.float32).to(t.dtype) for _, t in used]
+    w = [weights(t, torch.sin, 0.37) for _, t in used]
     loss = sum((t.double() * k.double()).sum() for (_, t), k in zip(used, w))
     g = torch.autograd.grad(loss, x, create_graph=second, allow_unused=True)
     if not second:
@@ -350,29 +394,26 @@ def differentiated(op, args, kwargs, second):
     firsts = [(i, t) for i, t in enumerate(g) if t is not None and t.requires_grad]
     if not firsts:
         raise Skip("no second derivative")
-    v = [(torch.arange(t.numel(), dtype=torch.float64).mul(0.61).cos().mul(0.75).reshape(t.shape)).to(t.dtype) for _, t in firsts]
+    v = [weights(t, torch.cos, 0.61) for _, t in firsts]
     loss = sum((t * k).sum() for (_, t), k in zip(firsts, v))
     return one, len(out), [i for i, _ in used], w, g, (firsts, v), torch.autograd.grad(loss, x, allow_unused=True)
 
 
-def gradient(op, label, dtype, s, group, key, second):
+def gradient(op, label, dtype, s, group, second):
     args, kwargs = plain((s.input, *s.args), True), plain(s.kwargs, True)
     p = Program()
     body = expression(op, p, args, kwargs)
     one, n, used, w, g, mid, g2 = differentiated(op, args, kwargs, second)
-    if op.name in SIZED:
-        body = body.replace("SIZE", str(op.op(*args, **kwargs).shape[0]))
+    if "SIZE" in body:
+        body = sized(op, body, args, kwargs, outputs(op.op(*args, **kwargs))[0])
     names = {id(t): name for name, t in p.params.items()}
     x = leaves([list(args), kwargs])
     if any(id(t) not in names for t in x):
         raise Skip("a leaf that is no parameter")
-    exact = None
-    if dtype in LOW:
-        try:
-            high = differentiated(op, plain(cast(args, torch.float64), True), plain(cast(kwargs, torch.float64), True), False)[4]
-            exact = [e for e, low in zip(high, g) if low is not None]
-        except Exception:
-            exact = None
+    def run(to):
+        got = differentiated(op, plain(to(args), True), plain(to(kwargs), True), second)
+        return [t for t in got[6 if second else 4] if t is not None]
+
     for i, t in enumerate(w):
         p.params[f"w{i}"] = t
     result = lambda i: "res" if one else f"res{i}"
@@ -387,7 +428,7 @@ def gradient(op, label, dtype, s, group, key, second):
     first = f"grad({loss}, {tup(keep)}{unused([g[i] for i in keep])})"
     if not second:
         want = [g[i] for i in keep]
-        group.add(f"grad {label} {DTYPES[dtype]}", key, p, text + first, want, None, tolerance(op, want, exact))
+        group.add(f"grad {label} {DTYPES[dtype]}", p, text + first, want, None, tolerance(op, want, **reference(dtype, want, run)))
         return
     firsts, v = mid
     text += f"let {'(' + ', '.join(f'g{i}' for i in keep) + ',)' if len(keep) > 1 else f'g{keep[0]}'} = {first}; "
@@ -398,10 +439,10 @@ def gradient(op, label, dtype, s, group, key, second):
     if not keep2:
         raise Skip("no second derivative")
     want = [g2[i] for i in keep2]
-    group.add(f"grad2 {label} {DTYPES[dtype]}", key, p, f"{text}grad({loss2}, {tup(keep2)}{unused(want)})", want, None, tolerance(op, want, None))
+    group.add(f"grad2 {label} {DTYPES[dtype]}", p, f"{text}grad({loss2}, {tup(keep2)}{unused(want)})", want, None, tolerance(op, want, **reference(dtype, want, run)))
 
 
-def inplace(op, label, dtype, s, group, key):
+def inplace(op, label, dtype, s, group):
     method = op.inplace_variant
     name = getattr(method, "__name__", "")
     if not name.endswith("_") or name.endswith("__"):
@@ -414,7 +455,7 @@ def inplace(op, label, dtype, s, group, key):
     texts += [f"{k}={p.arg(v, k)}" for k, v in kwargs.items() if k not in DROPPED]
     before = {n: t.clone() for n, t in p.params.items()}
     body = f"{texts[0]}.{name}({', '.join(texts[1:])})"
-    start = args[0].clone()
+    start, rest = args[0].clone(), plain(args[1:], False)
     try:
         want = method(*args, **kwargs)
     except RuntimeError as e:
@@ -425,20 +466,15 @@ def inplace(op, label, dtype, s, group, key):
     if want is None:
         if "not implemented for" in why:
             raise Skip("not implemented in PyTorch")
-        group.add(f"inplace {label} {DTYPES[dtype]}", key, p, body, [], {texts[0]: before[texts[0]]}, None, why)
+        group.add(f"inplace {label} {DTYPES[dtype]}", p, body, [], {texts[0]: before[texts[0]]}, None, why)
         # The refused program needs its `mut`, but its memory has no later value.
         group.cases[-1]["mutated"] = {}
         return
-    exact = None
-    if dtype in LOW:
-        try:
-            exact = [method(*cast((start, *plain(args[1:], False)), torch.float64), **cast(kwargs, torch.float64))]
-        except Exception:
-            exact = None
-    group.add(f"inplace {label} {DTYPES[dtype]}", key, p, body, [want], {texts[0]: want}, tolerance(op, [want], exact))
+    ref = reference(dtype, [want], lambda to: [method(*plain(to((start, *rest)), False), **plain(to(kwargs), False))])
+    group.add(f"inplace {label} {DTYPES[dtype]}", p, body, [want], {texts[0]: want}, tolerance(op, [want], **ref))
 
 
-def refused(op, label, group, key):
+def refused(op, label, group):
     for e in op.error_inputs("cpu"):
         s = e.sample_input
         if "out" in s.kwargs or "device" in s.kwargs:
@@ -460,7 +496,7 @@ def refused(op, label, group, key):
         if re.search("not implemented for|sparse|complex|device|out=|memory format|layout|must be Tensor, not|invalid combination|descriptor|no attribute", why, re.I):
             yield "refused for a reason `.tc` does not have"
             continue
-        group.add(f"error {label}", key, p, body.replace("SIZE", "1"), [], None, None, why)
+        group.add(f"error {label}", p, body.replace("SIZE", "1"), [], None, None, why)
 
 
 def kind(op):
@@ -479,11 +515,14 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("--cap", type=int, default=8, help="samples of an op and dtype")
     parser.add_argument("--most", type=int, default=600, help="elements of a tensor")
+    parser.add_argument("--largest", type=int, default=1 << 24, help="bytes of a tensor of a case")
     parser.add_argument("--only", default="", help="ops, separated by commas")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     names = {m[0] for line in open(args.names) if (m := re.match(r"\w+", line))}
+    Group.largest = args.largest
+    few = max(1, args.cap // 2)
     only = set(filter(None, args.only.split(",")))
     groups, skipped = defaultdict(Group), defaultdict(Counter)
     ops = sorted((o for o in cmi.op_db), key=lambda o: (o.name, o.variant_test_name))
@@ -491,14 +530,14 @@ def main():
         name = function(op)
         if op.name in RANDOM or (only and name not in only and op.name not in only):
             continue
-        if name not in names and not op.name.startswith("nn.functional.") and not re.fullmatch("__r.*__|__getitem__", name):
+        if name not in names and not re.fullmatch("__r.*__|__getitem__", name):
             continue
-        if op.name == "nn.functional.unfold":  # another function than the `unfold` of tensors, which is in the table
+        if op.name in ("nn.functional.unfold", "slice"):  # other functions have these names in the table
             continue
         if op.name.startswith("linalg.") and name in ("norm", "cross", "diagonal"):
             continue
         label = op.name.removeprefix("nn.functional.") + (f".{op.variant_test_name}" if op.variant_test_name else "")
-        key, group = label, groups[kind(op)]
+        group = groups[kind(op)]
 
         def attempt(what, f):
             try:
@@ -517,22 +556,22 @@ def main():
                 skipped[label][f"samples of {DTYPES[dtype]}: {str(e)[:80]}"] += 1
                 continue
             for s in samples:
-                attempt("value", lambda: value(op, label, dtype, s, group, key))
+                attempt("value", lambda: value(op, label, dtype, s, group))
             if op.inplace_variant is not None:
-                for s in samples[: max(2, args.cap // 2)]:
-                    attempt("inplace", lambda: inplace(op, label, dtype, s, group, key))
+                for s in samples[: few // 2 if dtype in NARROW else few]:
+                    attempt("inplace", lambda: inplace(op, label, dtype, s, group))
             if op.supports_autograd and dtype in op.supported_backward_dtypes("cpu") and dtype.is_floating_point:
                 samples = sample(op, dtype, args, True)
-                half = samples if dtype in (torch.float64, torch.float32) else samples[: max(2, args.cap // 2)]
+                half = samples if dtype in (torch.float64, torch.float32) else samples[:few]
                 for s in half:
-                    attempt("grad", lambda: gradient(op, label, dtype, s, group, key, False))
+                    attempt("grad", lambda: gradient(op, label, dtype, s, group, False))
                 if dtype == torch.float64 and op.supports_gradgrad:
-                    for s in samples[: max(2, args.cap // 2)]:
-                        attempt("grad2", lambda: gradient(op, label, dtype, s, group, key, True))
+                    for s in samples[:few]:
+                        attempt("grad2", lambda: gradient(op, label, dtype, s, group, True))
         if op.error_inputs_func is not None:
             seeded(label, "error")
             try:
-                for why in refused(op, label, group, key):
+                for why in refused(op, label, group):
                     skipped[label][f"error: {why}"] += 1
             except Exception as e:
                 skipped[label][f"errors: {str(e)[:80]}"] += 1

@@ -13,6 +13,7 @@ use crate::dtype::Scalar;
 use crate::error::{Loc, Result, err};
 use crate::graph::{Graph, NodeId, Phase, Value, Values};
 use crate::ops::Op;
+use crate::ops::composite::widen;
 use crate::ops::effect::Grad;
 use smallvec::SmallVec;
 use std::collections::{HashMap, HashSet};
@@ -70,7 +71,7 @@ fn backward(b: &Builder, grad: Grad, operands: &[Value], loc: Loc) -> Result<Val
         b.set_loc(if node.loc == Loc::Unknown { loc } else { node.loc });
         let operands = b.with_graph(|g| g.operands(n));
         let x: SmallVec<[Ex<'_>; 3]> = operands.iter().map(|v| b.ex(*v)).collect();
-        let dx = node.op.structural().vjp(&x, b.ex(n.into()), dy);
+        let dx = derivative(&node.op, &x, b.ex(n.into()), dy);
         b.check()?;
         for (i, (v, d)) in operands.iter().zip(dx).enumerate() {
             let ty = b.ty(*v);
@@ -102,6 +103,17 @@ fn backward(b: &Builder, grad: Grad, operands: &[Value], loc: Loc) -> Result<Val
         });
     }
     Ok(gradients)
+}
+
+/// The derivative rule of a node. On half floats a rule that computes does so in `f32`, and each cotangent is rounded once.
+fn derivative<'b>(op: &Op, x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+    let computes = matches!(op, Op::Map(_) | Op::Reduce(_) | Op::Gather(_) | Op::Scan(_));
+    if !computes || !x.iter().any(|e| e.dtype().is_half()) {
+        return op.structural().vjp(x, y, dy);
+    }
+    let wide: SmallVec<[Ex<'b>; 3]> = x.iter().map(|e| widen(*e)).collect();
+    let dx = op.structural().vjp(&wide, widen(y), widen(dy));
+    dx.into_iter().zip(x).map(|(d, x)| d.map(|d| if x.dtype().is_half() { d.cast(x.dtype()) } else { d })).collect()
 }
 
 fn unused(b: &Builder, x: Value, loc: Loc) -> crate::Error {

@@ -131,6 +131,30 @@ fn isclose<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     Ok(equal.logical_or(near))
 }
 
+/// The next half float after `x` on the side of `y`.
+///
+/// Half floats have no bits of their own here, so the step is taken by rounding: `x` is moved by 0.6 of the step above the
+/// power of two at or below it, which is 0.6 to 1.2 steps (at a power of two, 1.2 of the finer ones below), and the result
+/// is rounded to the nearest half float. Below the normal numbers the step is the least positive number.
+fn half_after<'b>(x: Ex<'b>, y: Ex<'b>, dtype: DType) -> Ex<'b> {
+    let (digits, least, most) = match dtype {
+        DType::F16 => (10, 2f64.powi(-24), 65504.0),
+        _ => (7, 2f64.powi(-133), f64::from(f32::from_bits(0x7f7f_0000))),
+    };
+    let b = x.builder();
+    let f32s = |e: Ex<'b>| e.cast(dtype).cast(DType::F32);
+    let (x, y) = (f32s(x), f32s(y).apply(Op::Detach, &[]));
+    let number = |v: f64| b.number(Scalar::from_f64(DType::F64, v));
+    let still = x.apply(Op::Detach, &[]);
+    let step = (still.abs() * (0.6 * 2f64.powi(-digits))).maximum(number(0.75 * least));
+    let step = y.gt(still).select(step, -step);
+    // An infinity moves to the largest number.
+    let finite = still.abs().ne(number(f64::INFINITY));
+    let moved = finite.select(x + step, still.sign() * most);
+    let next = still.ne(y).select(moved, y);
+    still.isnan().logical_or(y.isnan()).select(number(f64::NAN), next).cast(dtype)
+}
+
 /// The functions.
 pub static FNS: &[FnDef] = &[
     FnDef {
@@ -284,8 +308,11 @@ pub static FNS: &[FnDef] = &[
             let x = x.cast(x.dtype().to_float());
             let eps = if a.is_none(1) { None } else { Some(a.float(1)?) };
             Ok(unit([x], |[x]| {
-                // The lower bound wins where they cross.
-                let x = eps.map_or(x, |e| x.map("clamp_max", &[x.number(1.0 - e)]).map("clamp_min", &[x.number(e)]));
+                // The lower bound is looked at first, should they cross; no gradient flows beyond them.
+                let x = eps.map_or(x, |e| {
+                    let (low, high) = (x.number(e), x.number(1.0 - e));
+                    x.lt(low).select(low, x.gt(high).select(high, x))
+                });
                 (x / (1.0 - x)).log()
             })
             .into())
@@ -294,11 +321,11 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "nextafter",
         sig: "x, other",
-        doc: "The next float after x on the side of other. f32 and f64 only.",
+        doc: "The next float after x on the side of other, in steps of the dtype that both promote to. Floats only.",
         build: |b, a| {
             let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
             match common(&[x, y]) {
-                d if d.is_half() => Err(err::dtype(format!("`nextafter` is not defined for {d}"))),
+                d if d.is_half() => Ok(half_after(x, y, d).into()),
                 _ => Ok(row("nextafter", &[x, y])?.into()),
             }
         },

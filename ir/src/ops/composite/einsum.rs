@@ -3,7 +3,7 @@
 //! Operands are contracted from left to right, each pair by one batched product: dimensions of both that are still
 //! needed are batches, those of both that are not are summed, the rest are rows and columns.
 
-use super::{row, same_dtype};
+use super::{row, same_dtype, unit};
 use crate::builder::{Builder, Ex};
 use crate::dtype::DType;
 use crate::error::{Result, err};
@@ -202,6 +202,13 @@ fn tensordot<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         }
     };
     let extents = |e: Ex<'b>, d: &[usize]| -> Vec<usize> { d.iter().map(|d| e.shape()[*d]).collect() };
+    // An extent of 1 broadcasts: the other one is summed up.
+    let thin = |e: Ex<'b>, d: &[usize], other: Ex<'b>, o: &[usize]| {
+        let axes: Vec<usize> =
+            d.iter().zip(o).filter(|(i, j)| other.shape()[**j] == 1 && e.shape()[**i] != 1).map(|(i, _)| *i).collect();
+        if axes.is_empty() { e } else { unit([e], |[e]| e.sum(&axes, true)) }
+    };
+    let (x, y) = (thin(x, &p, y, &q), thin(y, &q, x, &p));
     let (k, k2) = (extents(x, &p), extents(y, &q));
     let distinct = |d: &[usize]| (1..d.len()).all(|i| !d[..i].contains(&d[i]));
     if k != k2 || !distinct(&p) || !distinct(&q) {

@@ -151,7 +151,12 @@ pub static FNS: &[FnDef] = &[
         sig: "x, dim: int, index",
         doc: "out[.., i, ..] = x[.., index[.., i, ..], ..]. An index out of range is an error; negative ones too.",
         build: |b, a| {
-            let scalar = a.tensor(b, 2)?.rank() == 0;
+            let index = a.tensor(b, 2)?;
+            if index.numel() == 0 && index.dtype().is_int() {
+                // Nothing is picked, whatever the rank.
+                return Ok(b.full(Scalar::from_i64(a.tensor(b, 0)?.dtype(), 0), &index.shape()).copy().into());
+            }
+            let scalar = index.rank() == 0;
             let (x, d, i) = operands(b, a, "gather")?;
             let out = x.gather(d, i);
             Ok(if scalar { out.reshape::<usize>(&[]) } else { out }.into())

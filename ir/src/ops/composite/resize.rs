@@ -124,13 +124,43 @@ fn indices<'b>(b: &'b Builder, at: &[i64]) -> Result<Ex<'b>> {
 
 fn product<'b>(b: &'b Builder, x: Ex<'b>, d: usize, s: Step, matrix: &[f64]) -> Result<Ex<'b>> {
     let w = vector(b, x.dtype(), matrix.iter().map(|w| Scalar::from_f64(x.dtype(), *w)).collect())?;
+    Ok(by_matrix(x, d, s, w))
+}
+
+/// Dimension `d` multiplied by a matrix `[from, to]`.
+fn by_matrix<'b>(x: Ex<'b>, d: usize, s: Step, w: Ex<'b>) -> Ex<'b> {
     let last = x.rank() - 1;
     let rows = x.transpose(d, last);
     let mut shape = rows.shape();
     let n: usize = shape[..last].iter().product();
     let y = rows.reshape(&[1, n, s.from]).bmm(w.reshape(&[1, s.from, s.to]));
     shape[last] = s.to;
-    Ok(y.reshape(&shape).transpose(d, last).copy())
+    y.reshape(&shape).transpose(d, last).copy()
+}
+
+/// Taps as a matrix `[from, to]`.
+fn dense(s: Step, taps: &[Tap]) -> Vec<f64> {
+    let mut matrix = vec![0.0; s.from * s.to];
+    for (at, w) in taps {
+        for (i, (at, w)) in at.iter().zip(w).enumerate() {
+            matrix[*at as usize * s.to + i] += w;
+        }
+    }
+    matrix
+}
+
+/// One dimension of bytes: weights are fixed-point numbers of 16 bits, as many of them behind the point as fit, and the sum
+/// is rounded to the nearest byte, halves up. (PyTorch's CPU kernel, which rounds after each dimension.)
+fn bytes<'b>(b: &'b Builder, x: Ex<'b>, d: usize, s: Step, matrix: &[f64]) -> Result<Ex<'b>> {
+    let most = matrix.iter().fold(0.0f64, |m, w| m.max(*w));
+    let bits = (0..22).take_while(|p| (0.5 + most * f64::from(1i32 << (p + 1))) < 32768.0).count() as u32;
+    let one = f64::from(1u32 << bits);
+    let fixed = matrix.iter().map(|w| Scalar::from_i64(DType::I64, (w * one).round() as i64)).collect();
+    let w = vector(b, DType::I64, fixed)?;
+    let int = |v: i64| b.number(Scalar::from_i64(DType::I64, v));
+    let y = by_matrix(x.cast(DType::I64), d, s, w) + int((1 << bits) >> 1);
+    let y = y.floor_divide(int(1 << bits));
+    Ok(y.maximum(int(0)).minimum(int(255)).cast(DType::U8))
 }
 
 /// The sizes to resize to, and the scales that were given.
@@ -221,7 +251,7 @@ fn interpolate<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         to: to[i],
         scale: scales.as_ref().map(|s| s[i]).filter(|s| !recompute && *s > 0.0),
         align,
-        wide: x.dtype() == DType::F64,
+        wide: matches!(x.dtype(), DType::F64 | DType::U8),
     };
     if !smooth && mode != "area" {
         let exact = mode == "nearest-exact";
@@ -245,9 +275,16 @@ fn interpolate<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         })
     };
     if x.dtype() == DType::U8 {
-        // Rounded to the nearest number that a byte holds.
-        let y = resized(x.cast(DType::F32))?.round();
-        return Ok(y.maximum(y.number(0.0)).minimum(y.number(255.0)).cast(DType::U8));
+        return (0..n).rev().try_fold(x, |y, i| {
+            let s = step(i);
+            let matrix = match (mode, antialias) {
+                ("bicubic", false) => dense(s, &bicubic(s)),
+                ("bicubic", true) => antialiased(s, 2.0, |d| cubic(d, -0.5)),
+                (_, true) => antialiased(s, 1.0, |d| (1.0 - d.abs()).max(0.0)),
+                _ => dense(s, &linear(s)),
+            };
+            bytes(b, y, 2 + i, s, &matrix)
+        });
     }
     Ok(resized(super::widen(x))?.cast(x.dtype()))
 }

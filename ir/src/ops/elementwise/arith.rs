@@ -247,7 +247,8 @@ pub static ROWS: &[RowDef] = &[
         args: &["x", "other"],
         rule: Rule::FloatOnly,
         lower: |b, x| math::nextafter(b, x[0], x[1]),
-        vjp: None,
+        // As PyTorch has it: that of x, but where the two are equal.
+        vjp: Some(|x, _, dy| vec![Some(x[0].ne(x[1]).select(dy, dy.zeros())), Some(dy.zeros())]),
         domain: (-4.0, 4.0),
         ulp: 0.0,
     },

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 /// runs (an integer division by 0) is left to fail there.
 pub fn fold(r: Rules<'_>, op: &Op, x: &[Value]) -> Rewrite {
     let Some(numbers) = x.iter().map(|v| r.number(*v)).collect::<Option<Vec<Scalar>>>() else { return Ok(None) };
-    let arrays: Vec<Array> = numbers.into_iter().map(|c| Array::full(c, &[])).collect();
+    let arrays: Vec<Array> = numbers.into_iter().map(|c| Array::full(c, &[0usize; 0])).collect();
     match (op.structural().eval(&arrays).ok(), x.first()) {
         (Some(y), Some(x)) => r.full(y.scalars()[0], &r.shape(*x)),
         _ => Ok(None),
