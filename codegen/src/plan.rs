@@ -338,7 +338,11 @@ impl<'a> Planner<'a> {
                     let layout =
                         view.views.iter().try_fold(base, |l, op| l.map(|l| op.structural().layout(&l)).ok_or(()));
                     let layout = layout.ok().flatten();
-                    Output::View(view.param, self.g.ty(*v).dtype, layout.ok_or_else(|| err::shape("a returned view is impossible"))?)
+                    Output::View(
+                        view.param,
+                        self.g.ty(*v).dtype,
+                        layout.ok_or_else(|| err::shape("a returned view is impossible"))?,
+                    )
                 }
                 None => Output::Place(self.place(*v)?),
             };

@@ -169,10 +169,7 @@ impl Structural for Scatter {
                 let zeros = mine.scatter(self.axis, ScatterMode::Add, x[1], theirs);
                 let product = dy * one(x[0]).scatter(self.axis, ScatterMode::Mul, x[1], one(x[2]));
                 let flows = |all: Ex<'b>, own: Ex<'b>, d: Ex<'b>| all.eq(own).select(d, d.zeros());
-                (
-                    flows(zeros, mine, product / one(x[0])),
-                    flows(pick(zeros), theirs, pick(product) / one(x[2])),
-                )
+                (flows(zeros, mine, product / one(x[0])), flows(pick(zeros), theirs, pick(product) / one(x[2])))
             }
             // All that are equal to the extreme share its gradient.
             ScatterMode::Max | ScatterMode::Min => {

@@ -45,7 +45,10 @@ impl Structural for Merge {
     fn infer(&self, x: &[&Type]) -> Result<SmallVec<[Type; 1]>> {
         let fits = self.axis < x[0].rank() && self.width > 0 && x[0].shape == x[1].shape && x[1].dtype == DType::I64;
         if !fits {
-            return Err(err::ty(format!("`merge_runs` of width {} along {} of {}, by {}", self.width, self.axis, x[0], x[1])));
+            return Err(err::ty(format!(
+                "`merge_runs` of width {} along {} of {}, by {}",
+                self.width, self.axis, x[0], x[1]
+            )));
         }
         if x[0].dtype == DType::Bool {
             return Err(err::dtype("`merge_runs` takes numbers as keys"));
@@ -73,11 +76,12 @@ impl Structural for Merge {
                 let end = middle.saturating_add(self.width).min(n);
                 let (mut l, mut r) = (start, middle);
                 for k in start..end {
-                    let right = r < end && (l >= middle || {
-                        (regs[p.0 as usize], regs[q.0 as usize]) = (key(order[at(r)]), key(order[at(l)]));
-                        eval::run(&insts, |v| block.ty(v), &mut regs);
-                        regs[before.0 as usize] != 0
-                    });
+                    let right = r < end
+                        && (l >= middle || {
+                            (regs[p.0 as usize], regs[q.0 as usize]) = (key(order[at(r)]), key(order[at(l)]));
+                            eval::run(&insts, |v| block.ty(v), &mut regs);
+                            regs[before.0 as usize] != 0
+                        });
                     let from = if right { &mut r } else { &mut l };
                     out[at(k)] = order[at(*from)];
                     *from += 1;

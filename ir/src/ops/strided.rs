@@ -326,4 +326,3 @@ pub fn row_major_order(l: &Layout) -> Option<Vec<usize>> {
 pub fn strides_of(strides: &[i64]) -> Option<Strides> {
     strides.iter().map(|s| isize::try_from(*s).ok().filter(|s| *s >= 0)).collect()
 }
-

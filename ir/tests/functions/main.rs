@@ -5,17 +5,17 @@
 mod contract;
 mod gradient;
 mod index;
+mod layers;
 mod loss;
 mod margin;
 mod order;
 mod random;
 mod reduce;
 mod robust;
-mod shape;
-mod layers;
-mod views;
-mod statistic;
 mod scatter;
+mod shape;
+mod statistic;
+mod views;
 
 use tensorc_ir::interp::{Array, run};
 use tensorc_ir::passes::run_all;

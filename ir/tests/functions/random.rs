@@ -101,7 +101,8 @@ fn channels_are_dropped_together() {
 
 #[test]
 fn random_functions_need_a_seed_and_sensible_numbers() {
-    for body in ["rand([3])", "randn_like(zeros([3]))", "randint(3, [2])", "dropout(ones([3]))", "zeros([3]).normal_()"] {
+    for body in ["rand([3])", "randn_like(zeros([3]))", "randint(3, [2])", "dropout(ones([3]))", "zeros([3]).normal_()"]
+    {
         assert_eq!(refused(body, &[]), Kind::Type, "{body}");
     }
     for (body, kind) in [

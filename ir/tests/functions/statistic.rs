@@ -131,7 +131,10 @@ fn what_does_not_fit_is_refused() {
 fn unique_elements_with_their_places_and_counts() {
     let x: (&str, &[f64]) = ("x: i64[2, 3]", &[5.0, 5.0, 2.0, 0.0, 0.0, 5.0]);
     let all_of = |f: &str| all(&format!("{f}(x, return_inverse=true, return_counts=true, size=5)"), &[x]);
-    assert_eq!(all_of("unique"), [&[0.0, 2.0, 5.0, 0.0, 0.0][..], &[2.0, 2.0, 1.0, 0.0, 0.0, 2.0], &[2.0, 1.0, 3.0, 0.0, 0.0]]);
+    assert_eq!(
+        all_of("unique"),
+        [&[0.0, 2.0, 5.0, 0.0, 0.0][..], &[2.0, 2.0, 1.0, 0.0, 0.0, 2.0], &[2.0, 1.0, 3.0, 0.0, 0.0]]
+    );
     assert_eq!(
         all_of("unique_consecutive"),
         [&[5.0, 2.0, 0.0, 5.0, 0.0][..], &[0.0, 0.0, 1.0, 2.0, 2.0, 3.0], &[2.0, 1.0, 2.0, 1.0, 0.0]]

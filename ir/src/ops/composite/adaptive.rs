@@ -44,7 +44,10 @@ fn adaptive_max<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Out<'b>> {
     let out = given.iter().enumerate().map(|(i, o)| o.unwrap_or(s[lead + i] as i64)).collect::<Vec<_>>();
     let out = super::create::sizes(&out)?;
     if s[lead - 1..].contains(&0) {
-        return Err(err::shape(format!("`{name}`: expected input to have non-zero size for non-batch dimensions, but it is {}", x.ty())));
+        return Err(err::shape(format!(
+            "`{name}`: expected input to have non-zero size for non-batch dimensions, but it is {}",
+            x.ty()
+        )));
     }
     // The position of every element of every part in the flattened image: [o.., k..].
     let mut at = b.constant(Scalar::from_i64(DType::I64, 0));
@@ -117,7 +120,8 @@ fn lp_pool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
         let mut thin = vec![1; n];
         thin[i] = *len;
         let values = c.iter().map(|v| Scalar::from_f64(image.dtype(), *v)).collect::<Vec<_>>();
-        let l = crate::ops::literal::Literal { dtype: image.dtype(), shape: thin.as_slice().into(), values: values.into() };
+        let l =
+            crate::ops::literal::Literal { dtype: image.dtype(), shape: thin.as_slice().into(), values: values.into() };
         count = count * b.ex(b.emit(crate::ops::Op::Literal(l), &[])?);
     }
     let mean = cols.sum(&[2], false) / count.reshape(&[out.iter().product()]);
@@ -131,7 +135,10 @@ fn local_response_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     require_float("local_response_norm", x)?;
     let s = x.shape();
     if s.len() < 3 {
-        return Err(err::shape(format!("`local_response_norm`: expected 3D or higher dimensionality input (got {} dimensions)", s.len())));
+        return Err(err::shape(format!(
+            "`local_response_norm`: expected 3D or higher dimensionality input (got {} dimensions)",
+            s.len()
+        )));
     }
     let size = usize::try_from(size).ok().filter(|n| *n > 0 && *n < 1 << 24);
     let size = size.ok_or_else(|| err::shape("`local_response_norm`: size must be positive"))?;
@@ -158,7 +165,11 @@ fn bilinear<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (xs, ys) = (x.shape(), y.shape());
     let lead = &xs[..xs.len().saturating_sub(1)];
     if xs.is_empty() || xs.len() != ys.len() || lead != &ys[..ys.len() - 1] {
-        return Err(err::shape(format!("`bilinear`: input batch dimensions do not match: got {} and {}", x.ty(), y.ty())));
+        return Err(err::shape(format!(
+            "`bilinear`: input batch dimensions do not match: got {} and {}",
+            x.ty(),
+            y.ty()
+        )));
     }
     let [o, p, q] = *w.shape().as_slice() else {
         return Err(err::shape(format!("`bilinear`: a weight {}, expected [out, in1, in2]", w.ty())));

@@ -80,7 +80,10 @@ fn matrix_power<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let s = x.shape();
     let r = s.len();
     if r < 2 || s[r - 1] != s[r - 2] {
-        return Err(err::shape(format!("`matrix_power`: A must be batches of square matrices, but they are {}", x.ty())));
+        return Err(err::shape(format!(
+            "`matrix_power`: A must be batches of square matrices, but they are {}",
+            x.ty()
+        )));
     }
     if n < 0 {
         return Err(err::unsupported("`matrix_power` with a negative exponent: there is no inverse of matrices yet"));

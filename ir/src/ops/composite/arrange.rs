@@ -1,8 +1,8 @@
 //! Grids, diagonals, rotations, and tensors with a part of them replaced.
 
 use super::pick::along;
-use super::shape::view_of;
 use super::same_dtype;
+use super::shape::view_of;
 use crate::builder::{Builder, Ex};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
@@ -237,12 +237,20 @@ pub static FNS: &[FnDef] = &[
         build: |b, a| {
             let (x, s) = (a.tensor(b, 0)?, a.tensor(b, 0)?.shape());
             let g = usize::try_from(a.int(1)?).ok().filter(|g| *g > 0);
-            let g = g.ok_or_else(|| err::shape("`channel_shuffle`: number of groups to divide channels in must be positive"))?;
+            let g = g.ok_or_else(|| {
+                err::shape("`channel_shuffle`: number of groups to divide channels in must be positive")
+            })?;
             if s.len() < 3 {
-                return Err(err::shape(format!("`channel_shuffle` expects input with > 2 dims, but got input {}", x.ty())));
+                return Err(err::shape(format!(
+                    "`channel_shuffle` expects input with > 2 dims, but got input {}",
+                    x.ty()
+                )));
             }
             if s[1] % g != 0 {
-                return Err(err::shape(format!("`channel_shuffle`: number of channels must be divisible by groups. Got {} channels and {g} groups", s[1])));
+                return Err(err::shape(format!(
+                    "`channel_shuffle`: number of channels must be divisible by groups. Got {} channels and {g} groups",
+                    s[1]
+                )));
             }
             let rest: usize = s[2..].iter().product();
             Ok(x.reshape(&[s[0], g, s[1] / g, rest]).transpose(1, 2).copy().reshape(&s).into())

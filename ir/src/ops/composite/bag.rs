@@ -47,7 +47,9 @@ fn embedding_bag<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return Err(err::unsupported("`embedding_bag` with max_norm or scale_grad_by_freq"));
     }
     if weights.is_some_and(|s| s.shape() != x.shape() || s.dtype() != w.dtype()) {
-        return Err(err::shape("`embedding_bag`: per_sample_weights must have the shape of the input and the weight's dtype"));
+        return Err(err::shape(
+            "`embedding_bag`: per_sample_weights must have the shape of the input and the weight's dtype",
+        ));
     }
     let (n, d, rows) = (x.ty().numel(), w.shape()[1], w.shape()[0]);
     let (bag, count) = match (x.rank(), offsets) {

@@ -105,7 +105,9 @@ fn runs<'b>(b: &'b Builder, x: Ex<'b>, n: usize) -> Result<(Ex<'b>, Ex<'b>, Ex<'
 fn unique<'b>(b: &'b Builder, a: &Args<'b>, name: &str, i: usize) -> Result<Out<'b>> {
     let x = a.tensor(b, 0)?;
     if !a.is_none(i + 2) && x.rank() != 1 {
-        return Err(err::unsupported(format!("`{name}` along a dimension")).help("of the flattened tensor it is supported"));
+        return Err(
+            err::unsupported(format!("`{name}` along a dimension")).help("of the flattened tensor it is supported")
+        );
     }
     let n = size(a, i + 3, name)?;
     let all = flat(x);

@@ -74,7 +74,9 @@ fn multinomial<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let last = x.rank() - 1;
     let c = x.shape()[last];
     if !again && n > c {
-        return Err(err::shape("`multinomial`: cannot sample n_sample > prob_dist.size(-1) samples without replacement"));
+        return Err(err::shape(
+            "`multinomial`: cannot sample n_sample > prob_dist.size(-1) samples without replacement",
+        ));
     }
     if c == 0 {
         return Err(err::shape("`multinomial`: there is no category"));

@@ -39,9 +39,11 @@ fn as_strided<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (root, layout) = b.storage(x.value()?);
     let offset = a.opt_int(3)?.map_or(Ok(layout.offset), usize::try_from);
     let offset = offset.map_err(|_| err::index("`as_strided`: a negative storage_offset"))?;
-    let reach = size.iter().zip(&stride).filter(|(n, _)| **n > 1).try_fold(offset as i64, |r, (n, s)| {
-        r.checked_add((*n as i64 - 1).checked_mul(*s)?)
-    });
+    let reach = size
+        .iter()
+        .zip(&stride)
+        .filter(|(n, _)| **n > 1)
+        .try_fold(offset as i64, |r, (n, s)| r.checked_add((*n as i64 - 1).checked_mul(*s)?));
     let want = Layout { shape: size, strides, offset };
     let held = b.storage(root).1;
     let outside = || {
@@ -70,7 +72,9 @@ fn unfold_dimension<'b>(x: Ex<'b>, d: i64, size: i64, step: i64) -> Result<Ex<'b
         return Err(err::index(format!("`unfold`: step is {step} but must be > 0")));
     }
     if size < 0 || size as u64 > n as u64 {
-        return Err(err::index(format!("`unfold`: maximum size for tensor at dimension {d} is {n} but size is {size}")));
+        return Err(err::index(format!(
+            "`unfold`: maximum size for tensor at dimension {d} is {n} but size is {size}"
+        )));
     }
     view_of(x, Op::Unfold(Unfold { axis: d, size: size as usize, step: step as usize }))
 }
@@ -89,7 +93,10 @@ fn image_axes(name: &str, [kernel, dilation, padding, stride]: [&[i64]; 4]) -> R
 fn columns<'b>(x: Ex<'b>, axes: &[Axis]) -> Result<Ex<'b>> {
     require_float("unfold", x)?;
     if x.rank() != 3 && x.rank() != 4 {
-        return Err(err::shape(format!("`unfold`: expected 3D or 4D input with possibly 0 batch size, but got: {}", x.ty())));
+        return Err(err::shape(format!(
+            "`unfold`: expected 3D or 4D input with possibly 0 batch size, but got: {}",
+            x.ty()
+        )));
     }
     let image = if x.rank() == 4 { x } else { x.unsqueeze(0) };
     let (cols, out) = windows(x.builder(), image, axes, Scalar::from_f64(x.dtype(), 0.0))?;

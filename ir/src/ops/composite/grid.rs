@@ -50,7 +50,8 @@ fn combinations<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return Ok(b.full(Scalar::from_i64(x.dtype(), 0), shape).copy());
     }
     // Position k of each tuple.
-    let digit = |k: usize| b.iota(tuples).floor_divide(int(b, n.pow((r - 1 - k) as u32) as i64)).remainder(int(b, n as i64));
+    let digit =
+        |k: usize| b.iota(tuples).floor_divide(int(b, n.pow((r - 1 - k) as u32) as i64)).remainder(int(b, n as i64));
     let ascend = |k: usize| if repeated { digit(k).le(digit(k + 1)) } else { digit(k).lt(digit(k + 1)) };
     let mask = (0..r - 1).map(ascend).reduce(Ex::logical_and);
     // n over r, or n + r - 1 over r.

@@ -116,20 +116,31 @@ fn grid_sample<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let n = s.len().wrapping_sub(2);
     if !(n == 2 || n == 3) || g.len() != s.len() || g[0] != s[0] || g[g.len() - 1] != n {
         let (x, grid) = (x.ty(), grid.ty());
-        return Err(err::shape(format!("`grid_sample` expected grid to have size [batch, .., {n}] for an input {x}, got {grid}")));
+        return Err(err::shape(format!(
+            "`grid_sample` expected grid to have size [batch, .., {n}] for an input {x}, got {grid}"
+        )));
     }
     if s[1..].contains(&0) {
-        return Err(err::shape(format!("`grid_sample`: expected input to have non-empty spatial dimensions, but got {}", x.ty())));
+        return Err(err::shape(format!(
+            "`grid_sample`: expected input to have non-empty spatial dimensions, but got {}",
+            x.ty()
+        )));
     }
     let padding = match a.str(3)? {
         "zeros" => Padding::Zeros,
         "border" => Padding::Border,
         "reflection" => Padding::Reflection,
-        other => return Err(err::ty(format!("`grid_sample` expected padding_mode to be 'zeros', 'border', or 'reflection', but got: '{other}'"))),
+        other => {
+            return Err(err::ty(format!(
+                "`grid_sample` expected padding_mode to be 'zeros', 'border', or 'reflection', but got: '{other}'"
+            )));
+        }
     };
     let mode = a.str(2)?;
     if !matches!(mode, "bilinear" | "nearest" | "bicubic") || mode == "bicubic" && n == 3 {
-        return Err(err::ty(format!("`grid_sample` expected mode to be 'bilinear', 'nearest' or, for images, 'bicubic', but got: '{mode}'")));
+        return Err(err::ty(format!(
+            "`grid_sample` expected mode to be 'bilinear', 'nearest' or, for images, 'bicubic', but got: '{mode}'"
+        )));
     }
     let places: usize = g[1..g.len() - 1].iter().product();
     checked_numel(&[s[0], s[1], places])?;
@@ -182,7 +193,7 @@ fn affine_grid<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
             })
             .collect();
         columns.push(b.full(Scalar::from_f64(theta.dtype(), 1.0), &[places]));
-        let points = super::join::stack(b, &columns, 1).map_or_else(|e| b.wrap(Err(e)), |p| p);
+        let points = super::join::stack(b, &columns, 1).unwrap_or_else(|e| b.wrap(Err(e)));
         points.unsqueeze(0).expand(&[size[0], places, n + 1]).bmm(theta.transpose(1, 2).copy())
     });
     Ok(y.reshape(&[&[size[0]], extents, &[n]].concat()))

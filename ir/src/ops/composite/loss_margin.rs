@@ -62,8 +62,8 @@ fn gaussian_nll<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (full, eps) = (a.bool(3)?, a.float(4)?);
     let (xs, vs) = (x.shape(), v.shape());
     let short = xs.split_last().is_some_and(|(_, lead)| lead == &vs[..]);
-    let thin = xs.len() == vs.len()
-        && xs.split_last().zip(vs.split_last()).is_some_and(|((_, p), (n, q))| p == q && *n == 1);
+    let thin =
+        xs.len() == vs.len() && xs.split_last().zip(vs.split_last()).is_some_and(|((_, p), (n, q))| p == q && *n == 1);
     let v = match v.rank() {
         0 if v.ty().weak => v.cast(x.dtype()).expand(&xs),
         _ if vs == xs || thin => v,
@@ -102,7 +102,10 @@ fn scores<'b>(name: &str, x: Ex<'b>) -> Result<(Ex<'b>, usize, usize)> {
     match x.shape().as_slice() {
         [n, c] if *c > 0 => Ok((wide(x), *n, *c)),
         [c] if *c > 0 => Ok((wide(x).reshape(&[1, *c]), 1, *c)),
-        _ => Err(err::shape(format!("`{name}`: expected non-empty vector or matrix with optional 0-dim batch size, but got: {}", x.ty()))),
+        _ => Err(err::shape(format!(
+            "`{name}`: expected non-empty vector or matrix with optional 0-dim batch size, but got: {}",
+            x.ty()
+        ))),
     }
 }
 
@@ -123,7 +126,10 @@ fn multi_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return Err(err::ty("`multi_margin_loss`: only p == 1 and p == 2 supported"));
     }
     if t.dtype() != DType::I64 || t.rank() > 1 || t.ty().numel() != n {
-        return Err(err::shape(format!("`multi_margin_loss`: inconsistent target size, expected {n} but got {}", t.ty())));
+        return Err(err::shape(format!(
+            "`multi_margin_loss`: inconsistent target size, expected {n} but got {}",
+            t.ty()
+        )));
     }
     let classes = b.number(Scalar::from_i64(DType::I64, c as i64));
     let t = row("check_target", &[t, classes])?.reshape(&[n, 1]);
@@ -133,7 +139,10 @@ fn multi_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     if let Some(w) = weight {
         if w.shape().as_slice() != [c] || w.dtype() != x.dtype() {
-            return Err(err::shape(format!("`multi_margin_loss`: inconsistent weight size, expected {c} but got {}", w.ty())));
+            return Err(err::shape(format!(
+                "`multi_margin_loss`: inconsistent weight size, expected {c} but got {}",
+                w.ty()
+            )));
         }
         z = z * wide(w).reshape(&[1, c]).expand(&[n, c]).gather(1, t);
     }
@@ -147,7 +156,9 @@ fn multilabel_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (s, n, c) = scores("multilabel_margin_loss", x)?;
     if t.shape() != x.shape() || t.dtype() != DType::I64 {
         let (t, x) = (t.ty(), x.ty());
-        return Err(err::shape(format!("`multilabel_margin_loss`: inconsistent target size: {t} for input of size: {x}")));
+        return Err(err::shape(format!(
+            "`multilabel_margin_loss`: inconsistent target size: {t} for input of size: {x}"
+        )));
     }
     let t = t.reshape(&[n, c]);
     let int = |v: i64| b.number(Scalar::from_i64(DType::I64, v));

@@ -5,6 +5,7 @@
 
 pub mod activate;
 pub mod adaptive;
+pub mod algebra;
 pub mod arith;
 pub mod arrange;
 pub mod attention;
@@ -32,11 +33,10 @@ pub mod reduce;
 pub mod running;
 pub mod scatter;
 pub mod shape;
-pub mod statistic;
-pub mod algebra;
 pub mod softmax;
 pub mod sort;
 pub mod split;
+pub mod statistic;
 pub mod stats;
 
 use super::elementwise::Row;

@@ -65,7 +65,9 @@ pub static FNS: &[FnDef] = &[
         doc: "The running product along a dimension, in the dtype of x.",
         build: |b, a| scan(b, a, ScanKind::Prod),
     },
-    scatter("scatter_mul", "x with src multiplied in at the places of the index.", |b, a| combine(b, a, ScatterMode::Mul)),
+    scatter("scatter_mul", "x with src multiplied in at the places of the index.", |b, a| {
+        combine(b, a, ScatterMode::Mul)
+    }),
     scatter("scatter_max", "x with the larger of it and src at the places of the index.", |b, a| {
         combine(b, a, ScatterMode::Max)
     }),

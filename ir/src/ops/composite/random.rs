@@ -160,7 +160,9 @@ fn size(a: &Args<'_>, i: usize) -> Result<Shape> {
 /// `index` if there is none.
 pub fn span(name: &str, low: i64, high: i64) -> Result<i64> {
     let span = high.checked_sub(low).filter(|s| *s > 0);
-    span.ok_or_else(|| err::index(format!("`{name}` expects 'from' to be less than 'to', but got from={low} >= to={high}")))
+    span.ok_or_else(|| {
+        err::index(format!("`{name}` expects 'from' to be less than 'to', but got from={low} >= to={high}"))
+    })
 }
 
 /// The lower 32 bits.

@@ -46,7 +46,9 @@ fn scatter<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         _ => match a.str(4)? {
             "add" => ScatterMode::Add,
             "multiply" => ScatterMode::Mul,
-            other => return Err(err::ty(format!("`scatter`: reduce argument must be either add or multiply, got {other}"))),
+            other => {
+                return Err(err::ty(format!("`scatter`: reduce argument must be either add or multiply, got {other}")));
+            }
         },
     };
     let src = if src.ty().weak {
@@ -149,7 +151,9 @@ fn index_fill<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     if v.rank() > 0 {
         let n = v.rank();
-        return Err(err::shape(format!("`index_fill` only supports a 0-dimensional value tensor, but got tensor with {n} dimension(s)")));
+        return Err(err::shape(format!(
+            "`index_fill` only supports a 0-dimensional value tensor, but got tensor with {n} dimension(s)"
+        )));
     }
     let x = if x.rank() == 0 { x.reshape(&[1]) } else { x };
     let n = i.ty().numel();
@@ -200,7 +204,10 @@ fn put<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 fn masked_scatter<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, mask, src) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?);
     if mask.dtype() != DType::Bool {
-        return Err(err::dtype(format!("`masked_scatter` only supports boolean masks, but got mask with dtype {}", mask.dtype())));
+        return Err(err::dtype(format!(
+            "`masked_scatter` only supports boolean masks, but got mask with dtype {}",
+            mask.dtype()
+        )));
     }
     same("masked_scatter", x, src)?;
     let shape = crate::types::broadcast(&x.shape(), &mask.shape()).ok_or_else(|| {

@@ -49,7 +49,10 @@ fn covariance<'b>(x: Ex<'b>, correction: f64, weights: [Option<Ex<'b>>; 2]) -> E
 
 fn samples<'b>(name: &str, x: Ex<'b>) -> Result<Ex<'b>> {
     if x.rank() > 2 {
-        return Err(err::shape(format!("`{name}`: expected input to have two or fewer dimensions but got an input with {} dimensions", x.rank())));
+        return Err(err::shape(format!(
+            "`{name}`: expected input to have two or fewer dimensions but got an input with {} dimensions",
+            x.rank()
+        )));
     }
     if x.dtype() == DType::Bool {
         return Err(err::dtype(format!("`{name}`: bool dtype is not supported for input")));
@@ -81,7 +84,7 @@ fn corrcoef<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     Ok(unit([x], |[x]| {
         let c = covariance(x, 1.0, [None, None]);
         if c.rank() == 0 {
-            return c / c;
+            return c.map("div", &[c]);
         }
         let m = c.shape()[0];
         let own = b.iota(m).unsqueeze(1).eq(b.iota(m));
@@ -203,7 +206,11 @@ fn areas<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>, DType,
     let x = wide(x);
     let gaps = if x.rank() == 1 {
         if x.shape()[0] != n {
-            return Err(err::shape(format!("`{name}`: there must be one `x` value for each sample point, got {} for {}", x.ty(), y.ty())));
+            return Err(err::shape(format!(
+                "`{name}`: there must be one `x` value for each sample point, got {} for {}",
+                x.ty(),
+                y.ty()
+            )));
         }
         let (p, q) = pairs(x, 0);
         let mut thin = vec![1; y.rank()];
