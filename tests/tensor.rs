@@ -182,5 +182,53 @@ fn random_numbers_follow_their_seed() -> Result<()> {
     tensorc::manual_seed(1);
     assert_eq!(a, rand(&[3], None)?.to_vec::<f32>()?);
     assert_ne!(a, b);
+    // The sequence of seeds is the process's, so the one test that draws from it does all.
+    tensorc::manual_seed(5);
+    let draw = || tensorc::call("randint", &[(None, 100.into()), (None, [50usize].into())]);
+    let (a, b) = (draw()?[0].to_vec::<i64>()?, draw()?[0].to_vec::<i64>()?);
+    tensorc::manual_seed(5);
+    assert_eq!(a, draw()?[0].to_vec::<i64>()?);
+    assert_ne!(a, b);
+    let f = jit(|x: Tensor| x.add(&rand(&[3], None)?));
+    let e = f.call(tensor([1f32, 2.0, 3.0])?).map(|_| ()).unwrap_err();
+    assert_eq!(e.kind(), Kind::Type);
+    let g = jit(|(x, s): (Tensor, Tensor)| {
+        let noise = tensorc::call("rand_like", &[(None, (&x).into()), (Some("seed"), (&s).into())])?;
+        x.add(&noise[0])
+    });
+    let x = tensor([1f32, 2.0, 3.0])?;
+    let one = g.call((x.clone(), Tensor::scalar(1i64)?))?.to_vec::<f32>()?;
+    let want = x.add(&rand(&[3], Some(1))?)?.to_vec::<f32>()?;
+    assert_eq!(one, want);
+    assert_ne!(g.call((x, Tensor::scalar(2i64)?))?.to_vec::<f32>()?, one);
+    assert_eq!(g.compilations(), 1);
+    Ok(())
+}
+
+#[test]
+fn sizes_that_depend_on_data_are_counted_in_eager_calls() -> Result<()> {
+    let x = tensor([[0i64, 5, 5], [2, 0, 5]])?;
+    assert_eq!(x.nonzero()?.to_vec::<i64>()?, [0, 1, 0, 2, 1, 0, 1, 2]);
+    assert_eq!(x.unique()?.to_vec::<i64>()?, [0, 2, 5]);
+    assert_eq!(x.masked_select(&x.gt(2)?)?.to_vec::<i64>()?, [5, 5, 5]);
+    assert_eq!(x.masked_select(&tensor([true, false, true])?)?.to_vec::<i64>()?, [0, 5, 2, 5]);
+    let f = jit(|x: Tensor| x.nonzero());
+    assert_eq!(f.call(x).map(|_| ()).unwrap_err().kind(), Kind::Unsupported);
+    Ok(())
+}
+
+#[test]
+fn views_by_strides_and_bits_share_memory() -> Result<()> {
+    let x = tensor([1f32, 2.0, 3.0, 4.0])?;
+    let windows = x.unfold(0, 2, 1)?;
+    let bits = x.view_dtype(I32)?;
+    let every = x.as_strided([2usize], [2usize])?;
+    assert!(windows.shares_storage(&x) && bits.shares_storage(&x) && every.shares_storage(&x));
+    x.mul_(2.0)?;
+    assert_eq!(windows.to_vec::<f32>()?, [2.0, 4.0, 4.0, 6.0, 6.0, 8.0]);
+    assert_eq!(every.to_vec::<f32>()?, [2.0, 6.0]);
+    assert_eq!(bits.to_vec::<i32>()?[0], 2f32.to_bits() as i32);
+    bits.fill_(0)?;
+    assert_eq!(x.to_vec::<f32>()?, [0.0; 4]);
     Ok(())
 }

@@ -113,6 +113,34 @@ methods! {
     gather(dim: i64, index: &Tensor);
     /// Slices of a dimension picked by a 1-d index tensor.
     index_select(dim: i64, index: &Tensor);
+    /// Elements of `src` written at an index along a dimension; of duplicates the last one stays.
+    scatter(dim: i64, index: &Tensor, src: &Tensor);
+    /// Elements of `src` added at an index along a dimension.
+    scatter_add(dim: i64, index: &Tensor, src: &Tensor);
+    /// Elements of `src` combined at an index along a dimension: "sum", "prod", "mean", "amax" or "amin".
+    scatter_reduce(dim: i64, index: &Tensor, src: &Tensor, reduce: &str);
+    /// Rows of `source` added at the indices of a dimension that a 1-d tensor names.
+    index_add(dim: i64, index: &Tensor, source: &Tensor);
+    /// Rows of `source` written at the indices of a dimension that a 1-d tensor names.
+    index_copy(dim: i64, index: &Tensor, source: &Tensor);
+    /// Elements of `source` written at positions of the flattened tensor.
+    put(index: &Tensor, source: &Tensor);
+    /// Elements of `source`, in order, where the mask is true.
+    masked_scatter(mask: &Tensor, source: &Tensor);
+    /// The elements where the mask is true. The size depends on the data: not in a traced function.
+    masked_select(mask: &Tensor);
+    /// The indices of the elements that are not 0, `[n, rank]`. The size depends on the data: not in a traced function.
+    nonzero();
+    /// The different elements in order. The size depends on the data: not in a traced function.
+    unique();
+    /// Elements at these strides from where this tensor begins, sharing memory.
+    as_strided(size: impl Into<Argument>, stride: impl Into<Argument>);
+    /// Windows of a dimension as a new last one, sharing memory.
+    unfold(dimension: i64, size: i64, step: i64);
+    /// The bits as elements of another dtype of the same size, sharing memory.
+    view_dtype(dtype: DType);
+    /// The positions that sort a dimension.
+    argsort(dim: i64, descending: bool);
     /// The upper triangle, the rest zero.
     triu(diagonal: i64);
     /// The lower triangle, the rest zero.

@@ -8,6 +8,7 @@ mod eager;
 pub mod index;
 mod methods;
 mod operators;
+mod sized;
 
 pub(crate) use eager::compile_traced;
 pub use operators::{Operand, add, div, mul, rem, sub};
@@ -105,6 +106,7 @@ pub fn call(name: &str, args: &[(Option<&str>, Argument)]) -> Result<Vec<Tensor>
     };
     match args.iter().find_map(|(_, a)| traced(a)) {
         Some(trace) => trace.record(name, args, loc),
+        None if let Some(found) = sized::run(name, args).transpose() => found.map_err(|e| e.at(loc)),
         None if registry::lacks_seed(name, args.iter().map(|(k, _)| *k)) => {
             let mut args = args.to_vec();
             args.push((Some("seed"), create::drawn_seed(name).map_err(|e| e.at(loc))?.into()));

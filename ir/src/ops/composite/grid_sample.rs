@@ -193,7 +193,7 @@ fn affine_grid<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
             })
             .collect();
         columns.push(b.full(Scalar::from_f64(theta.dtype(), 1.0), &[places]));
-        let points = super::join::stack(b, &columns, 1).map_or_else(|e| b.wrap(Err(e)), |p| p);
+        let points = super::join::stack(b, &columns, 1).unwrap_or_else(|e| b.wrap(Err(e)));
         points.unsqueeze(0).expand(&[size[0], places, n + 1]).bmm(theta.transpose(1, 2).copy())
     });
     Ok(y.reshape(&[&[size[0]], extents, &[n]].concat()))
