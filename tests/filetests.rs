@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use tensorc::program::{Given, Mode, Program};
 use tensorc::{DType, Error, Tensor};
 use tensorc_codegen::plan::plan;
-use tensorc_codegen::program::{BufferKind, Step};
+use tensorc_codegen::program::BufferKind;
 use tensorc_ir::ops::Op;
 use tensorc_ir::passes::fuse::{self, Fusion, GroupKind, fuse, legalize};
 use tensorc_ir::passes::{PASSES, run_all, run_named};
@@ -167,10 +167,8 @@ fn show_loops(case: &Case) -> Result<String, Vec<Error>> {
     case.each(|g, layouts| {
         let program = plan(&run_all(g)?, layouts, fuse::Mode::Fused)?;
         let mut out = program.to_string();
-        for step in program.steps.iter().chain(&program.write_back) {
-            if let Step::Loops(l) = step {
-                let _ = write!(out, "\n{}", l.nest);
-            }
+        for l in program.loops() {
+            let _ = write!(out, "\n{}", l.nest);
         }
         Ok(out)
     })

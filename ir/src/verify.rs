@@ -69,6 +69,17 @@ fn node(g: &Graph, n: NodeId) -> Result<()> {
     if operands.len() < least || operands.len() > most {
         return Err(err::ty(format!("{} operands, expected {least}", operands.len())));
     }
+    for body in node.op.bodies() {
+        let inside = |e: Error| err::ty(format!("in `{}`: {}", body.name, e.diagnostic().message));
+        verify(body).map_err(inside)?;
+        if body.phase != g.phase {
+            let (name, is, want) = (&body.name, body.phase.name(), g.phase.name());
+            return Err(err::ty(format!("`{name}` is {is} in a graph that is {want}")));
+        }
+        if body.params.iter().any(|p| p.mutable) || body.shares() {
+            return Err(err::ty(format!("`{}` writes to a parameter or gives its memory", body.name)));
+        }
+    }
     match node.op {
         Op::Write if g.phase > Phase::Traced => return Err(err::ty("a write in a pure graph")),
         Op::Grad(_) if g.phase > Phase::Pure => return Err(err::ty("a `grad` in a differentiated graph")),
@@ -102,6 +113,8 @@ fn arity(op: &Op) -> (usize, usize) {
         | Op::Scan(_) => exactly(1),
         Op::SliceUpdate(_) | Op::Dot | Op::Gather(_) | Op::Write => exactly(2),
         Op::Scatter(_) => exactly(3),
+        Op::Cond(_) => (1, usize::MAX),
+        Op::While(_) | Op::Loop(_) => (0, usize::MAX),
         Op::Grad(grad) => (grad.lead(), usize::MAX),
     }
 }

@@ -4,12 +4,11 @@ use super::read_text;
 use super::report::Failure;
 use crate::program::Program;
 use tensorc_codegen::plan::plan;
-use tensorc_codegen::program::Step;
 use tensorc_ir::error::err;
 use tensorc_ir::ops::elementwise::Row;
 use tensorc_ir::ops::registry;
 use tensorc_ir::passes::{PASSES, fuse, run_named};
-use tensorc_ir::text::print::print;
+use tensorc_ir::text::print::print_all;
 use tensorc_ir::{Error, Layout};
 
 /// Prints functions after passes.
@@ -26,7 +25,7 @@ pub fn opt(
     let module = program.module();
     let functions = match function {
         Some(name) => vec![module.function(name).map_err(Failure::usage)?],
-        None => module.functions().collect(),
+        None => module.functions().filter(|f| !module.is_body(*f)).collect(),
     };
     let all: Vec<&str> = PASSES.iter().map(|p| p.name).collect();
     let names: Vec<&str> = match passes {
@@ -46,25 +45,27 @@ pub fn opt(
         })
         .collect::<Result<Vec<_>, Error>>()
         .map_err(Failure::usage)?;
-    for (i, f) in functions.into_iter().enumerate() {
+    let mut graphs = Vec::new();
+    for f in functions {
         let sizes = module.sizes(f, &given).map_err(|e| failed(vec![e.help("give it with --size NAME=N")]))?;
         let g = module.trace(f, &sizes, None).map_err(failed)?;
         let g = run_named(&g, &names).map_err(|e| failed(vec![e]))?;
+        let types = module.param_types(f, &sizes).map_err(|e| failed(vec![e]))?;
+        graphs.push((g, types));
+    }
+    if !loops {
+        print!("{}", print_all(&graphs.iter().map(|(g, _)| g).collect::<Vec<_>>()));
+        return Ok(());
+    }
+    for (i, (g, types)) in graphs.iter().enumerate() {
         if i > 0 {
             println!();
         }
-        print!("{}", print(&g));
-        if loops {
-            let types = module.param_types(f, &sizes).map_err(|e| failed(vec![e]))?;
-            let layouts: Vec<Layout> = types.iter().map(|t| Layout::contiguous(&t.shape)).collect();
-            let program = plan(&g, &layouts, fuse::Mode::Fused).map_err(|e| failed(vec![e]))?;
-            println!("\n{program}");
-            for step in program.steps.iter().chain(&program.write_back) {
-                if let Step::Loops(l) = step {
-                    println!("{}", l.nest);
-                }
-            }
-        }
+        print!("{}", print_all(&[g]));
+        let layouts: Vec<Layout> = types.iter().map(|t| Layout::contiguous(&t.shape)).collect();
+        let program = plan(g, &layouts, fuse::Mode::Fused).map_err(|e| failed(vec![e]))?;
+        println!("\n{program}");
+        program.loops().into_iter().for_each(|l| println!("{}", l.nest));
     }
     Ok(())
 }

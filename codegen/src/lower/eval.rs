@@ -31,7 +31,7 @@ impl Lower<'_> {
         if self.fusion.group_of[s.node.0 as usize] == Some(self.group) {
             return None;
         }
-        let base = self.places.get(&s.node)?;
+        let base = self.places.get(&s)?;
         let layout = views.iter().rev().try_fold(base.layout.clone(), |l, n| self.g.op(*n).structural().layout(&l))?;
         Some(Place { buffer: base.buffer, layout })
     }

@@ -23,7 +23,7 @@ use tensorc_ir::scalar::{Block, Inst, Reg, V};
 use tensorc_ir::{Graph, Loc, NodeId, Op, Value};
 
 /// Where values lie in memory: the stored ones, parameters and literals.
-pub type Places = HashMap<NodeId, Place>;
+pub type Places = HashMap<Value, Place>;
 
 /// One index: `offset + Σ var * factor (+ register)`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -78,6 +78,9 @@ struct Scope {
 pub(crate) fn may_fail(g: &Graph, n: NodeId) -> bool {
     match g.op(n) {
         Op::Gather(_) | Op::Scatter(_) => true,
+        Op::Cond(_) | Op::While(_) | Op::Loop(_) => {
+            g.op(n).bodies().into_iter().any(|body| body.nodes().any(|n| may_fail(body, n)))
+        }
         Op::Map(row) => {
             let mut b = Block::new();
             let x: Vec<V> = g.operands(n).into_iter().map(|v| b.param(g.ty(v).dtype.reg())).collect();

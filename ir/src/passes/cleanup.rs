@@ -6,11 +6,12 @@
 
 use super::Rebuild;
 use crate::error::Result;
-use crate::graph::{Graph, NodeId, Phase, Values};
+use crate::graph::{Graph, NodeId, Phase, Value, Values};
 use crate::ops::Op;
+use crate::ops::control::Scan;
 use smallvec::SmallVec;
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 
 /// Removes dead and repeated nodes of a differentiated graph.
@@ -18,24 +19,34 @@ use std::hash::{Hash, Hasher};
 /// # Errors
 /// None for verified graphs.
 pub fn cleanup(g: &Graph) -> Result<Graph> {
-    let mut r = Rebuild::new(g, Phase::Differentiated)?;
+    let mut r = Rebuild::new(g, Phase::Differentiated, cleanup)?;
     let live = g.computed();
-    let mut seen: HashMap<(u64, Values), SmallVec<[NodeId; 1]>> = HashMap::new();
+    let operands = g.nodes().filter(|n| live[n.0 as usize]).flat_map(|n| g.operands(n));
+    let used: HashSet<Value> = operands.chain(g.computed_roots()).collect();
+    let mut seen: HashMap<(u64, Values), SmallVec<[(NodeId, Op); 1]>> = HashMap::new();
     for n in g.nodes().filter(|n| live[n.0 as usize]) {
         if matches!(g.op(n), Op::Input(_)) {
             continue;
         }
-        let key = (fingerprint(g.op(n)), r.operands(n)?);
+        let op = r.op(n)?;
+        let op = if let Op::Loop(scan) = op { Op::Loop(unsaved(g, n, scan, &used)) } else { op };
+        let key = (fingerprint(&op), r.operands(n)?);
         let same = seen.entry(key).or_default();
-        match same.iter().find(|m| g.op(**m) == g.op(n)) {
-            Some(m) => r.map[n.0 as usize] = r.map[m.0 as usize].clone(),
+        match same.iter().find(|(_, other)| *other == op) {
+            Some((m, _)) => r.map[n.0 as usize] = r.map[m.0 as usize].clone(),
             None => {
-                same.push(n);
-                r.copy(n)?;
+                same.push((n, op.clone()));
+                r.copy_as(n, op)?;
             }
         }
     }
     r.finish()
+}
+
+/// A scan that keeps the carries of its steps for nobody does not keep them.
+fn unsaved(g: &Graph, n: NodeId, scan: Scan, used: &HashSet<Value>) -> Scan {
+    let save = scan.save && g.results(n).skip(scan.body.outputs.len()).any(|v| used.contains(&v));
+    Scan { save, ..scan }
 }
 
 /// A hash of an op: equal ops have equal ones.

@@ -16,7 +16,7 @@ mod index;
 mod legalize;
 
 pub use index::{Dim, DimMap, is_affine};
-pub use legalize::{layout_of, legalize};
+pub use legalize::{layout_of, legalize, own_results};
 
 use crate::graph::{Graph, NodeId, Value};
 use crate::ops::Op;
@@ -49,6 +49,8 @@ pub enum GroupKind {
     Dot,
     /// A constant tensor.
     Literal,
+    /// A control op, whose bodies are programs of their own; `domain` is empty.
+    Control,
 }
 
 impl GroupKind {
@@ -62,6 +64,7 @@ impl GroupKind {
             GroupKind::Scan => "scan",
             GroupKind::Dot => "dot",
             GroupKind::Literal => "literal",
+            GroupKind::Control => "control",
         }
     }
 }
@@ -172,7 +175,7 @@ pub fn is_point(op: &Op) -> bool {
 pub fn needs_memory(op: &Op, operand: usize) -> bool {
     match op {
         Op::Gather(_) => operand == 0,
-        Op::Dot => true,
+        Op::Dot | Op::Cond(_) | Op::While(_) | Op::Loop(_) => true,
         _ => false,
     }
 }
@@ -187,6 +190,7 @@ fn new_group(g: &Graph, f: &mut Fusion, n: NodeId) {
         Op::Scan(_) => (GroupKind::Scan, out(), SmallVec::new()),
         Op::Dot => (GroupKind::Dot, out(), SmallVec::new()),
         Op::Literal(_) => (GroupKind::Literal, out(), SmallVec::new()),
+        Op::Cond(_) | Op::While(_) | Op::Loop(_) => (GroupKind::Control, Shape::new(), SmallVec::new()),
         _ => (GroupKind::Map, out(), SmallVec::new()),
     };
     f.group_of[n.0 as usize] = Some(f.groups.len());

@@ -1,0 +1,388 @@
+//! `cond`, `while_loop` and `scan`: calls whose first arguments are names of functions of the file.
+//!
+//! Each function is traced on its own for the operands' types and becomes a body. Its parameters are the operands one
+//! after the other (carries, slices, constants), its results are flat likewise: the next carries, then what is stacked.
+//! The result of the call is a tuple if the function's is one.
+
+use super::FnId;
+use super::call::Written;
+use super::function::{self, Got, MAX_NODES, Tracer};
+use super::number::Num;
+use super::sizes::type_text;
+use super::value::Val;
+use crate::builder::Ex;
+use crate::error::{Error, Loc, err};
+use crate::ops::control::{Body, Cond, Scan, While};
+use crate::ops::view::Permute;
+use crate::ops::{Op, registry};
+use crate::text::ast::{Expr, ExprKind, Name};
+use crate::text::print::type_text as graph_type_text;
+use crate::types::{Layout, Type, axis};
+
+/// The calls that are answered here.
+pub(super) const FORMS: [&str; 3] = ["cond", "while_loop", "scan"];
+
+/// How deeply bodies may nest in bodies. It keeps the recursion of everything that walks them on the stack.
+const MAX_LEVEL: u32 = 24;
+
+/// Names of the parameters of a form. Those that name functions are `functions`.
+fn parameters(form: &str) -> (&'static [&'static str], std::ops::Range<usize>) {
+    match form {
+        "cond" => (&["pred", "true_fn", "false_fn", "operands"], 1..3),
+        "while_loop" => (&["cond_fn", "body_fn", "carried_inputs", "consts"], 0..2),
+        _ => (&["combine_fn", "init", "xs", "dim", "reverse", "length", "consts", "save"], 0..1),
+    }
+}
+
+/// The signature that errors and the table of functions show.
+pub fn signature(form: &str) -> &'static str {
+    match form {
+        "cond" => "pred, true_fn: function, false_fn: function, operands = None",
+        "while_loop" => "cond_fn: function, body_fn: function, carried_inputs, consts = None",
+        _ => {
+            "combine_fn: function, init, xs, dim: int = 0, reverse: bool = false, length: int? = None, consts = None, save: bool = false"
+        }
+    }
+}
+
+/// The functions that an expression names as bodies, with the places of the names.
+pub(super) fn bodies(e: &Expr) -> Vec<(&str, Loc)> {
+    let mut args: Vec<(Option<&Name>, &Expr)> = Vec::new();
+    let (name, rest) = match &e.kind {
+        ExprKind::Call { callee, args } => (callee, args),
+        ExprKind::Method { receiver, name, args: rest } => {
+            args.push((None, receiver));
+            (name, rest)
+        }
+        _ => return Vec::new(),
+    };
+    let form = name.text.as_str();
+    if !FORMS.contains(&form) {
+        return Vec::new();
+    }
+    args.extend(rest.iter().map(|a| (a.name.as_ref(), &a.value)));
+    let (names, functions) = parameters(form);
+    let mut out = Vec::new();
+    for (i, (keyword, e)) in args.into_iter().enumerate() {
+        let slot = keyword.map_or(Some(i), |k| names.iter().position(|n| *n == k.text));
+        if let (Some(name), true) = (e.as_name(), slot.is_some_and(|s| functions.contains(&s))) {
+            out.push((name, e.loc));
+        }
+    }
+    out
+}
+
+/// A function named as a body.
+#[derive(Clone, Copy)]
+struct Named {
+    f: FnId,
+    loc: Loc,
+}
+
+/// A tensor with the place of its expression.
+type Operand<'b> = (Ex<'b>, Loc);
+
+impl<'m, 'b> Tracer<'m, 'b> {
+    /// A call of one of [`FORMS`].
+    pub(super) fn control(&mut self, name: &'m Name, args: Written<'m>, loc: Loc) -> Got<Val<'b>> {
+        let form = name.text.as_str();
+        let (names, functions) = parameters(form);
+        let mut slots: Vec<Option<&'m Expr>> = vec![None; names.len()];
+        for (i, (keyword, e)) in args.into_iter().enumerate() {
+            let slot = keyword.map_or(Some(i), |k| names.iter().position(|n| *n == k.text));
+            let Some(slot) = slot.and_then(|i| slots.get_mut(i)) else {
+                let what = keyword.map_or(format!("argument {i}"), |k| format!("argument `{}`", k.text));
+                let e2 = err::name(format!("`{form}` has no {what}")).help(format!("{form}({})", signature(form)));
+                return self.fail(keyword.map_or(e.loc, |k| k.loc), e2);
+            };
+            if slot.replace(e).is_some() {
+                return self.fail(e.loc, err::ty(format!("`{form}`: an argument is given twice")));
+            }
+        }
+        let needed = if form == "scan" { 2 } else { 3 };
+        if let Some(i) = (0..needed).find(|i| slots[*i].is_none()) {
+            let e = err::ty(format!("`{form}`: argument `{}` is missing", names[i]));
+            return self.fail(loc, e.help(format!("{form}({})", signature(form))));
+        }
+        let named: Vec<Got<Named>> = functions.map(|i| self.named(form, slots[i])).collect();
+        // Values are evaluated even if a function is not there, so that all errors are found.
+        let mut values: Vec<Option<(Got<Val<'b>>, Loc)>> = Vec::new();
+        for (i, e) in slots.iter().enumerate() {
+            let value = e.filter(|_| !parameters(form).1.contains(&i));
+            values.push(value.map(|e| (self.expr(e), e.loc)));
+        }
+        let named: Vec<Named> = named.into_iter().collect::<Got<_>>()?;
+        let mut given: Vec<Option<(Val<'b>, Loc)>> = Vec::new();
+        for v in values {
+            given.push(v.map(|(v, at)| Ok((v?, at))).transpose()?);
+        }
+        if self.level >= MAX_LEVEL {
+            return self.fail(loc, err::unsupported("control flow nests too deeply"));
+        }
+        match form {
+            "cond" => self.cond(&named, given, loc),
+            "while_loop" => self.while_loop(&named, given, loc),
+            _ => self.scan(&named, given, loc),
+        }
+    }
+
+    fn named(&mut self, form: &str, e: Option<&'m Expr>) -> Got<Named> {
+        let Some(e) = e else { return self.unknown() };
+        let Some(name) = e.as_name() else {
+            let e2 = err::ty(format!("`{form}` takes the name of a function of the file here"));
+            return self.fail(e.loc, e2.help("write the expression as a function: `fn f(x: f32[N]) { … }`"));
+        };
+        let Some(f) = self.module.own(name) else {
+            let e2 = err::name(format!("there is no function `{name}` in the file"));
+            let own = self.module.names();
+            let close = own.iter().map(|n| (registry::distance(n, name), *n)).min();
+            let e2 = match close {
+                Some((d, close)) if d <= 2 && d < name.len() => e2.help(format!("did you mean `{close}`?")),
+                _ if registry::exists(name) => {
+                    e2.help(format!("wrap the table's: `fn my_{name}(x: f32[N]) {{ {name}(x) }}`"))
+                }
+                _ => e2,
+            };
+            return self.fail(e.loc, e2);
+        };
+        let decl = self.module.decl(f);
+        if let Some(p) = decl.params.iter().find(|p| p.mutable) {
+            let e2 = err::alias(format!("`{form}`: `{name}` has a parameter that is `mut`, `{}`", p.name.text))
+                .note(p.loc, "the parameter")
+                .help("a function that control flow runs writes to none of its parameters; return the new value");
+            return self.fail(e.loc, e2);
+        }
+        Ok(Named { f, loc: e.loc })
+    }
+
+    /// The tensors of a value: itself, or those of a tuple. A number becomes a constant of the dtype that the function
+    /// has at its place, `first` being the first one's.
+    fn operands(&mut self, f: Named, first: usize, given: Option<(Val<'b>, Loc)>, what: &str) -> Got<Vec<Operand<'b>>> {
+        let Some((v, loc)) = given else { return Ok(Vec::new()) };
+        let items = match v {
+            Val::Tuple(items) | Val::List(items) => items,
+            Val::None => Vec::new(),
+            v => vec![v],
+        };
+        let mut out = Vec::new();
+        for (i, v) in items.into_iter().enumerate() {
+            out.push(match v {
+                Val::Tensor(e) => (e, loc),
+                Val::Num(n) => {
+                    let param = self.module.decl(f.f).params.get(first + i).filter(|p| p.ty.dims.is_empty());
+                    (self.constant(n, param.map_or(n.default_dtype(), |p| p.ty.dtype), loc)?, loc)
+                }
+                v => {
+                    let e = err::ty(format!("{what} are tensors, found {}", v.describe()));
+                    return self.fail(loc, e);
+                }
+            });
+        }
+        Ok(out)
+    }
+
+    /// A function as a body for operands of these types, which lie in memory so; and whether its result is a tuple.
+    fn traced(&mut self, form: &str, f: Named, args: &[(Type, Layout, Loc)], call: Loc) -> Got<(Body, bool)> {
+        let decl = self.module.decl(f.f);
+        let name = &decl.name.text;
+        if decl.params.len() != args.len() {
+            let (want, got) = (decl.params.len(), args.len());
+            let e = err::ty(format!("`{form}`: `{name}` takes {want} arguments, it would get {got}"));
+            let types: Vec<String> = args.iter().map(|(t, ..)| graph_type_text(t)).collect();
+            let e = e.note(decl.name.loc, "the function").help(format!("they are {}", types.join(", ")));
+            return self.fail(f.loc, e);
+        }
+        for (p, (ty, _, at)) in decl.params.iter().zip(args) {
+            if p.ty.dtype != ty.dtype {
+                let (want, got) = (type_text(&p.ty), graph_type_text(ty));
+                let e = err::dtype(format!("`{form}`: `{name}` takes `{}: {want}`, found {got}", p.name.text));
+                return self.fail(*at, e.note(p.loc, "the parameter"));
+            }
+        }
+        if !self.module.sound(f.f) {
+            // It is reported where it is.
+            return self.unknown();
+        }
+        let types: Vec<(Type, Loc)> = args.iter().map(|(t, _, at)| (t.clone(), *at)).collect();
+        let sizes = self.bind_sizes(decl, &types, call)?;
+        let layouts: Vec<Layout> = args.iter().map(|(_, l, _)| Layout { offset: 0, ..l.clone() }).collect();
+        let how = function::Call {
+            sizes: &sizes,
+            layouts: Some(&layouts),
+            bound: &[],
+            generic: self.generic,
+            level: Some(self.level + 1),
+        };
+        let g = match function::trace(self.module, f.f, &how) {
+            Ok(g) => g,
+            Err(errors) => {
+                for e in errors {
+                    self.report(e.note(call, format!("in this call, which runs `{name}`")));
+                }
+                return self.unknown();
+            }
+        };
+        self.inside += g.size();
+        if self.b.with_graph(|g| g.len()) + self.inside > MAX_NODES {
+            return self.fail(call, err::unsupported("the program is too large with all its bodies"));
+        }
+        let tuple = g.tuple;
+        Ok((Body::new(g), tuple))
+    }
+
+    /// Appends the op and gives its first `count` results. Errors show where the functions are.
+    fn emit_control(&mut self, op: Op, operands: &[Ex<'b>], fns: &[Named], loc: Loc) -> Got<Vec<Ex<'b>>> {
+        self.b.set_loc(loc);
+        let values = operands.iter().map(|e| e.value()).collect::<crate::Result<Vec<_>>>();
+        let node = values.and_then(|values| self.b.emit_all(op, &values));
+        let node = node.map_err(|e: Error| {
+            fns.iter().fold(e, |e, f| {
+                let name = &self.module.decl(f.f).name;
+                e.note(name.loc, format!("`{}`", name.text))
+            })
+        });
+        let node = self.at(loc, node)?;
+        Ok(self.b.with_graph(|g| g.results(node).collect::<Vec<_>>()).into_iter().map(|v| self.b.ex(v)).collect())
+    }
+
+    /// How an operand lies in memory when it is handed on whole.
+    fn whole(&self, (e, loc): &Operand<'b>) -> (Type, Layout, Loc) {
+        let layout = e.value().map(|v| self.b.storage(v).1);
+        (e.ty(), layout.unwrap_or_else(|_| Layout::contiguous(&e.shape())), *loc)
+    }
+
+    fn cond(&mut self, fns: &[Named], mut given: Vec<Option<(Val<'b>, Loc)>>, loc: Loc) -> Got<Val<'b>> {
+        let operands = given[3].take();
+        let operands = self.operands(fns[0], 0, operands, "the operands of `cond`")?;
+        let pred = match given[0].take() {
+            Some((Val::Tensor(e), _)) => e,
+            Some((Val::Num(n @ Num::Bool(_)), at)) => self.constant(n, crate::DType::Bool, at)?,
+            Some((v, at)) => {
+                return self.fail(at, err::ty(format!("the predicate of `cond` is a bool, found {}", v.describe())));
+            }
+            None => return self.unknown(),
+        };
+        let args: Vec<_> = operands.iter().map(|o| self.whole(o)).collect();
+        let (f, g) = (self.traced("cond", fns[0], &args, loc), self.traced("cond", fns[1], &args, loc));
+        let ((f, tuple), (g, other)) = (f?, g?);
+        if tuple != other {
+            let e = err::ty("`cond`: one branch gives a tuple, the other one does not");
+            return self.fail(loc, e.note(fns[0].loc, "one").note(fns[1].loc, "the other"));
+        }
+        let all: Vec<Ex<'b>> = std::iter::once(pred).chain(operands.iter().map(|(e, _)| *e)).collect();
+        let out = self.emit_control(Op::Cond(Cond { branches: [f, g] }), &all, fns, loc)?;
+        Ok(value(out, tuple))
+    }
+
+    fn while_loop(&mut self, fns: &[Named], mut given: Vec<Option<(Val<'b>, Loc)>>, loc: Loc) -> Got<Val<'b>> {
+        let (init, consts) = (given[2].take(), given[3].take());
+        let init = self.operands(fns[1], 0, init, "the carries of `while_loop`")?;
+        let consts = self.operands(fns[1], init.len(), consts, "the constants of `while_loop`")?;
+        let mut args: Vec<_> = init.iter().map(carried).collect();
+        args.extend(consts.iter().map(|o| self.whole(o)));
+        let (test, body) =
+            (self.traced("while_loop", fns[0], &args, loc), self.traced("while_loop", fns[1], &args, loc));
+        let ((test, _), (body, tuple)) = (test?, body?);
+        if body.outputs.len() != init.len() {
+            let (name, got, want) = (&body.name, body.outputs.len(), init.len());
+            let e = err::ty(format!("`while_loop`: `{name}` gives {got} values for {want} carries"));
+            return self.fail(fns[1].loc, e.note(self.module.decl(fns[1].f).name.loc, "the function"));
+        }
+        let all: Vec<Ex<'b>> = init.iter().chain(&consts).map(|(e, _)| *e).collect();
+        let out = self.emit_control(Op::While(While { test, body }), &all, fns, loc)?;
+        Ok(value(out, tuple))
+    }
+
+    fn scan(&mut self, fns: &[Named], mut given: Vec<Option<(Val<'b>, Loc)>>, loc: Loc) -> Got<Val<'b>> {
+        let flag = |t: &mut Self, v: Option<(Val<'b>, Loc)>, name: &str| match v {
+            None => Ok(false),
+            Some((Val::Num(Num::Bool(v)), _)) => Ok(v),
+            Some((v, at)) => t.fail(at, err::ty(format!("`{name}` is true or false, found {}", v.describe()))),
+        };
+        let (reverse, save) = (given[4].take(), given[7].take());
+        let (reverse, save) = (flag(self, reverse, "reverse")?, flag(self, save, "save")?);
+        let (init, xs, consts) = (given[1].take(), given[2].take(), given[6].take());
+        let init = self.operands(fns[0], 0, init, "the carries of `scan`")?;
+        let mut xs = self.operands(fns[0], init.len(), xs, "what `scan` goes along")?;
+        let consts = self.operands(fns[0], init.len() + xs.len(), consts, "the constants of `scan`")?;
+        let dim = match given[3].take() {
+            None => 0,
+            Some((Val::Num(Num::Int(d)), at)) => {
+                let rank = xs.first().map_or(1, |(e, _)| e.rank());
+                self.at(at, axis(d, rank))?
+            }
+            Some((v, at)) => return self.fail(at, err::ty(format!("`dim` is an integer, found {}", v.describe()))),
+        };
+        for (x, at) in &mut xs {
+            let rank = x.rank();
+            if dim >= rank {
+                let e = err::shape(format!("`scan` along dimension {dim} of {}", graph_type_text(&x.ty())));
+                return self.fail(*at, e);
+            }
+            if dim > 0 {
+                let order = std::iter::once(dim).chain((0..rank).filter(|d| *d != dim)).collect::<Vec<_>>();
+                self.b.set_loc(*at);
+                *x = x.apply(Op::Permute(Permute(order.into())), &[]);
+            }
+        }
+        let length = match (given[5].take(), xs.first()) {
+            (None | Some((Val::None, _)), Some((x, _))) => x.shape()[0],
+            (None | Some((Val::None, _)), None) => {
+                return self.fail(loc, err::ty("`scan` goes along no tensor").help("say how often: `length=`"));
+            }
+            (Some((Val::Num(Num::Int(n)), at)), x) => match usize::try_from(n) {
+                Ok(n) if x.is_none_or(|(x, _)| x.shape()[0] == n) => n,
+                _ => {
+                    let e = err::shape(format!("`scan`: `length={n}` is not the extent of dimension {dim}"));
+                    return self.fail(at, e);
+                }
+            },
+            (Some((v, at)), _) => {
+                return self.fail(at, err::ty(format!("`length` is an integer, found {}", v.describe())));
+            }
+        };
+        let mut args: Vec<_> = init.iter().map(carried).collect();
+        for x in &xs {
+            let (ty, layout, at) = self.whole(x);
+            if ty.shape[0] != length {
+                let e = err::shape(format!("`scan`: {} has no {length} slices", graph_type_text(&ty)));
+                return self.fail(at, e.label(format!("along dimension {dim}")).note(xs[0].1, "the first has"));
+            }
+            let rest = Layout { shape: layout.shape[1..].into(), strides: layout.strides[1..].into(), offset: 0 };
+            args.push((Type::new(ty.dtype, ty.shape[1..].iter().copied()), rest, at));
+        }
+        args.extend(consts.iter().map(|o| self.whole(o)));
+        let (body, tuple) = self.traced("scan", fns[0], &args, loc)?;
+        if body.outputs.len() < init.len() {
+            let (name, got, want) = (&body.name, body.outputs.len(), init.len());
+            let e = err::ty(format!("`scan`: `{name}` gives {got} values for {want} carries"));
+            return self.fail(fns[0].loc, e.note(self.module.decl(fns[0].f).name.loc, "the function"));
+        }
+        let op = Scan { body, carries: init.len(), xs: xs.len(), length, reverse, save };
+        let (carries, last) = (op.carries, op.body.outputs.len());
+        let all: Vec<Ex<'b>> = init.iter().chain(&xs).chain(&consts).map(|(e, _)| *e).collect();
+        let mut out = self.emit_control(Op::Loop(op), &all, fns, loc)?;
+        for y in &mut out[carries..last] {
+            // The stacked axis goes to where it was in what it was taken from.
+            if dim > 0 && dim < y.rank() {
+                let mut order: Vec<usize> = (1..y.rank()).collect();
+                order.insert(dim, 0);
+                *y = y.apply(Op::Permute(Permute(order.into())), &[]);
+            }
+        }
+        let tuple = tuple || out.len() != 1;
+        Ok(value(out, tuple))
+    }
+}
+
+/// A carry is contiguous from the second step on, so it is taken for that from the first.
+fn carried<'b>((e, loc): &Operand<'b>) -> (Type, Layout, Loc) {
+    (e.ty(), Layout::contiguous(&e.shape()), *loc)
+}
+
+fn value<'b>(out: Vec<Ex<'b>>, tuple: bool) -> Val<'b> {
+    match out.as_slice() {
+        [one] if !tuple => Val::Tensor(*one),
+        _ => Val::Tuple(out.into_iter().map(Val::Tensor).collect()),
+    }
+}
