@@ -12,7 +12,7 @@ mod operators;
 pub(crate) use eager::compile_traced;
 pub use operators::{Operand, add, div, mul, rem, sub};
 
-use crate::trace::{Trace, Traced};
+use crate::trace::{self, Traced};
 use std::sync::Arc;
 use tensorc_ir::error::err;
 use tensorc_ir::{DType, Layout, Loc, Result, Scalar};
@@ -94,15 +94,12 @@ impl<T: Into<Argument>, const N: usize> From<[T; N]> for Argument {
 #[track_caller]
 pub fn call(name: &str, args: &[(Option<&str>, Argument)]) -> Result<Vec<Tensor>> {
     let loc = Loc::caller();
-    let traced = |a: &Argument| -> Option<Arc<Trace>> {
-        let of = |t: &Tensor| if let Repr::Traced(t) = &t.0 { Some(t.trace.clone()) } else { None };
-        match a {
-            Argument::Tensor(t) => of(t),
-            Argument::List(l) => l.iter().find_map(|a| if let Argument::Tensor(t) = a { of(t) } else { None }),
-            _ => None,
-        }
-    };
-    match args.iter().find_map(|(_, a)| traced(a)) {
+    let tensors = args.iter().flat_map(|(_, a)| match a {
+        Argument::List(l) => l.as_slice(),
+        a => std::slice::from_ref(a),
+    });
+    let tensors = tensors.filter_map(|a| if let Argument::Tensor(t) = a { Some(t) } else { None });
+    match trace::of(tensors) {
         Some(trace) => trace.record(name, args, loc),
         None => eager::run(name, args, loc).map_err(|e| e.at(loc)),
     }
@@ -260,6 +257,17 @@ impl Tensor {
         match (&self.0, &other.0) {
             (Repr::Concrete(a), Repr::Concrete(b)) => a.storage.same(&b.storage),
             (Repr::Traced(a), Repr::Traced(b)) => a.shares(b),
+            _ => false,
+        }
+    }
+
+    /// Whether both are the same elements in memory, or the same value of a program.
+    pub(crate) fn is(&self, other: &Tensor) -> bool {
+        match (&self.0, &other.0) {
+            (Repr::Concrete(a), Repr::Concrete(b)) => {
+                a.storage.same(&b.storage) && a.layout == b.layout && a.dtype == b.dtype
+            }
+            (Repr::Traced(a), Repr::Traced(b)) => Arc::ptr_eq(&a.trace, &b.trace) && a.value == b.value,
             _ => false,
         }
     }

@@ -1,9 +1,9 @@
 //! [`Body`]: a graph that a control op runs.
 
 use crate::builder::{Builder, Ex};
-use crate::dtype::Scalar;
-use crate::error::{Result, err};
-use crate::graph::{Graph, Phase, Value};
+use crate::dtype::{DType, Scalar};
+use crate::error::{Loc, Result, err};
+use crate::graph::{Graph, Param, Phase, Value};
 use crate::ops::Op;
 use crate::types::Type;
 use std::collections::HashMap;
@@ -80,6 +80,44 @@ impl Body {
             own.push(if shared { b.emit(Op::Copy, &[*v])? } else { *v });
         }
         Ok(own)
+    }
+
+    /// A traced graph as a body with other parameters: its first `args` ones, then for each entry of `captured`, of which
+    /// `types` has dtype and shape, the parameter of that number, or one that it does not use.
+    ///
+    /// # Errors
+    /// `type` if a parameter is missing.
+    pub fn with_params(
+        g: &Graph,
+        args: usize,
+        captured: &[Option<usize>],
+        types: &[(DType, Vec<usize>)],
+    ) -> Result<Body> {
+        let lost = || err::ty(format!("`{}` lost a parameter", g.name));
+        let mut new = Graph::new(g.name.clone());
+        new.phase = g.phase;
+        let mut map: HashMap<Value, Value> = HashMap::new();
+        let old = (0..args).map(Some).chain(captured.iter().copied());
+        for (i, from) in old.enumerate() {
+            let node = from.and_then(|p| g.nodes().find(|n| matches!(g.op(*n), Op::Input(k) if *k as usize == p)));
+            let (ty, loc) = match (node, i.checked_sub(args).and_then(|k| types.get(k))) {
+                (Some(n), _) => (g.ty(n.into()).clone(), g.node(n).loc),
+                (None, Some((dtype, shape))) => (Type::new(*dtype, shape.iter().copied()), Loc::Unknown),
+                (None, None) => return Err(lost()),
+            };
+            let v: Value = new.push(Op::Input(i as u32), &[], [ty], loc).into();
+            new.params.push(Param { name: format!("x{i}"), mutable: false });
+            map.extend(node.map(|n| (Value::from(n), v)));
+        }
+        let value = |map: &HashMap<Value, Value>, v: &Value| map.get(v).copied().ok_or_else(lost);
+        for n in g.nodes().filter(|n| !matches!(g.op(*n), Op::Input(_))) {
+            let node = g.node(n);
+            let operands = g.operands(n).iter().map(|v| value(&map, v)).collect::<Result<Vec<_>>>()?;
+            let m = new.push(node.op.clone(), &operands, node.types.iter().cloned(), node.loc);
+            map.extend(g.results(n).map(|v| (v, Value { node: m, result: v.result })));
+        }
+        new.outputs = g.outputs.iter().map(|v| value(&map, v)).collect::<Result<_>>()?;
+        Ok(Body::new(new))
     }
 
     /// Whether a result lies in memory that is not its own, which a body may not do.
