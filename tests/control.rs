@@ -28,7 +28,7 @@ fn only_one_branch_runs() -> Result<()> {
     let safe = |n: i64, d: i64| {
         let (n, d) = (Tensor::scalar(n)?, Tensor::scalar(d)?);
         let f = |(n, d): (Tensor, Tensor)| n.floor_divide(&d);
-        cond(&d.ne(0)?, f, |(n, _): (Tensor, Tensor)| n.neg(), (n, d.clone()))?.item::<i64>()
+        cond(&d.ne(0)?, f, |(n, _): (Tensor, Tensor)| n.mul(-1), (n, d.clone()))?.item::<i64>()
     };
     assert_eq!((safe(7, 2)?, safe(7, 0)?), (3, -7));
     Ok(())
@@ -173,7 +173,7 @@ fn bodies_nest() -> Result<()> {
                 Ok((c.clone(), c))
             };
             let (total, all) = scan(step, total, x.clone())?;
-            total.add(all.max()?)
+            total.add(all.amax()?)
         };
         while_loop(|t: Tensor| t.lt(&limit), sweep, limit.mul(0.0)?)
     };
@@ -258,7 +258,7 @@ fn errors_say_what_is_wrong() -> Result<()> {
     fails(g(x.clone()), Kind::Grad, "`while_loop` has no gradient");
     // A check in a body.
     let table = tensor([1.0f32, 2.0, 3.0])?;
-    let look = |c: Tensor, i: Tensor| Ok((c.add(table.gather(0, i.reshape(&[1])?)?)?, ()));
+    let look = |c: Tensor, i: Tensor| Ok((c.add(table.gather(0, &i.reshape([1])?)?)?, ()));
     let at = |i: [i64; 3]| scan(look, tensorc::zeros(&[1], F32)?, tensor(i)?);
     assert_eq!(vec(&at([0, 2, 1])?.0), [6.0]);
     assert_eq!(at([0, 3, 1]).err().map(|e| e.kind()), Some(Kind::Data));
@@ -268,7 +268,7 @@ fn errors_say_what_is_wrong() -> Result<()> {
 #[test]
 fn a_failed_call_changes_nothing() -> Result<()> {
     let f = jit(|(x, i): (Tensor, Tensor)| {
-        let (sum, _) = scan(|c: Tensor, i: Tensor| Ok((c.add(x.gather(0, i)?)?, ())), tensorc::zeros(&[1], F32)?, i)?;
+        let (sum, _) = scan(|c: Tensor, i: Tensor| Ok((c.add(x.gather(0, &i)?)?, ())), tensorc::zeros(&[1], F32)?, i)?;
         x.add_(sum)?;
         Ok(())
     });
