@@ -67,11 +67,12 @@ impl Case {
         module.sizes(f, &self.sizes).map_err(|e| vec![e.help(format!("the sizes given are {used:?}"))])
     }
 
-    /// Shows every function of the file, a blank line between two.
+    /// Shows every function of the file but those that control flow runs, which come with others; a blank line between
+    /// two.
     fn each(&self, show: impl Fn(&Graph, &[Layout]) -> Result<String, Error>) -> Result<String, Vec<Error>> {
         let module = self.module()?;
         let mut out = Vec::new();
-        for f in module.functions() {
+        for f in module.functions().filter(|f| !module.is_body(*f)) {
             let sizes = self.sizes(&module, f)?;
             let g = module.trace(f, &sizes, None)?;
             let types = module.param_types(f, &sizes).map_err(one)?;

@@ -15,13 +15,12 @@
 //! change with the other cannot see it after the program has ended.
 
 use super::region::Region;
-use super::{finish, results};
+use super::{Bodies, finish, results};
 use crate::Ex;
 use crate::builder::Builder;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Loc, Result, err};
 use crate::graph::{Graph, NodeId, OutputView, Phase, Value, Values};
-use crate::ops::control::Body;
 use crate::ops::gather::ScatterMode;
 use crate::ops::{Effect, Op};
 use crate::types::{Layout, Shape};
@@ -70,8 +69,8 @@ struct Functionalize<'g> {
     old: &'g Graph,
     b: Builder,
     values: HashMap<Value, Place>,
-    /// Bodies of control ops that are done, by address.
-    bodies: HashMap<usize, Body>,
+    /// Bodies of control ops that are done.
+    bodies: Bodies,
 }
 
 /// Where a value of the old graph lies, and the new nodes that stood for it.

@@ -16,6 +16,7 @@ pub mod functionalize;
 pub mod fuse;
 mod region;
 pub mod simplify;
+mod trim;
 
 use crate::builder::Builder;
 use crate::error::{Result, err};
@@ -132,8 +133,8 @@ pub(crate) struct Rebuild<'g> {
     map: Vec<SmallVec<[Value; 1]>>,
     /// What the pass does to a body.
     pass: fn(&Graph) -> Result<Graph>,
-    /// The bodies that it has done, by their address: copies of an op share them.
-    bodies: HashMap<usize, Body>,
+    /// The bodies that it has done: copies of an op share them.
+    bodies: Bodies,
 }
 
 impl<'g> Rebuild<'g> {
@@ -173,13 +174,19 @@ impl<'g> Rebuild<'g> {
 
     /// The op of an old node, with its bodies rebuilt.
     pub(crate) fn op(&mut self, n: NodeId) -> Result<Op> {
-        with_bodies(self.old.op(n), self.pass, &mut self.bodies)
+        let old = self.old;
+        self.rebuilt(old.op(n))
     }
 
     /// The same node over the new operands. Parameters are there already.
     pub(crate) fn copy(&mut self, n: NodeId) -> Result<()> {
         let op = self.op(n)?;
         self.copy_as(n, op)
+    }
+
+    /// An op with its bodies rebuilt.
+    fn rebuilt(&mut self, op: &Op) -> Result<Op> {
+        with_bodies(op, self.pass, &mut self.bodies)
     }
 
     /// As [`Rebuild::copy`] with another op, whose first results are the old ones'.
@@ -214,14 +221,17 @@ impl<'g> Rebuild<'g> {
     }
 }
 
+/// Bodies before and after a pass, by the address of the old one, which is held so that no other gets it.
+type Bodies = HashMap<usize, [Body; 2]>;
+
 /// An op whose bodies are what `pass` makes of them; those that it has made before are in `done`.
-fn with_bodies(op: &Op, pass: fn(&Graph) -> Result<Graph>, done: &mut HashMap<usize, Body>) -> Result<Op> {
+fn with_bodies(op: &Op, pass: fn(&Graph) -> Result<Graph>, done: &mut Bodies) -> Result<Op> {
     op.with_bodies(|body| {
-        let new = match done.get(&body.address()) {
-            Some(new) => new.clone(),
-            None => body.map(pass)?,
-        };
-        done.insert(body.address(), new.clone());
+        if let Some([_, new]) = done.get(&body.address()) {
+            return Ok(new.clone());
+        }
+        let new = body.map(pass)?;
+        done.insert(body.address(), [body.clone(), new.clone()]);
         Ok(new)
     })
 }

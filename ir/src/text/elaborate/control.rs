@@ -189,7 +189,8 @@ impl<'m, 'b> Tracer<'m, 'b> {
             let (want, got) = (decl.params.len(), args.len());
             let e = err::ty(format!("`{form}`: `{name}` takes {want} arguments, it would get {got}"));
             let types: Vec<String> = args.iter().map(|(t, ..)| graph_type_text(t)).collect();
-            let e = e.note(decl.name.loc, "the function").help(format!("they are {}", types.join(", ")));
+            let e = e.note(decl.name.loc, "the function");
+            let e = if types.is_empty() { e } else { e.help(format!("they are {}", types.join(", "))) };
             return self.fail(f.loc, e);
         }
         for (p, (ty, _, at)) in decl.params.iter().zip(args) {
@@ -236,7 +237,9 @@ impl<'m, 'b> Tracer<'m, 'b> {
         let values = operands.iter().map(|e| e.value()).collect::<crate::Result<Vec<_>>>();
         let node = values.and_then(|values| self.b.emit_all(op, &values));
         let node = node.map_err(|e: Error| {
-            fns.iter().fold(e, |e, f| {
+            let other = |i: &usize| fns[..*i].iter().all(|g| g.f != fns[*i].f);
+            (0..fns.len()).filter(other).fold(e, |e, i| {
+                let f = &fns[i];
                 let name = &self.module.decl(f.f).name;
                 e.note(name.loc, format!("`{}`", name.text))
             })
