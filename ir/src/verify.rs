@@ -190,6 +190,35 @@ mod tests {
         b.finish().unwrap()
     }
 
+    #[test]
+    fn bodies_are_in_the_phase_of_the_graph_and_write_to_no_parameter() {
+        use crate::ops::control::{Body, Cond};
+        let with = |body: Graph| {
+            let body = Body::new(body);
+            let mut g = graph(Phase::Traced);
+            let types = [Type::new(DType::Bool, []), Type::new(DType::F32, [2, 3])];
+            let p: Value =
+                g.push(Op::Const(crate::Scalar::from_bool(true)), &[], [types[0].clone()], Loc::Unknown).into();
+            g.push(Op::Cond(Cond { branches: [body.clone(), body] }), &[p, x()], [types[1].clone()], Loc::Unknown);
+            verify(&g).map_err(|e| e.diagnostic().message.clone())
+        };
+        let fixed = |phase| {
+            let mut g = graph(phase);
+            g.mutated.clear();
+            g.params[0].mutable = false;
+            g
+        };
+        assert_eq!(with(fixed(Phase::Traced)), Ok(()));
+        assert!(with(fixed(Phase::Pure)).unwrap_err().starts_with("`f` is pure in a graph that is traced"));
+        assert!(with(graph(Phase::Traced)).unwrap_err().contains("writes to a parameter"));
+        let mut same = fixed(Phase::Traced);
+        same.outputs = vec![x()];
+        assert!(with(same).unwrap_err().contains("gives its memory"));
+        let mut broken = fixed(Phase::Traced);
+        broken.push(Op::Copy, &[x()], [Type::new(DType::F32, [6])], Loc::Unknown);
+        assert!(with(broken).unwrap_err().starts_with("in `f`: the types are"));
+    }
+
     fn x() -> Value {
         Value { node: NodeId(0), result: 0 }
     }
