@@ -8,6 +8,7 @@ use tensorc_ir::error::err;
 use tensorc_ir::ops::elementwise::Row;
 use tensorc_ir::ops::registry;
 use tensorc_ir::passes::{PASSES, fuse, run_named};
+use tensorc_ir::text::FORMS;
 use tensorc_ir::text::print::print_all;
 use tensorc_ir::{Error, Layout};
 
@@ -72,25 +73,31 @@ pub fn opt(
 
 /// Prints the op table, or one function of it.
 pub fn list(name: Option<&str>) -> Result<(), Failure> {
-    let all = registry::list();
+    let mut all = registry::list();
+    all.extend(FORMS.iter().map(|f| (f.name, f.sig.to_string(), f.doc)));
+    all.sort_unstable_by_key(|(n, _, _)| *n);
     match name {
         None => {
             for (name, sig, doc) in &all {
                 println!("{name}({sig})\n    {doc}");
             }
             println!(
-                "\n{} functions; each has an in-place form with `_` where its result fits its first operand",
-                all.len()
+                "\n{} functions; each but {} has an in-place form with `_` where its result fits its first operand",
+                all.len(),
+                FORMS.iter().map(|f| f.name).collect::<Vec<_>>().join(", ")
             );
             Ok(())
         }
         Some(n) => {
             let base = n.strip_suffix('_').unwrap_or(n);
-            let Some((name, sig, doc)) = all.iter().find(|(m, _, _)| *m == n || *m == base) else {
+            let form = |m: &str| FORMS.iter().any(|f| f.name == m);
+            let Some((name, sig, doc)) = all.iter().find(|(m, _, _)| *m == n || (*m == base && !form(m))) else {
                 return Err(Failure::error(err::name(format!("there is no function `{n}`"))));
             };
             println!("{name}({sig})\n    {doc}");
-            if let Some(Row(row)) = Row::find(name) {
+            if let Some(form) = FORMS.iter().find(|f| f.name == *name) {
+                println!("    control flow; {}", form.derivative);
+            } else if let Some(Row(row)) = Row::find(name) {
                 println!("    elementwise; dtypes: {:?}", row.rule);
                 let accuracy =
                     if row.ulp == 0.0 { "correctly rounded or exact".into() } else { format!("{} ULP", row.ulp) };

@@ -40,8 +40,8 @@ impl<'m, 'b> Tracer<'m, 'b> {
         {
             return self.fail(name.loc, err::unsupported(why));
         }
-        if control::FORMS.contains(&text) && self.module.own(text).is_none() {
-            return self.control(name, args, loc);
+        if let (Some(form), None) = (control::form(text), self.module.own(text)) {
+            return self.control(form, args, loc);
         }
         if text == "grad" && self.module.own(text).is_none() {
             return self.grad(args, loc);

@@ -18,32 +18,68 @@ use crate::ops::{Op, registry};
 use crate::text::ast::{Expr, ExprKind, Name};
 use crate::text::print::type_text as graph_type_text;
 use crate::types::{Layout, Type, axis};
+use std::ops::Range;
+
+/// A call that is answered here.
+pub struct Form {
+    /// Its name.
+    pub name: &'static str,
+    /// Its signature, as in the table of functions.
+    pub sig: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+    /// What its derivative is.
+    pub derivative: &'static str,
+    params: &'static [&'static str],
+    /// Which of them are names of functions.
+    functions: Range<usize>,
+    /// How many must be given.
+    needed: usize,
+}
 
 /// The calls that are answered here.
-pub(super) const FORMS: [&str; 3] = ["cond", "while_loop", "scan"];
+pub static FORMS: [Form; 3] = [
+    Form {
+        name: "cond",
+        sig: "pred, true_fn: function, false_fn: function, operands = None",
+        doc: "true_fn(*operands) if pred, a bool of one element, is true, else false_fn(*operands); only the one runs. Both \
+              are functions of the file and give the same types.",
+        derivative: "derivative: that of the function that ran, of any order",
+        params: &["pred", "true_fn", "false_fn", "operands"],
+        functions: 1..3,
+        needed: 3,
+    },
+    Form {
+        name: "while_loop",
+        sig: "cond_fn: function, body_fn: function, carried_inputs, consts = None",
+        doc: "carried_inputs = body_fn(*carried_inputs, *consts) as long as cond_fn of the same gives true, a bool of one \
+              element. Both are functions of the file; the carries keep their types. A loop of known length is a scan.",
+        derivative: "derivative: none, asking for it is an error",
+        params: &["cond_fn", "body_fn", "carried_inputs", "consts"],
+        functions: 0..2,
+        needed: 3,
+    },
+    Form {
+        name: "scan",
+        sig: "combine_fn: function, init, xs, dim: int = 0, reverse: bool = false, length: int? = None, consts = None, \
+              save: bool = false",
+        doc: "Calls combine_fn(*carries, *slices, *consts), a function of the file, for each slice of xs along dim. It gives \
+              the next carries, which begin as init and keep their types, and results of the step. Gives the last carries, \
+              then those results stacked along dim; with save also the carries before each step.",
+        derivative: "derivative: yes, of any order; a scan the other way, which keeps the carries of all steps",
+        params: &["combine_fn", "init", "xs", "dim", "reverse", "length", "consts", "save"],
+        functions: 0..1,
+        needed: 3,
+    },
+];
+
+/// The form of that name.
+pub(super) fn form(name: &str) -> Option<&'static Form> {
+    FORMS.iter().find(|f| f.name == name)
+}
 
 /// How deeply bodies may nest in bodies. It keeps the recursion of everything that walks them on the stack.
 const MAX_LEVEL: u32 = 24;
-
-/// Names of the parameters of a form. Those that name functions are `functions`.
-fn parameters(form: &str) -> (&'static [&'static str], std::ops::Range<usize>) {
-    match form {
-        "cond" => (&["pred", "true_fn", "false_fn", "operands"], 1..3),
-        "while_loop" => (&["cond_fn", "body_fn", "carried_inputs", "consts"], 0..2),
-        _ => (&["combine_fn", "init", "xs", "dim", "reverse", "length", "consts", "save"], 0..1),
-    }
-}
-
-/// The signature that errors and the table of functions show.
-pub fn signature(form: &str) -> &'static str {
-    match form {
-        "cond" => "pred, true_fn: function, false_fn: function, operands = None",
-        "while_loop" => "cond_fn: function, body_fn: function, carried_inputs, consts = None",
-        _ => {
-            "combine_fn: function, init, xs, dim: int = 0, reverse: bool = false, length: int? = None, consts = None, save: bool = false"
-        }
-    }
-}
 
 /// The functions that an expression names as bodies, with the places of the names.
 pub(super) fn bodies(e: &Expr) -> Vec<(&str, Loc)> {
@@ -56,16 +92,12 @@ pub(super) fn bodies(e: &Expr) -> Vec<(&str, Loc)> {
         }
         _ => return Vec::new(),
     };
-    let form = name.text.as_str();
-    if !FORMS.contains(&form) {
-        return Vec::new();
-    }
+    let Some(form) = form(&name.text) else { return Vec::new() };
     args.extend(rest.iter().map(|a| (a.name.as_ref(), &a.value)));
-    let (names, functions) = parameters(form);
     let mut out = Vec::new();
     for (i, (keyword, e)) in args.into_iter().enumerate() {
-        let slot = keyword.map_or(Some(i), |k| names.iter().position(|n| *n == k.text));
-        if let (Some(name), true) = (e.as_name(), slot.is_some_and(|s| functions.contains(&s))) {
+        let slot = keyword.map_or(Some(i), |k| form.params.iter().position(|n| *n == k.text));
+        if let (Some(name), true) = (e.as_name(), slot.is_some_and(|s| form.functions.contains(&s))) {
             out.push((name, e.loc));
         }
     }
@@ -84,31 +116,30 @@ type Operand<'b> = (Ex<'b>, Loc);
 
 impl<'m, 'b> Tracer<'m, 'b> {
     /// A call of one of [`FORMS`].
-    pub(super) fn control(&mut self, name: &'m Name, args: Written<'m>, loc: Loc) -> Got<Val<'b>> {
-        let form = name.text.as_str();
-        let (names, functions) = parameters(form);
+    pub(super) fn control(&mut self, form: &'static Form, args: Written<'m>, loc: Loc) -> Got<Val<'b>> {
+        let (name, names, functions) = (form.name, form.params, &form.functions);
+        let help = || format!("{name}({})", form.sig);
         let mut slots: Vec<Option<&'m Expr>> = vec![None; names.len()];
         for (i, (keyword, e)) in args.into_iter().enumerate() {
             let slot = keyword.map_or(Some(i), |k| names.iter().position(|n| *n == k.text));
             let Some(slot) = slot.and_then(|i| slots.get_mut(i)) else {
                 let what = keyword.map_or(format!("argument {i}"), |k| format!("argument `{}`", k.text));
-                let e2 = err::name(format!("`{form}` has no {what}")).help(format!("{form}({})", signature(form)));
+                let e2 = err::name(format!("`{name}` has no {what}")).help(help());
                 return self.fail(keyword.map_or(e.loc, |k| k.loc), e2);
             };
             if slot.replace(e).is_some() {
-                return self.fail(e.loc, err::ty(format!("`{form}`: an argument is given twice")));
+                return self.fail(e.loc, err::ty(format!("`{name}`: an argument is given twice")));
             }
         }
-        let needed = if form == "scan" { 2 } else { 3 };
-        if let Some(i) = (0..needed).find(|i| slots[*i].is_none()) {
-            let e = err::ty(format!("`{form}`: argument `{}` is missing", names[i]));
-            return self.fail(loc, e.help(format!("{form}({})", signature(form))));
+        if let Some(i) = (0..form.needed).find(|i| slots[*i].is_none()) {
+            let e = err::ty(format!("`{name}`: argument `{}` is missing", names[i]));
+            return self.fail(loc, e.help(help()));
         }
-        let named: Vec<Got<Named>> = functions.map(|i| self.named(form, slots[i])).collect();
+        let named: Vec<Got<Named>> = functions.clone().map(|i| self.named(name, slots[i])).collect();
         // Values are evaluated even if a function is not there, so that all errors are found.
         let mut values: Vec<Option<(Got<Val<'b>>, Loc)>> = Vec::new();
         for (i, e) in slots.iter().enumerate() {
-            let value = e.filter(|_| !parameters(form).1.contains(&i));
+            let value = e.filter(|_| !functions.contains(&i));
             values.push(value.map(|e| (self.expr(e), e.loc)));
         }
         let named: Vec<Named> = named.into_iter().collect::<Got<_>>()?;
@@ -119,7 +150,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
         if self.level >= MAX_LEVEL {
             return self.fail(loc, err::unsupported("control flow nests too deeply"));
         }
-        match form {
+        match name {
             "cond" => self.cond(&named, given, loc),
             "while_loop" => self.while_loop(&named, given, loc),
             _ => self.scan(&named, given, loc),

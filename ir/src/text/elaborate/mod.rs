@@ -33,6 +33,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 pub use bind::{Bound, ViewOf, view_of};
+pub use control::{FORMS, Form};
 pub use sizes::Sizes;
 
 /// A parsed file, whose functions can be traced.
