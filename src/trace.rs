@@ -43,6 +43,11 @@ pub(crate) fn current() -> Option<Arc<Trace>> {
     CURRENT.with(|c| c.borrow().last().cloned())
 }
 
+/// The current trace if it is of a function that control flow runs.
+pub(crate) fn body() -> Option<Arc<Trace>> {
+    current().filter(|t| t.outer.is_some())
+}
+
 /// The trace that an op on these tensors belongs to: of the traces that they are of, the one inside all others, or the
 /// current one if it is inside of that. `None` if all are concrete.
 pub(crate) fn of<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Option<Arc<Trace>> {

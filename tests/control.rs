@@ -214,6 +214,18 @@ fn locals_may_be_written_and_views_may_be_returned() -> Result<()> {
     assert_eq!(vec(&a), [2.0, 6.0, 4.0, 8.0, 4.0, 12.0, 10.0, 16.0]);
     assert_eq!((vec(&b), vec(&last)), (vec(&xs), vec![4.0, 10.0, 12.0, 16.0]));
     assert!(!b.shares_storage(&xs));
+    // Nothing of a function runs while it is traced, on whatever tensors it works.
+    let (shift, yes) = (tensor([1.0f32, 2.0])?, Tensor::scalar(true)?);
+    let made = |()| {
+        let own = tensorc::zeros(&[2], F32)?;
+        own.add_(&shift)?;
+        own.mul_(&shift)
+    };
+    let f = jit(|yes: Tensor| cond(&yes, made, |()| shift.mul(-1.0), ()));
+    assert_eq!(vec(&f.call(yes.clone())?), [1.0, 4.0]);
+    shift.fill_(3.0)?;
+    assert_eq!(vec(&f.call(yes)?), [9.0, 9.0]);
+    assert_eq!(vec(&f.call(Tensor::scalar(false)?)?), [-3.0, -3.0]);
     Ok(())
 }
 
@@ -247,6 +259,8 @@ fn errors_say_what_is_wrong() -> Result<()> {
     let e = cond(&yes, |x: Tensor| x.add_(1.0), |x| Ok(x), x.clone());
     fails(e, Kind::Alias, "a write to a tensor from outside");
     let e = cond(&yes, |y: Tensor| x.add_(&y), |x| Ok(x), x.clone());
+    fails(e, Kind::Alias, "a write to a tensor from outside");
+    let e = cond(&yes, |()| x.add_(1.0), |()| x.copy(), ());
     fails(e, Kind::Alias, "a write to a tensor from outside");
     let g = jit(|x: Tensor| {
         let y = x.mul(2.0)?;

@@ -1,7 +1,8 @@
 //! [`Tensor`]: a handle on memory, or on a value of a program being traced.
 //!
 //! All ops go through [`call`], by PyTorch's name. If any argument is traced the op is recorded; else it runs, as a
-//! compiled program of one op ([`eager`]). Methods are thin wrappers.
+//! compiled program of one op ([`eager`]). In a function that control flow runs all are recorded: which of them run is not
+//! known yet. Methods are thin wrappers.
 
 pub mod create;
 mod eager;
@@ -99,7 +100,7 @@ pub fn call(name: &str, args: &[(Option<&str>, Argument)]) -> Result<Vec<Tensor>
         a => std::slice::from_ref(a),
     });
     let tensors = tensors.filter_map(|a| if let Argument::Tensor(t) = a { Some(t) } else { None });
-    match trace::of(tensors) {
+    match trace::of(tensors).or_else(trace::body) {
         Some(trace) => trace.record(name, args, loc),
         None => eager::run(name, args, loc).map_err(|e| e.at(loc)),
     }
