@@ -254,6 +254,11 @@ impl<'m, 'b> Tracer<'m, 'b> {
                 return self.unknown();
             }
         };
+        let (is, want) = (g.phase, self.b.with_graph(|g| g.phase));
+        if is != want {
+            let e = err::ty(format!("`{name}` is {}, what runs it is {}", is.name(), want.name()));
+            return self.fail(f.loc, e.note(decl.name.loc, "the function").help("both have the same `// phase` line"));
+        }
         self.inside += g.size();
         if self.b.with_graph(|g| g.len()) + self.inside > MAX_NODES {
             return self.fail(call, err::unsupported("the program is too large with all its bodies"));
