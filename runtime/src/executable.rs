@@ -67,6 +67,7 @@ pub struct Executable {
 }
 
 /// A step with its machine code.
+#[expect(clippy::large_enum_variant, reason = "nearly all steps are kernels")]
 pub(crate) enum Stage {
     Kernel(Ready),
     Control(Box<Flow>),

@@ -13,6 +13,9 @@ use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 
+/// New nodes with their ops.
+type Known = SmallVec<[(NodeId, Op); 1]>;
+
 /// Removes dead and repeated nodes of a differentiated graph.
 ///
 /// # Errors
@@ -23,7 +26,7 @@ pub fn cleanup(g: &Graph) -> Result<Graph> {
     let live = g.computed();
     let operands = g.nodes().filter(|n| live[n.0 as usize]).flat_map(|n| g.operands(n));
     let used: HashSet<Value> = operands.chain(g.computed_roots()).collect();
-    let mut seen: HashMap<(u64, Values), SmallVec<[(NodeId, Op); 1]>> = HashMap::new();
+    let mut seen: HashMap<(u64, Values), Known> = HashMap::new();
     for n in g.nodes().filter(|n| live[n.0 as usize]) {
         if matches!(g.op(n), Op::Input(_)) {
             continue;
