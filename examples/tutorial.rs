@@ -1,4 +1,5 @@
-//! A first walk through tensorc, chapter by chapter: tensors, arithmetic, indexing, views, gradients, compiled functions.
+//! A first walk through tensorc, chapter by chapter: tensors, arithmetic, indexing, views, gradients, compiled functions,
+//! control flow.
 //!
 //! Run it with `cargo run --example tutorial`. Every line that starts with `>` is code of this file, and below it stands
 //! what it gives, which is what PyTorch prints for the same steps. Each of these claims is also asserted, so a wrong one
@@ -19,6 +20,7 @@ fn main() -> Result<()> {
     views()?;
     gradients()?;
     compiling()?;
+    control_flow()?;
     mistakes()?;
     println!(
         "\nNext: cargo run --release --example digits. Chapters on in-place writes, backward() and devices will follow."
@@ -228,8 +230,41 @@ fn compiling() -> Result<()> {
     Ok(())
 }
 
+fn control_flow() -> Result<()> {
+    chapter("9. Control flow");
+    // A Rust `if` is decided while a function is traced; `cond` is decided by the elements, at each call.
+    given!(let f = jit(|x: Tensor| tensorc::cond(&x.sum()?.gt(0.0)?, |x: Tensor| x.sqrt(), |x| x.square(), x)));
+    show!(f.call(tensorc::tensor([4.0f32, 9.0])?)?, "tensor([2., 3.])");
+    show!(f.call(tensorc::tensor([-4.0f32, 1.0])?)?, "tensor([16.,  1.])");
+    show!(f.compilations(), "1");
+
+    // Newton's iteration for a square root, until it is there. What the functions capture is handed to them.
+    given!(let a = Tensor::scalar(2.0f64)?);
+    given!(let far = |x: Tensor| x.square()?.sub(&a)?.abs()?.gt(1e-10));
+    given!(let newton = |x: Tensor| x.add(a.div(&x)?)?.div(2));
+    show!(tensorc::while_loop(far, newton, a.copy()?)?, "tensor(1.4142, dtype=tensorc.f64)");
+
+    // A recurrent net: one step for each row of xs, the state h carried along, all states stacked.
+    given!(let w = tensorc::tensor([[0.5f32, -0.5], [0.25, 0.75]])?);
+    given!(let xs = tensorc::tensor([[1.0f32, 0.0], [0.0, 1.0], [0.5, 0.5]])?);
+    let net = |w: Tensor| {
+        let step = |h: Tensor, x: Tensor| {
+            let h = w.matmul(&h)?.add(&x)?.tanh()?;
+            Ok((h.clone(), h))
+        };
+        let (_last, states) = tensorc::scan(step, tensorc::zeros(&[2], F32)?, xs.clone())?;
+        Ok::<Tensor, Error>(states)
+    };
+    show!(net(w.clone())?, "tensor([[0.7616, 0.0000],\n        [0.3634, 0.8307],\n        [0.2602, 0.8378]])");
+    // Its gradient is a scan in the other direction.
+    given!(let (loss, dw) = value_and_grad(|w: Tensor| net(w)?.square()?.mean())(w.clone())?);
+    show!(loss, "tensor(0.3620)");
+    show!(dw, "tensor([[0.1499, 0.0672],\n        [0.1008, 0.0691]])");
+    Ok(())
+}
+
 fn mistakes() -> Result<()> {
-    chapter("9. Mistakes");
+    chapter("10. Mistakes");
     // Nothing panics: an error says what does not fit, with the line that asked for it.
     let line = line!() + 1;
     let refused = tensorc::zeros(&[2, 3], F32)?.add(tensorc::zeros(&[4], F32)?);

@@ -4,15 +4,14 @@
 //! outside [`jit`](crate::jit). Outside, on concrete tensors, the call traces the function, compiles it with its
 //! gradient, and keeps the code for programs of the same text.
 
-use crate::jit::finish_once;
-use crate::tensor::{Repr, Tensor};
-use crate::trace::{self, Trace};
+use crate::jit::run_traced;
+use crate::tensor::Tensor;
+use crate::trace::Trace;
 use crate::tree::Tree;
 use std::sync::Arc;
 use tensorc_ir::error::err;
 use tensorc_ir::ops::{Op, effect::Grad};
-use tensorc_ir::{Loc, Result, Strided, Value};
-use tensorc_runtime::executable::View;
+use tensorc_ir::{Loc, Result, Value};
 
 /// The gradient of a scalar function with respect to all tensors of its argument: a tree of the argument's structure.
 /// A tensor that the function does not use has a gradient of zeros. What shall not be differentiated is captured by
@@ -36,22 +35,11 @@ pub fn value_and_grad<A: Tree, F: Fn(A) -> Result<Tensor>>(f: F) -> impl Fn(A) -
     move |args: A| {
         let mut leaves = Vec::new();
         let structure = args.take_apart(&mut leaves);
-        let inside = leaves.iter().find_map(|t| if let Repr::Traced(t) = &t.0 { Some(t.trace.clone()) } else { None });
-        if let Some(trace) = inside.or_else(trace::current) {
-            let (y, dx) = differentiate::<A, F>(&f, &trace, &structure, &leaves, loc)?;
-            return Ok((y, A::put_together(&structure, &mut dx.into_iter())?));
-        }
-        let trace = Trace::new("grad");
-        let views: Vec<View> = leaves.iter().map(|t| Ok((**t.view_of("grad")?).clone())).collect::<Result<_>>()?;
-        let mut inputs = Vec::new();
-        for (i, v) in views.iter().enumerate() {
-            inputs.push(trace.input(&format!("arg{i}"), v.dtype, &Strided::from(&v.layout))?);
-        }
-        let (y, dx) = trace.within(|| differentiate::<A, F>(&f, &trace, &structure, &inputs, loc))?;
-        let results: Vec<Tensor> = std::iter::once(y).chain(dx).collect();
-        let (exe, captured) = finish_once(&trace, &results, &views)?;
-        let args: Vec<View> = views.into_iter().chain(captured.iter().map(|v| (**v).clone())).collect();
-        let mut results = exe.call(&args, loc)?.into_iter().map(Tensor::concrete);
+        let results = run_traced("grad", &leaves, loc, |trace, leaves| {
+            let (y, dx) = differentiate::<A, F>(&f, trace, &structure, leaves, loc)?;
+            Ok(std::iter::once(y).chain(dx).collect())
+        })?;
+        let mut results = results.into_iter();
         let y = results.next().ok_or_else(|| err::grad("a program without its value"))?;
         Ok((y, A::put_together(&structure, &mut results)?))
     }

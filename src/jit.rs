@@ -6,7 +6,7 @@
 
 use crate::dynamic::{Variant, Variants};
 use crate::tensor::{Repr, Tensor, compile_traced};
-use crate::trace::Trace;
+use crate::trace::{self, Trace};
 use crate::tree::Tree;
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -280,12 +280,29 @@ fn finish(trace: &Arc<Trace>, results: &[Tensor], views: &[View]) -> Result<(Exe
 /// The most programs that are kept for calls without a [`Jit`] of their own; with more the table starts anew.
 const MOST_PROGRAMS: usize = 512;
 
+/// Records ops on tensors: in the trace that they belong to, or in one of its own that is compiled and run at once.
+/// `record` gives the results, of which there may be any number.
+pub(crate) fn run_traced(
+    name: &str,
+    leaves: &[Tensor],
+    loc: Loc,
+    record: impl FnOnce(&Arc<Trace>, &[Tensor]) -> Result<Vec<Tensor>>,
+) -> Result<Vec<Tensor>> {
+    if let Some(trace) = trace::of(leaves).or_else(trace::current) {
+        return trace.within(|| record(&trace, leaves));
+    }
+    let trace = Trace::new(name);
+    let mut views = leaves.iter().map(|t| Ok((**t.view_of(name)?).clone())).collect::<Result<Vec<View>>>()?;
+    let layouts: Vec<Strided> = views.iter().map(|v| Strided::from(&v.layout)).collect();
+    let inputs = inputs(&trace, &views, &layouts)?;
+    let results = trace.within(|| record(&trace, &inputs))?;
+    let (exe, captured) = finish_once(&trace, &results, &views)?;
+    views.extend(captured.iter().map(|v| (**v).clone()));
+    Ok(exe.call(&views, loc)?.into_iter().map(Tensor::concrete).collect())
+}
+
 /// As [`finish`], for a function that is traced at every call: a program of the same text is compiled once.
-pub(crate) fn finish_once(
-    trace: &Arc<Trace>,
-    results: &[Tensor],
-    views: &[View],
-) -> Result<(Arc<Executable>, Vec<Arc<View>>)> {
+fn finish_once(trace: &Arc<Trace>, results: &[Tensor], views: &[View]) -> Result<(Arc<Executable>, Vec<Arc<View>>)> {
     static PROGRAMS: OnceLock<Mutex<HashMap<String, Arc<Executable>>>> = OnceLock::new();
     let programs = PROGRAMS.get_or_init(Mutex::default);
     let (graph, layouts, captured) = end(trace, results, views)?;
@@ -307,6 +324,7 @@ pub(crate) fn finish_once(
 fn end(trace: &Arc<Trace>, results: &[Tensor], views: &[View]) -> Result<(Graph, Vec<Layout>, Vec<Arc<View>>)> {
     let values: Vec<Value> = results.iter().map(|t| trace.value_of(t)).collect::<Result<_>>()?;
     let (graph, captured) = trace.finish(values)?;
+    let captured = captured.iter().map(|t| t.view_of("jit").cloned()).collect::<Result<Vec<_>>>()?;
     let layouts: Vec<Layout> =
         views.iter().map(|v| v.layout.clone()).chain(captured.iter().map(|v| v.layout.clone())).collect();
     // With symbolic extents only what was captured is asked for.

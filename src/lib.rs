@@ -24,6 +24,7 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+mod control;
 pub mod display;
 mod dynamic;
 mod grad;
@@ -33,6 +34,7 @@ mod tensor;
 mod trace;
 mod tree;
 
+pub use control::{ScanOptions, cond, scan, scan_with, while_loop};
 pub use grad::{grad, value_and_grad};
 pub use jit::{Jit, jit};
 pub use tensor::create::{

@@ -21,7 +21,7 @@ use tensorc_ir::interp::{self, Array};
 use tensorc_ir::passes::{fuse, run_all, run_named};
 use tensorc_ir::scalar::eval;
 use tensorc_ir::text::{Bound, FnId, Module, view_of};
-use tensorc_ir::{Error, Graph, Layout, Loc, Op, Result, Scalar, Strided, Type};
+use tensorc_ir::{Error, Graph, Layout, Loc, Result, Scalar, Strided, Type};
 use tensorc_runtime::executable::{Executable, Options, Overlap, View};
 use tensorc_runtime::storage::Storage;
 
@@ -273,7 +273,7 @@ fn compiled(g: &Graph, layouts: &[Layout], args: &[View], mode: fuse::Mode) -> R
 
 /// Runs the traced program itself; one with gradients after they have been worked out.
 fn interpret(g: &Graph, args: &[View]) -> Result<Vec<View>> {
-    let has_grad = g.phase == Phase::Traced && g.nodes().any(|n| matches!(g.op(n), Op::Grad(_)));
+    let has_grad = g.phase == Phase::Traced && g.has_grad();
     let g = if has_grad { run_named(g, &["functionalize", "autodiff"])? } else { g.clone() };
     // One array for each storage, so that arguments which share memory do so in the interpreter too.
     let mut storages: Vec<(Storage, Array)> = Vec::new();

@@ -1,7 +1,8 @@
 //! Tracing: a program being recorded while a closure runs over tensors that have no elements yet.
 //!
 //! Concrete tensors that the closure has captured become inputs when an op first meets them, one for each memory and
-//! layout. A trace is behind a mutex, so its tensors can be sent around like any other; ops of two traces do not mix.
+//! layout. A trace is behind a mutex, so its tensors can be sent around like any other; ops of two traces do not mix,
+//! except that a trace of a body of control flow sees the tensors of the traces around it, as inputs that it only reads.
 
 use crate::tensor::index::IndexItem;
 use crate::tensor::{Argument, Repr, Tensor};
@@ -9,8 +10,7 @@ use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tensorc_ir::error::err;
 use tensorc_ir::ops::registry::{self, Arg, Out};
-use tensorc_ir::{Builder, DType, Dim, Graph, Layout, Loc, Result, Scalar, Shape, Strided, Type, Value};
-use tensorc_runtime::executable::View;
+use tensorc_ir::{Builder, DType, Dim, Error, Graph, Kind, Layout, Loc, Result, Scalar, Shape, Strided, Type, Value};
 
 /// A value of a trace.
 #[derive(Clone)]
@@ -24,13 +24,18 @@ pub(crate) struct Traced {
 
 /// A program being recorded.
 pub(crate) struct Trace {
+    /// The trace that this one is a body in.
+    outer: Option<Arc<Trace>>,
     state: Mutex<State>,
 }
 
 struct State {
     builder: Option<Builder>,
-    captured: Vec<(Arc<View>, Value)>,
+    captured: Vec<(Tensor, Value)>,
 }
+
+/// How deeply traces may nest.
+const MAX_DEPTH: usize = 24;
 
 thread_local! {
     static CURRENT: RefCell<Vec<Arc<Trace>>> = const { RefCell::new(Vec::new()) };
@@ -39,6 +44,19 @@ thread_local! {
 /// The trace that a closure on this thread is being recorded into, if any.
 pub(crate) fn current() -> Option<Arc<Trace>> {
     CURRENT.with(|c| c.borrow().last().cloned())
+}
+
+/// The current trace if it is of a function that control flow runs.
+pub(crate) fn body() -> Option<Arc<Trace>> {
+    current().filter(|t| t.outer.is_some())
+}
+
+/// The trace that an op on these tensors belongs to: of the traces that they are of, the one inside all others, or the
+/// current one if it is inside of that. `None` if all are concrete.
+pub(crate) fn of<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Option<Arc<Trace>> {
+    let traced = tensors.into_iter().filter_map(|t| if let Repr::Traced(t) = &t.0 { Some(&t.trace) } else { None });
+    let innermost = traced.max_by_key(|t| t.depth())?.clone();
+    Some(current().filter(|c| c.is_inside(&innermost)).unwrap_or(innermost))
 }
 
 impl Traced {
@@ -55,6 +73,12 @@ impl Traced {
     pub(crate) fn layout(&self) -> Layout {
         let known = self.trace.with(|b| b.storage(self.value).1).and_then(|l| l.known());
         known.unwrap_or_else(|_| Layout::contiguous(self.shape()))
+    }
+
+    /// As [`Traced::layout`], where extents may be symbolic.
+    pub(crate) fn strided(&self) -> Strided {
+        let known = self.trace.with(|b| b.storage(self.value).1);
+        known.unwrap_or_else(|_| Strided::contiguous(&self.ty.shape))
     }
 
     /// The extents as numbers. Who looks at a symbolic one gets that of the call at hand, and the program is then one for
@@ -88,7 +112,30 @@ impl Trace {
     /// A new trace.
     pub(crate) fn new(name: &str) -> Arc<Trace> {
         let state = State { builder: Some(Builder::new(name)), captured: Vec::new() };
-        Arc::new(Trace { state: Mutex::new(state) })
+        Arc::new(Trace { outer: None, state: Mutex::new(state) })
+    }
+
+    /// A new trace of a body of control flow in `outer`. It sees the tensors of the traces around it but does not write
+    /// to them.
+    ///
+    /// # Errors
+    /// `unsupported` if it lies in too many others.
+    pub(crate) fn inside(name: &str, outer: &Arc<Trace>) -> Result<Arc<Trace>> {
+        if outer.depth() >= MAX_DEPTH {
+            return Err(err::unsupported("control flow nests too deeply"));
+        }
+        let state = State { builder: Some(Builder::new(name)), captured: Vec::new() };
+        Ok(Arc::new(Trace { outer: Some(outer.clone()), state: Mutex::new(state) }))
+    }
+
+    /// In how many other traces it lies.
+    fn depth(&self) -> usize {
+        self.outer.as_ref().map_or(0, |o| o.depth() + 1)
+    }
+
+    /// Whether it is `other` or lies inside of it.
+    fn is_inside(&self, other: &Arc<Trace>) -> bool {
+        std::ptr::eq(self, &**other) || self.outer.as_ref().is_some_and(|o| o.is_inside(other))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -127,41 +174,47 @@ impl Trace {
     pub(crate) fn input(self: &Arc<Trace>, name: &str, dtype: DType, layout: &Strided) -> Result<Tensor> {
         let ty = Type::new(dtype, layout.shape.iter().copied());
         let layout = Strided { offset: Dim::ZERO, ..layout.clone() };
-        let value = self.with(|b| b.input(name, ty, true, Some(layout)))?;
+        let mutable = self.outer.is_none();
+        let value = self.with(|b| b.input(name, ty, mutable, Some(layout)))?;
         self.tensor(value)
     }
 
-    /// The value of a tensor in this trace; a concrete one becomes an input.
+    /// The value of a tensor in this trace; one that is concrete or of a trace around this one becomes an input.
     ///
     /// # Errors
     /// `type` if the tensor belongs to another trace.
     pub(crate) fn value_of(&self, t: &Tensor) -> Result<Value> {
-        let mut state = self.lock();
         match &t.0 {
             Repr::Traced(t) if std::ptr::eq(&*t.trace, self) => Ok(t.value),
+            Repr::Traced(u) if self.is_inside(&u.trace) => {
+                let layout = u.strided();
+                self.capture(t, layout)
+            }
             Repr::Traced(_) => Err(err::ty("a traced tensor was used outside the function that it belongs to")
                 .help("return it from the traced function instead of keeping it")),
-            Repr::Concrete(v) => {
-                let same = |(w, _): &&(Arc<View>, Value)| {
-                    w.storage.same(&v.storage) && w.layout == v.layout && w.dtype == v.dtype
-                };
-                if let Some((_, value)) = state.captured.iter().find(same) {
-                    return Ok(*value);
-                }
-                if state.captured.iter().any(|(w, _)| w.storage.same(&v.storage)) {
-                    return Err(err::unsupported(
-                        "two captured tensors share memory through different views; pass them as arguments, or copy one",
-                    ));
-                }
-                let ty = Type::new(v.dtype, v.layout.shape.iter().copied());
-                let layout = Strided { offset: Dim::ZERO, ..Strided::from(&v.layout) };
-                let name = format!("captured{}", state.captured.len());
-                let b = state.builder.as_ref().ok_or_else(ended)?;
-                let value = b.input(name, ty, true, Some(layout));
-                state.captured.push((v.clone(), value));
-                Ok(value)
-            }
+            Repr::Concrete(v) => self.capture(t, Strided::from(&v.layout)),
         }
+    }
+
+    /// The input that a tensor from outside is.
+    fn capture(&self, t: &Tensor, layout: Strided) -> Result<Value> {
+        let mut state = self.lock();
+        if let Some((_, value)) = state.captured.iter().find(|(u, _)| u.is(t)) {
+            return Ok(*value);
+        }
+        // A body writes to none of them, so they may share memory.
+        let mutable = self.outer.is_none();
+        if mutable && state.captured.iter().any(|(u, _)| u.shares_storage(t)) {
+            return Err(err::unsupported(
+                "two captured tensors share memory through different views; pass them as arguments, or copy one",
+            ));
+        }
+        let ty = Type::new(t.dtype(), layout.shape.iter().copied());
+        let name = format!("captured{}", state.captured.len());
+        let b = state.builder.as_ref().ok_or_else(ended)?;
+        let value = b.input(name, ty, mutable, Some(Strided { offset: Dim::ZERO, ..layout }));
+        state.captured.push((t.clone(), value));
+        Ok(value)
     }
 
     /// Records an op.
@@ -182,12 +235,22 @@ impl Trace {
             b.set_loc(loc);
             let mut values = values.into_iter();
             let args = args.iter().map(|(n, a)| (*n, to_arg(b, a, &mut values))).collect();
-            match registry::call(b, name, args)? {
+            match registry::call(b, name, args).map_err(|e| self.explained(e))? {
                 Out::One(e) => vec![e.value()?],
                 Out::Many(l) => l.into_iter().map(|e| e.value()).collect::<Result<_>>()?,
             }
         };
         results.into_iter().map(|v| self.tensor(v)).collect()
+    }
+
+    /// What a write to a tensor from outside is in a body.
+    fn explained(&self, e: Error) -> Error {
+        if self.outer.is_none() || e.kind() != Kind::Alias || !e.diagnostic().message.contains("which is not `mut`") {
+            return e;
+        }
+        err::alias("a write to a tensor from outside, in a function that control flow runs")
+            .at(e.diagnostic().loc)
+            .help("give the new value as a result instead, or write to a copy: `x.copy()?`")
     }
 
     fn collect(&self, a: &Argument, out: &mut Vec<Value>) -> Result<()> {
@@ -203,11 +266,11 @@ impl Trace {
     ///
     /// # Errors
     /// An error of a formula that nobody has seen yet.
-    pub(crate) fn finish(&self, outputs: Vec<Value>) -> Result<(Graph, Vec<Arc<View>>)> {
+    pub(crate) fn finish(&self, outputs: Vec<Value>) -> Result<(Graph, Vec<Tensor>)> {
         let mut state = self.lock();
         let builder = state.builder.take().ok_or_else(ended)?;
         builder.with_graph(|g| g.outputs = outputs);
-        let captured = std::mem::take(&mut state.captured).into_iter().map(|(v, _)| v).collect();
+        let captured = std::mem::take(&mut state.captured).into_iter().map(|(t, _)| t).collect();
         Ok((builder.finish()?, captured))
     }
 }

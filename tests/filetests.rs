@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use tensorc::program::{Given, Mode, Program};
 use tensorc::{DType, Error, Tensor};
 use tensorc_codegen::plan::plan;
-use tensorc_codegen::program::{BufferKind, Step};
+use tensorc_codegen::program::BufferKind;
 use tensorc_ir::ops::Op;
 use tensorc_ir::passes::fuse::{self, Fusion, GroupKind, fuse, legalize};
 use tensorc_ir::passes::{PASSES, run_all, run_named};
@@ -67,11 +67,12 @@ impl Case {
         module.sizes(f, &self.sizes).map_err(|e| vec![e.help(format!("the sizes given are {used:?}"))])
     }
 
-    /// Shows every function of the file, a blank line between two.
+    /// Shows every function of the file but those that control flow runs, which come with others; a blank line between
+    /// two.
     fn each(&self, show: impl Fn(&Graph, &[Strided]) -> Result<String, Error>) -> Result<String, Vec<Error>> {
         let module = self.module()?;
         let mut out = Vec::new();
-        for f in module.functions() {
+        for f in module.functions().filter(|f| !module.is_body(*f)) {
             let sizes = self.sizes(&module, f)?;
             let g = module.trace(f, &sizes, None)?;
             let types = module.param_types(f, &sizes).map_err(one)?;
@@ -167,10 +168,8 @@ fn show_loops(case: &Case) -> Result<String, Vec<Error>> {
     case.each(|g, layouts| {
         let program = plan(&run_all(g)?, layouts, fuse::Mode::Fused)?;
         let mut out = program.to_string();
-        for step in program.steps.iter().chain(&program.write_back) {
-            if let Step::Loops(l) = step {
-                let _ = write!(out, "\n{}", l.nest);
-            }
+        for l in program.loops() {
+            let _ = write!(out, "\n{}", l.nest);
         }
         Ok(out)
     })

@@ -6,12 +6,14 @@
 //! the parameter's memory if every other reader of it has run before. A program with checks computes aside and writes
 //! back at its end, so that a failed call leaves the caller's memory as it was.
 
+mod control;
+
 use crate::lower::{Places, Store, lower_group, lower_stores, may_fail};
 use crate::program::{BufferDecl, BufferId, BufferKind, DotStep, Output, Place, Program, Step};
 use std::collections::HashMap;
 use tensorc_ir::ops::Op;
 use tensorc_ir::passes::fuse::{Fusion, GroupKind, Mode, fuse, legalize, source, through};
-use tensorc_ir::{Dim, Graph, NodeId, Result, Strided, Value, error::err};
+use tensorc_ir::{DType, Dim, Graph, NodeId, Result, Strided, Value, error::err};
 
 /// Compiles a pure graph to a program for parameters that lie as `params` say.
 ///
@@ -20,7 +22,7 @@ use tensorc_ir::{Dim, Graph, NodeId, Result, Strided, Value, error::err};
 pub fn plan(g: &Graph, params: &[Strided], mode: Mode) -> Result<Program> {
     let g = &legalize(g, params)?;
     let fusion = fuse(g, mode);
-    let mut p = Planner::new(g, &fusion, params);
+    let mut p = Planner::new(g, &fusion, params, mode);
     p.declare_params(params);
     p.assign()?;
     for k in 0..fusion.groups.len() {
@@ -45,16 +47,19 @@ struct Planner<'a> {
     free: Vec<(Dim, Dim)>,
     /// Buffers of the arena to free after a group.
     expire: HashMap<usize, Vec<(Dim, Dim)>>,
-    in_place: HashMap<NodeId, NodeId>,
+    in_place: HashMap<NodeId, Value>,
     at_home: HashMap<NodeId, usize>,
+    mode: Mode,
+    /// Control steps that are planned, with the copies that come before them.
+    controls: HashMap<NodeId, Vec<Step>>,
 }
 
-fn is_root(g: &Graph, n: NodeId) -> bool {
-    g.computed_roots().any(|v| source(g, v).0.node == n)
+fn is_root(g: &Graph, value: Value) -> bool {
+    g.computed_roots().any(|v| source(g, v).0 == value)
 }
 
 impl<'a> Planner<'a> {
-    fn new(g: &'a Graph, fusion: &'a Fusion, params: &'a [Strided]) -> Planner<'a> {
+    fn new(g: &'a Graph, fusion: &'a Fusion, params: &'a [Strided], mode: Mode) -> Planner<'a> {
         let mut readers: Vec<Vec<(usize, NodeId)>> = vec![Vec::new(); g.len()];
         let live = g.computed();
         for n in g.nodes().filter(|n| live[n.0 as usize]) {
@@ -76,6 +81,8 @@ impl<'a> Planner<'a> {
             expire: HashMap::new(),
             in_place: HashMap::new(),
             at_home: HashMap::new(),
+            mode,
+            controls: HashMap::new(),
         }
     }
 
@@ -85,7 +92,7 @@ impl<'a> Planner<'a> {
     }
 
     fn declare_params(&mut self, params: &[Strided]) {
-        let mut types: Vec<Option<tensorc_ir::DType>> = vec![None; params.len()];
+        let mut types: Vec<Option<DType>> = vec![None; params.len()];
         let inputs: Vec<(NodeId, usize)> = self
             .g
             .nodes()
@@ -96,11 +103,11 @@ impl<'a> Planner<'a> {
         }
         for (i, layout) in params.iter().enumerate() {
             let numel = reach(layout);
-            let dtype = types[i].unwrap_or(tensorc_ir::DType::F32);
+            let dtype = types[i].unwrap_or(DType::F32);
             self.buffer(BufferDecl { dtype, numel, kind: BufferKind::Param(i) });
         }
         for (n, i) in inputs {
-            self.places.insert(n, Place { buffer: BufferId(i as u32), layout: params[i].clone() });
+            self.places.insert(n.into(), Place { buffer: BufferId(i as u32), layout: params[i].clone() });
         }
     }
 
@@ -125,7 +132,7 @@ impl<'a> Planner<'a> {
             {
                 continue;
             }
-            while matches!(self.g.op(n), Op::SliceUpdate(_)) && (n == v.node || !is_root(self.g, n)) {
+            while matches!(self.g.op(n), Op::SliceUpdate(_)) && (n == v.node || !is_root(self.g, n.into())) {
                 chain.push(n);
                 let base = self.g.operands(n)[0];
                 let group = self.fusion.group_of[n.0 as usize];
@@ -177,17 +184,17 @@ impl<'a> Planner<'a> {
     }
 
     /// The stored node whose buffer `n` may take over: an update whose base nobody else reads later.
-    fn takes_over(&self, n: NodeId) -> Option<NodeId> {
+    fn takes_over(&self, n: NodeId) -> Option<Value> {
         if !matches!(self.g.op(n), Op::SliceUpdate(_) | Op::Scatter(_)) {
             return None;
         }
-        let base = self.g.operands(n)[0].node;
+        let base = self.g.operands(n)[0];
         let group = self.fusion.group_of[n.0 as usize];
-        let mine = self.fusion.stored[base.0 as usize]
+        let mine = self.fusion.stored[base.node.0 as usize]
             && !is_root(self.g, base)
-            && !matches!(self.g.op(base), Op::Input(_) | Op::Literal(_))
-            && !self.at_home.contains_key(&base);
-        let readers = &self.readers[base.0 as usize];
+            && !matches!(self.g.op(base.node), Op::Input(_) | Op::Literal(_))
+            && !self.at_home.contains_key(&base.node);
+        let readers = &self.readers[base.node.0 as usize];
         (mine
             && readers
                 .iter()
@@ -203,6 +210,10 @@ impl<'a> Planner<'a> {
                 if self.fusion.stored[n.0 as usize] {
                     self.assign_node(k, n)?;
                 }
+                if self.fusion.groups[k].kind == GroupKind::Control {
+                    let steps = self.control(k, n)?;
+                    self.controls.insert(n, steps);
+                }
             }
             for (at, size) in self.expire.remove(&k).unwrap_or_default() {
                 self.free.push((at, size));
@@ -212,13 +223,17 @@ impl<'a> Planner<'a> {
     }
 
     fn assign_node(&mut self, k: usize, n: NodeId) -> Result<()> {
+        if self.fusion.groups[k].kind == GroupKind::Control {
+            self.g.results(n).for_each(|v| self.assign_new(k, v));
+            return Ok(());
+        }
         let ty = self.g.ty(n.into()).clone();
         if let Some(param) = self.at_home.get(&n) {
             let place = Place { buffer: BufferId(*param as u32), layout: self.params[*param].clone() };
-            self.places.insert(n, place);
+            self.places.insert(n.into(), place);
             return Ok(());
         }
-        if let (Some(base), false) = (self.takes_over(n), is_root(self.g, n)) {
+        if let (Some(base), false) = (self.takes_over(n), is_root(self.g, n.into())) {
             let place = self.places[&base].clone();
             self.in_place.insert(n, base);
             // The buffer now lives as long as its new value.
@@ -230,23 +245,35 @@ impl<'a> Planner<'a> {
                 }
                 self.expire.entry(end).or_default().push((at, size));
             }
-            self.places.insert(n, place);
+            self.places.insert(n.into(), place);
             return Ok(());
         }
-        let kind = match self.g.op(n) {
-            Op::Literal(l) => BufferKind::Literal(l.clone()),
-            _ if is_root(self.g, n) => BufferKind::Output,
-            _ => {
-                let size = round_up(ty.count() * ty.dtype.size());
-                let at = self.arena(size);
-                let end = self.last_reader[n.0 as usize].unwrap_or(k);
-                self.expire.entry(end).or_default().push((at, size));
-                BufferKind::Temp(at)
-            }
-        };
-        let buffer = self.buffer(BufferDecl { dtype: ty.dtype, numel: ty.count(), kind });
-        self.places.insert(n, Place { buffer, layout: Strided::contiguous(&ty.shape) });
+        self.assign_new(k, n.into());
         Ok(())
+    }
+
+    /// Gives a value of group `k` memory of its own.
+    fn assign_new(&mut self, k: usize, v: Value) {
+        let ty = self.g.ty(v).clone();
+        let buffer = match self.g.op(v.node) {
+            Op::Literal(l) => {
+                let kind = BufferKind::Literal(l.clone());
+                self.buffer(BufferDecl { dtype: ty.dtype, numel: ty.count(), kind })
+            }
+            _ if is_root(self.g, v) => {
+                self.buffer(BufferDecl { dtype: ty.dtype, numel: ty.count(), kind: BufferKind::Output })
+            }
+            _ => self.temporary(ty.dtype, ty.count(), self.last_reader[v.node.0 as usize].unwrap_or(k)),
+        };
+        self.places.insert(v, Place { buffer, layout: Strided::contiguous(&ty.shape) });
+    }
+
+    /// A buffer of the arena that is free again after group `end`.
+    fn temporary(&mut self, dtype: DType, numel: Dim, end: usize) -> BufferId {
+        let size = round_up(numel * dtype.size());
+        let at = self.arena(size);
+        self.expire.entry(end).or_default().push((at, size));
+        self.buffer(BufferDecl { dtype, numel, kind: BufferKind::Temp(at) })
     }
 
     /// Best fit among free pieces, else the end of the arena.
@@ -269,7 +296,7 @@ impl<'a> Planner<'a> {
     /// Where a value lies, views included.
     fn place(&self, v: Value) -> Result<Place> {
         let (s, views) = source(self.g, v);
-        let base = self.places.get(&s.node).ok_or_else(|| err::unsupported("a value that is needed is not stored"))?;
+        let base = self.places.get(&s).ok_or_else(|| err::unsupported("a value that is needed is not stored"))?;
         let layout = through(self.g, Some(base.layout.clone()), &views)?;
         let layout = layout.ok_or_else(|| err::unsupported("a view that strides cannot say"))?;
         Ok(Place { buffer: base.buffer, layout })
@@ -277,6 +304,10 @@ impl<'a> Planner<'a> {
 
     fn group_steps(&mut self, k: usize) -> Result<()> {
         let group = &self.fusion.groups[k];
+        if let (GroupKind::Control, Some(n)) = (group.kind, group.nodes.first()) {
+            self.program.steps.extend(self.controls.remove(n).unwrap_or_default());
+            return Ok(());
+        }
         let root = group
             .nodes
             .iter()

@@ -98,6 +98,99 @@ pub struct DotStep {
     pub loc: Loc,
 }
 
+/// A value that a loop carries. Each step reads one of two buffers and writes the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Carry {
+    /// Holds the value that the loop begins with, and at the end the last one.
+    pub at: BufferId,
+    /// The second buffer.
+    pub other: BufferId,
+    /// The size of both.
+    pub bytes: Dim,
+}
+
+/// A tensor of which each step of a loop takes or makes the slice at its index of the first axis.
+#[derive(Clone, Copy, Debug)]
+pub struct Slices {
+    /// The slice at index 0.
+    pub first: BufferArg,
+    /// Elements from one slice to the next.
+    pub stride: Dim,
+    /// Bytes of one slice, if it is contiguous.
+    pub bytes: Dim,
+}
+
+/// What a control step does with its programs. Their parameters are in the order of the fields here, and so are their
+/// results.
+#[derive(Clone, Debug)]
+pub enum Control {
+    /// The first program if the predicate is true, else the second.
+    Cond {
+        /// One bool.
+        pred: BufferArg,
+        /// What both take.
+        operands: Vec<BufferArg>,
+        /// What both make.
+        results: Vec<BufferArg>,
+        /// The branches.
+        branches: Box<[Program; 2]>,
+    },
+    /// The second program again and again as long as the first says so.
+    While {
+        /// What goes round.
+        carries: Vec<Carry>,
+        /// What both take besides.
+        consts: Vec<BufferArg>,
+        /// Where the test leaves its one bool.
+        verdict: BufferArg,
+        /// The test and the body.
+        programs: Box<[Program; 2]>,
+    },
+    /// One program for each slice.
+    Scan {
+        /// What goes from step to step.
+        carries: Vec<Carry>,
+        /// What is taken slice by slice.
+        xs: Vec<Slices>,
+        /// What every step takes besides.
+        consts: Vec<BufferArg>,
+        /// What is made slice by slice.
+        ys: Vec<Slices>,
+        /// Where the carries before each step are kept; empty, or one for each carry.
+        saved: Vec<Slices>,
+        /// The number of steps.
+        length: Dim,
+        /// Whether the last slice is the first to be taken.
+        reverse: bool,
+        /// The body.
+        body: Box<Program>,
+    },
+}
+
+/// A step that runs programs inside of the program. What they need is in buffers of the program around them: a program's
+/// parameters are bound to its operands, its results to places in the results of the step.
+#[derive(Clone, Debug)]
+pub struct ControlStep {
+    /// What it does.
+    pub control: Control,
+    /// Memory for the temporary buffers of the programs, of which one runs at a time.
+    pub scratch: BufferId,
+    /// Which group of the fusion it comes from.
+    pub group: usize,
+    /// The user's line.
+    pub loc: Loc,
+}
+
+impl ControlStep {
+    /// The programs that it runs.
+    pub fn programs(&self) -> Vec<&Program> {
+        match &self.control {
+            Control::Cond { branches: both, .. } | Control::While { programs: both, .. } => both.iter().collect(),
+            Control::Scan { body, .. } => vec![body],
+        }
+    }
+}
+
 /// One step.
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -105,6 +198,8 @@ pub enum Step {
     Loops(LoopStep),
     /// A matrix product.
     Dot(Box<DotStep>),
+    /// Programs, run by what the data say.
+    Control(Box<ControlStep>),
 }
 
 /// Where a result is found after the last step.
@@ -161,6 +256,7 @@ impl Program {
                     let d = &mut **d;
                     [&mut d.a, &mut d.b, &mut d.c].into_iter().for_each(place);
                 }
+                Step::Control(c) => c.control.bind(sizes),
             }
         }
         for o in &mut p.outputs {
@@ -171,6 +267,45 @@ impl Program {
         }
         bind(&mut p.arena);
         p
+    }
+}
+
+impl Control {
+    /// With numbers in place of symbolic sizes.
+    fn bind(&mut self, sizes: &Sizes) {
+        let bind = |d: &mut Dim| *d = d.bind(sizes);
+        let args = |all: &mut [BufferArg]| all.iter_mut().for_each(|a| bind(&mut a.offset));
+        let go_round = |all: &mut [Carry]| all.iter_mut().for_each(|c| bind(&mut c.bytes));
+        let slices = |all: &mut [Slices]| {
+            for s in all {
+                bind(&mut s.first.offset);
+                bind(&mut s.stride);
+                bind(&mut s.bytes);
+            }
+        };
+        match self {
+            Control::Cond { pred, operands, results, branches } => {
+                bind(&mut pred.offset);
+                args(operands);
+                args(results);
+                branches.iter_mut().for_each(|p| *p = p.bind(sizes));
+            }
+            Control::While { carries, consts, verdict, programs } => {
+                go_round(carries);
+                args(consts);
+                bind(&mut verdict.offset);
+                programs.iter_mut().for_each(|p| *p = p.bind(sizes));
+            }
+            Control::Scan { carries, xs, consts, ys, saved, length, body, .. } => {
+                go_round(carries);
+                args(consts);
+                slices(xs);
+                slices(ys);
+                slices(saved);
+                bind(length);
+                **body = body.bind(sizes);
+            }
+        }
     }
 }
 
@@ -196,6 +331,47 @@ impl fmt::Display for Word {
     }
 }
 
+impl Program {
+    /// All kernels made of loops, those of programs inside included, in the order of the steps.
+    pub fn loops(&self) -> Vec<&LoopStep> {
+        let mut all = Vec::new();
+        for step in self.steps.iter().chain(&self.write_back) {
+            match step {
+                Step::Loops(l) => all.push(l),
+                Step::Dot(_) => {}
+                Step::Control(c) => c.programs().into_iter().for_each(|p| all.extend(p.loops())),
+            }
+        }
+        all
+    }
+}
+
+impl fmt::Display for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let args = |all: &[BufferArg]| all.iter().map(|a| format!("{}+{}", a.buffer.0, a.offset)).collect::<Vec<_>>();
+        let slices = |all: &[Slices]| {
+            let one = |s: &Slices| format!("{}+{} by {}", s.first.buffer.0, s.first.offset, s.stride);
+            all.iter().map(one).collect::<Vec<_>>().join(", ")
+        };
+        let carries =
+            |all: &[Carry]| all.iter().map(|c| format!("{}/{}", c.at.0, c.other.0)).collect::<Vec<_>>().join(", ");
+        match self {
+            Control::Cond { pred, operands, results, .. } => {
+                let (operands, results) = (args(operands).join(", "), args(results).join(", "));
+                write!(f, "cond {}+{}({operands}) -> {results}", pred.buffer.0, pred.offset)
+            }
+            Control::While { carries: c, consts, verdict, .. } => {
+                write!(f, "while_loop {}({}; {})", verdict.buffer.0, carries(c), args(consts).join(", "))
+            }
+            Control::Scan { carries: c, xs, consts, ys, saved, length, reverse, .. } => {
+                let (way, consts) = (if *reverse { " in reverse" } else { "" }, args(consts).join(", "));
+                write!(f, "scan {length}{way}({}; {}; {consts}) -> {}", carries(c), slices(xs), slices(ys))?;
+                if saved.is_empty() { Ok(()) } else { write!(f, ", saved {}", slices(saved)) }
+            }
+        }
+    }
+}
+
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, b) in self.buffers.iter().enumerate() {
@@ -215,6 +391,14 @@ impl fmt::Display for Program {
                         let params: Vec<String> = l.params.iter().map(Word::to_string).collect();
                         let (args, params) = (args.join(", "), params.join(", "));
                         writeln!(f, "{name}: loops({args}) params [{params}] range {}", l.range)?;
+                    }
+                    Step::Control(c) => {
+                        writeln!(f, "{name}: {}", c.control)?;
+                        for program in c.programs() {
+                            let text = program.to_string();
+                            writeln!(f, "  program")?;
+                            text.lines().try_for_each(|l| writeln!(f, "    {l}"))?;
+                        }
                     }
                     Step::Dot(d) => writeln!(f, "{name}: dot {} {} -> {}", d.a.buffer.0, d.b.buffer.0, d.c.buffer.0)?,
                 }

@@ -153,6 +153,17 @@ impl Graph {
         self.len() == 0
     }
 
+    /// The number of nodes, those of the bodies of control ops included.
+    pub fn size(&self) -> usize {
+        let inside = |n| self.op(n).bodies().into_iter().map(|b| b.size()).sum::<usize>();
+        self.len() + self.nodes().map(inside).sum::<usize>()
+    }
+
+    /// Whether some op is a `grad`, also in the bodies of control ops.
+    pub fn has_grad(&self) -> bool {
+        self.nodes().any(|n| matches!(self.op(n), Op::Grad(_)) || self.op(n).bodies().iter().any(|b| b.has_grad()))
+    }
+
     /// All nodes, each after its operands.
     pub fn nodes(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
         (0..self.g.node_count() as u32).map(NodeId)

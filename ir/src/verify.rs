@@ -69,6 +69,17 @@ fn node(g: &Graph, n: NodeId) -> Result<()> {
     if operands.len() < least || operands.len() > most {
         return Err(err::ty(format!("{} operands, expected {least}", operands.len())));
     }
+    for body in node.op.bodies() {
+        let inside = |e: Error| err::ty(format!("in `{}`: {}", body.name, e.diagnostic().message));
+        verify(body).map_err(inside)?;
+        if body.phase != g.phase {
+            let (name, is, want) = (&body.name, body.phase.name(), g.phase.name());
+            return Err(err::ty(format!("`{name}` is {is} in a graph that is {want}")));
+        }
+        if body.params.iter().any(|p| p.mutable) || body.shares() {
+            return Err(err::ty(format!("`{}` writes to a parameter or gives its memory", body.name)));
+        }
+    }
     match node.op {
         Op::Write if g.phase > Phase::Traced => return Err(err::ty("a write in a pure graph")),
         Op::Grad(_) if g.phase > Phase::Pure => return Err(err::ty("a `grad` in a differentiated graph")),
@@ -106,6 +117,8 @@ fn arity(op: &Op) -> (usize, usize) {
         | Op::Scan(_) => exactly(1),
         Op::SliceUpdate(_) | Op::Dot | Op::Gather(_) | Op::Merge(_) | Op::Write => exactly(2),
         Op::Scatter(_) => exactly(3),
+        Op::Cond(_) => (1, usize::MAX),
+        Op::While(_) | Op::Loop(_) => (0, usize::MAX),
         Op::Grad(grad) => (grad.lead(), usize::MAX),
     }
 }
@@ -179,6 +192,35 @@ mod tests {
             g.mutated = if phase == Phase::Traced { vec![] } else { vec![(0, y)] };
         });
         b.finish().unwrap()
+    }
+
+    #[test]
+    fn bodies_are_in_the_phase_of_the_graph_and_write_to_no_parameter() {
+        use crate::ops::control::{Body, Cond};
+        let with = |body: Graph| {
+            let body = Body::new(body);
+            let mut g = graph(Phase::Traced);
+            let types = [Type::new(DType::Bool, [0usize; 0]), Type::new(DType::F32, [2, 3])];
+            let p: Value =
+                g.push(Op::Const(crate::Scalar::from_bool(true)), &[], [types[0].clone()], Loc::Unknown).into();
+            g.push(Op::Cond(Cond { branches: [body.clone(), body] }), &[p, x()], [types[1].clone()], Loc::Unknown);
+            verify(&g).map_err(|e| e.diagnostic().message.clone())
+        };
+        let fixed = |phase| {
+            let mut g = graph(phase);
+            g.mutated.clear();
+            g.params[0].mutable = false;
+            g
+        };
+        assert_eq!(with(fixed(Phase::Traced)), Ok(()));
+        assert!(with(fixed(Phase::Pure)).unwrap_err().starts_with("`f` is pure in a graph that is traced"));
+        assert!(with(graph(Phase::Traced)).unwrap_err().contains("writes to a parameter"));
+        let mut same = fixed(Phase::Traced);
+        same.outputs = vec![x()];
+        assert!(with(same).unwrap_err().contains("gives its memory"));
+        let mut broken = fixed(Phase::Traced);
+        broken.push(Op::Copy, &[x()], [Type::new(DType::F32, [6])], Loc::Unknown);
+        assert!(with(broken).unwrap_err().starts_with("in `f`: the types are"));
     }
 
     fn x() -> Value {

@@ -15,6 +15,11 @@ const PROGRAMS: &[&str] = &[
      .expand(5, -1, -1, 6).sum(dim=[0, 2], keepdim=true).flatten() + arange(1, 7, 2, dtype=f32)[:, None] & 3 | !true }",
     "fn f(a: f32[2, 3], i: i64[2, 1]) { cat([a, stack([a[0], a[1]], dim=0)], dim=-1).gather(1, i).masked_fill(i > 0, -inf)
      .max(1); pad(a, [1, 0, 2, 1], value=3.5).roll(1, 0).tril(-1).cumsum(1).topk(2, dim=0); conv1d(a[None], a[:, None, :2]) }",
+    "fn up(c: f32[N], x: f32[N]) -> f32[N] { c * x } fn down(c: f32[N], x: f32[N]) -> f32[N] { let y = c.clone(); y -= x; y }
+     fn step(c: f32[N], x: f32[N], w: f32) -> (f32[N], f32[N]) { let c = cond(sum(c) > w, up, down, (c, x)); (c, tanh(c)) }
+     fn far(n: i64, c: f32[N]) -> bool { n < 3 } fn body(n: i64, c: f32[N]) -> (i64, f32[N]) { (n + 1, cond(true, up, down, (c, c))) }
+     fn main(xs: f32[T, N], w: f32) { let (c, ys) = scan(step, xs[0], xs, dim=0, reverse=true, consts=(w,));
+     let (dx, dw) = grad(sum(c), (xs, w)); while_loop(far, body, (0, c)); scan(step, c, None, length=2) }",
 ];
 
 /// Words of the language: names, numbers, and single characters.

@@ -111,6 +111,34 @@ fn a_b(v7: mut f32[2], layer_0: f32[2], f32_: f32) -> (f32[2],) {
     );
 }
 
+#[test]
+fn bodies_are_functions_with_names_of_their_own() {
+    // Two bodies of one name, one of the table's name, one shared by two ops, bodies in bodies.
+    let text = "fn step(x: f32[2]) -> f32[2] { x * 2 }
+        fn relu6(x: f32[2]) -> f32[2] { x + 1 }
+        fn inner(x: f32[2]) -> f32[2] { cond(sum(x) > 0, step, relu6, x) }
+        fn below(x: f32[2]) -> bool { sum(x) < 1 }
+        fn main(p: bool, x: f32[2], y: f32[3, 2]) -> f32[2] {
+            let a = cond(p, inner, step, x);
+            let b = cond(!p, step, inner, a);
+            let (c, _) = scan(pair, b, y);
+            while_loop(below, inner, c)
+        }
+        fn pair(c: f32[2], x: f32[2]) -> (f32[2], f32[2]) { (c + x, c) }";
+    let m = tensorc_ir::text::Module::parse("file", text).unwrap();
+    let f = m.main().unwrap();
+    let mut g = m.trace(f, &Default::default(), None).unwrap();
+    round_trip(&g);
+    let text = print(&g);
+    let names: Vec<&str> =
+        text.lines().filter_map(|l| l.strip_prefix("fn ")).map(|l| l.split('(').next().unwrap()).collect();
+    assert_eq!(names, ["step", "relu6_2", "inner", "pair", "below", "main"]);
+    for pass in PASSES {
+        g = pass.apply(&g).unwrap();
+        round_trip(&g);
+    }
+}
+
 /// A program with views, writes and gradients.
 fn program(choices: &[u16]) -> Graph {
     let b = Builder::new("p");

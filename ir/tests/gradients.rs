@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use random::{Choices, step};
 use tensorc_ir::dim::dims;
 use tensorc_ir::interp::{Array, run};
+use tensorc_ir::ops::control::{Body, Cond, Scan};
 use tensorc_ir::ops::effect::Grad;
 use tensorc_ir::ops::elementwise::{Row, Rule, rows};
 use tensorc_ir::ops::gather::ScatterMode;
@@ -14,6 +15,7 @@ use tensorc_ir::ops::reduce::ReduceKind;
 use tensorc_ir::ops::scan::ScanKind;
 use tensorc_ir::ops::{Op, Structural, view};
 use tensorc_ir::passes::run_all;
+use tensorc_ir::text::{Module, Sizes};
 use tensorc_ir::types::Range;
 use tensorc_ir::{Builder, DType, Ex, Graph, Scalar, Type, Value};
 
@@ -240,6 +242,89 @@ fn products_gathers_and_scatters_have_the_derivatives_of_their_functions() {
         };
         check_both(mode.name(), scatter, &[vec![3, 4], vec![2, 2]], &[a.clone(), numbers(4, -2.0, 2.0, 6)]);
     }
+}
+
+/// The body that the last function of a text is.
+fn body(text: &str) -> Body {
+    let m = Module::parse("body", text).unwrap();
+    let f = m.functions().last().unwrap();
+    Body::new(m.trace(f, &Sizes::default(), None).unwrap())
+}
+
+fn results<'b>(b: &'b Builder, op: Op, x: &[Ex<'b>]) -> Vec<Ex<'b>> {
+    let x: Vec<Value> = x.iter().map(|e| e.value().unwrap()).collect();
+    let n = b.emit_all(op, &x).unwrap();
+    b.with_graph(|g| g.results(n).collect::<Vec<_>>()).into_iter().map(|v| b.ex(v)).collect()
+}
+
+#[test]
+fn a_cond_has_the_derivative_of_the_branch_that_runs() {
+    let branches = [
+        body("fn f(x: f64[3], w: f64[3]) -> (f64[3], f64) { (x * w * w, sum(exp(x))) }"),
+        // The second operand is not used, and the first not for the second result.
+        body("fn g(x: f64[3], w: f64[3]) -> (f64[3], f64) { (sin(x) * x, 3.0) }"),
+    ];
+    let x = [numbers(3, -1.0, 1.0, 1), numbers(3, -1.0, 1.0, 2)];
+    for which in [true, false] {
+        let f: Formula<'_> = &|x| {
+            let b = x[0].builder();
+            let pred = b.constant(Scalar::from_bool(which));
+            let y = results(b, Op::Cond(Cond { branches: branches.clone() }), &[pred, x[0], x[1]]);
+            y[0] * y[1]
+        };
+        check_both("cond", f, &[vec![3], vec![3]], &x);
+    }
+}
+
+#[test]
+fn a_scan_has_the_derivative_of_its_steps() {
+    // A float carry and a counter; the slice, a constant, and a constant without derivative.
+    let step = body(
+        "fn step(c: f64[2], n: i64, x: f64[2], k: f64[2], shift: i64) -> (f64[2], i64, f64[2], f64) {
+            let c2 = tanh(c * k + x) + (n + shift) * c * 0.1;
+            (c2, n + 1, c2 * x, sum(c * c))
+        }",
+    );
+    let (init, xs, k) = (numbers(2, -1.0, 1.0, 3), numbers(8, -1.0, 1.0, 4), numbers(2, -1.0, 1.0, 5));
+    for (reverse, part) in [(false, 0), (true, 0), (false, 1), (true, 2)] {
+        let f: Formula<'_> = &|x| {
+            let b = x[0].builder();
+            let int = |v| b.constant(Scalar::from_i64(DType::I64, v));
+            let op = Scan { body: step.clone(), carries: 2, xs: 1, length: 4.into(), reverse, save: false };
+            let y = results(b, Op::Loop(op), &[x[0], int(0), x[1], x[2], int(1)]);
+            // All results, or one of them only.
+            match part {
+                0 => y[0].sum_all() * y[2].sum_all() + (y[3] * y[3]).sum_all(),
+                1 => y[0],
+                _ => y[2],
+            }
+        };
+        check_both("scan", f, &[vec![2], vec![4, 2], vec![2]], &[init.clone(), xs.clone(), k.clone()]);
+    }
+}
+
+#[test]
+fn derivatives_flow_through_control_flow_in_control_flow() {
+    let outer = body(
+        "fn up(c: f64, x: f64) -> f64 { c * x + 1.0 }
+        fn down(c: f64, x: f64) -> f64 { sin(c) - x }
+        fn inner(c: f64, x: f64, w: f64) -> (f64, f64) {
+            let c = cond(x > 0, up, down, (c, x * w));
+            (c, c * w)
+        }
+        fn outer(c: f64, row: f64[3], w: f64) -> (f64, f64) {
+            let (c, all) = scan(inner, c, row, consts=w, reverse=true);
+            let slope = grad(sum(all * all), w);
+            (tanh(c), slope * 0.1)
+        }",
+    );
+    let f: Formula<'_> = &|x| {
+        let op = Scan { body: outer.clone(), carries: 1, xs: 1, length: 2.into(), reverse: false, save: false };
+        let y = results(x[0].builder(), Op::Loop(op), x);
+        y[0] * y[1].sum_all()
+    };
+    let x = [vec![0.3], vec![0.5, -0.7, 0.2, -0.1, 0.9, 0.4], vec![0.8]];
+    check_both("nested", f, &[vec![], vec![2, 3], vec![]], &x);
 }
 
 proptest! {

@@ -11,7 +11,7 @@ use tensorc_ir::interp::{Array, run};
 use tensorc_ir::passes::PASSES;
 use tensorc_ir::text::print::print;
 use tensorc_ir::types::Shape;
-use tensorc_ir::{Builder, DType, Graph, Layout, Scalar, Strided, Type};
+use tensorc_ir::{Builder, DType, Graph, Layout, Op, Scalar, Strided, Type};
 
 /// The program that the choices say.
 fn program(choices: &[u16]) -> Graph {
@@ -76,4 +76,28 @@ proptest! {
             text += &print(&g);
         }
     }
+}
+
+#[test]
+fn some_programs_have_control_flow() {
+    let mut s = 1u64;
+    let mut next = || {
+        s = s.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (s >> 40) as u16
+    };
+    let mut counts = [0; 4];
+    for _ in 0..200 {
+        let choices: Vec<u16> = (0..120).map(|_| next()).collect();
+        let g = program(&choices);
+        for n in g.nodes() {
+            match g.op(n) {
+                Op::Cond(_) => counts[0] += 1,
+                Op::While(_) => counts[1] += 1,
+                Op::Loop(_) => counts[2] += 1,
+                _ => {}
+            }
+            counts[3] += g.op(n).bodies().iter().flat_map(|b| b.nodes().map(|n| b.op(n).bodies().len())).sum::<usize>();
+        }
+    }
+    assert!(counts.iter().all(|n| *n > 20), "{counts:?}");
 }

@@ -4,6 +4,7 @@
 //! results, one block for temporaries), runs the steps, and looks at the error word after each: a failed check ends the
 //! call before anything is written back.
 
+use crate::control::Flow;
 use crate::kernels::{Kernel, gemm, kernels};
 use crate::launch::Work;
 use crate::pool::Pool;
@@ -74,8 +75,8 @@ pub struct Executable {
     /// For each buffer, its bytes: of the buffer itself, or before it in the arena if it is a temporary.
     bytes: Vec<usize>,
     arena: usize,
-    steps: Vec<Ready>,
-    write_back: Vec<Ready>,
+    steps: Vec<Stage>,
+    write_back: Vec<Stage>,
     outputs: Vec<Found>,
     /// For each parameter, its dtype and layout with offset 0.
     params: Vec<(DType, Layout)>,
@@ -91,8 +92,15 @@ enum Found {
     View(usize, DType, Layout),
 }
 
-/// A step with its machine code and argument words; addresses are filled in at the call.
-struct Ready {
+/// A step with its machine code.
+#[expect(clippy::large_enum_variant, reason = "nearly all steps are kernels")]
+pub(crate) enum Stage {
+    Kernel(Ready),
+    Control(Box<Flow>),
+}
+
+/// A kernel with its machine code and argument words; addresses are filled in at the call.
+pub(crate) struct Ready {
     stages: SmallVec<[(Kernel, Work); 1]>,
     words: Vec<u64>,
     /// Where in `words` the address of a buffer goes: word, buffer, byte offset.
@@ -120,27 +128,9 @@ impl Template {
         let (program, more) = Scope::within(hints, || plan(graph, &params, options.mode));
         let program = program?;
         let assumptions = strongest(&assumed.iter().copied().chain(more).collect::<Vec<_>>());
-        let nests: Vec<_> = program
-            .steps
-            .iter()
-            .chain(&program.write_back)
-            .filter_map(|s| if let Step::Loops(l) = s { Some(l.nest.clone()) } else { None })
-            .collect();
+        let nests: Vec<_> = program.loops().into_iter().map(|l| l.nest.clone()).collect();
         let kernels = kernels(&nests)?;
-        let constants = program
-            .buffers
-            .iter()
-            .enumerate()
-            .filter_map(|(i, b)| if let BufferKind::Literal(l) = &b.kind { Some((i, l)) } else { None })
-            .map(|(i, l)| {
-                let size = l.dtype.size();
-                let mut bytes = vec![0; l.values.len() * size];
-                for (v, to) in l.values.iter().zip(bytes.chunks_mut(size)) {
-                    v.write(to);
-                }
-                Ok((i, Storage::from_bytes(&bytes)?))
-            })
-            .collect::<Result<_>>()?;
+        let constants = constants(&program)?;
         Ok(Template { program, kernels, params, assumptions, constants, overlap: options.overlap })
     }
 
@@ -192,20 +182,8 @@ impl Template {
         }
         let program = self.program.bind(sizes);
         let mut ready = self.kernels.iter().cloned();
-        let mut prepare = |steps: &[Step]| -> Result<Vec<Ready>> {
-            steps
-                .iter()
-                .map(|s| match s {
-                    Step::Loops(l) => {
-                        let kernel = ready.next().ok_or_else(|| err::unsupported("a step without its kernel"))?;
-                        loops(&program, l, kernel)
-                    }
-                    Step::Dot(d) => dot(d),
-                })
-                .collect()
-        };
-        let steps = prepare(&program.steps)?;
-        let write_back = prepare(&program.write_back)?;
+        let steps = stages(&program, &program.steps, &mut ready)?;
+        let write_back = stages(&program, &program.write_back, &mut ready)?;
         let bytes = |b: &BufferDecl| match &b.kind {
             BufferKind::Temp(at) => at.value(),
             // Nobody allocates a parameter.
@@ -363,6 +341,47 @@ impl Executable {
     }
 }
 
+/// Steps of a program with their machine code; `kernels` gives those of [`Program::loops`] in order.
+pub(crate) fn stages(
+    program: &Program,
+    steps: &[Step],
+    kernels: &mut dyn Iterator<Item = Kernel>,
+) -> Result<Vec<Stage>> {
+    let one = |s: &Step| match s {
+        Step::Loops(l) => {
+            let kernel = kernels.next().ok_or_else(|| err::unsupported("a step without its kernel"))?;
+            loops(program, l, kernel).map(Stage::Kernel)
+        }
+        Step::Dot(d) => dot(d).map(Stage::Kernel),
+        Step::Control(c) => Ok(Stage::Control(Box::new(Flow::new(c, &program.buffers, kernels)?))),
+    };
+    steps.iter().map(one).collect()
+}
+
+/// The constant tensors of a program in memory, with their buffers.
+pub(crate) fn constants(program: &Program) -> Result<Vec<(usize, Storage)>> {
+    let mut all = Vec::new();
+    for (i, b) in program.buffers.iter().enumerate() {
+        if let BufferKind::Literal(l) = &b.kind {
+            let size = l.dtype.size();
+            let mut bytes = vec![0; l.values.len() * size];
+            l.values.iter().zip(bytes.chunks_mut(size)).for_each(|(v, to)| v.write(to));
+            all.push((i, Storage::from_bytes(&bytes)?));
+        }
+    }
+    Ok(all)
+}
+
+impl Stage {
+    /// Runs the step; `bases` are the addresses of the program's buffers.
+    pub(crate) fn run(&self, bases: &[*mut u8], error: &AtomicU64) -> Result<()> {
+        match self {
+            Stage::Kernel(k) => k.run(bases, error),
+            Stage::Control(c) => c.run(bases, error),
+        }
+    }
+}
+
 /// Whether two arguments have a byte in common (by the range they span).
 fn shares(a: &View, b: &View) -> bool {
     let (Some((al, ah)), Some((bl, bh))) = (a.layout.bounds(), b.layout.bounds()) else { return false };
@@ -470,7 +489,8 @@ impl Ready {
         for (kernel, work) in &self.stages {
             // SAFETY: the words are those that the kernel was compiled for. Addresses are of parameters that were
             // checked against the layouts it was compiled for and are borrowed for this call, of results and
-            // temporaries of the sizes that the plan gave, or of the error word; all live until the call returns. The
+            // temporaries of the sizes that the plan gave, or of the error word; all live until the call returns. In a
+            // body they are of buffers of the program around it, or of slices of them at an index within their extent. The
             // plan never lets two buffers of one step share memory where one is written, and iterations of a parallel
             // loop store to different elements.
             unsafe { Pool::global().launch(kernel.entry, words.as_ptr(), *work) };

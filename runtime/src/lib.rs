@@ -6,6 +6,7 @@
 
 mod borrow;
 pub mod buffer;
+mod control;
 pub mod executable;
 pub mod jit;
 pub mod kernels;

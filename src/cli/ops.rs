@@ -4,13 +4,13 @@ use super::read_text;
 use super::report::{Failure, say};
 use crate::program::Program;
 use tensorc_codegen::plan::plan;
-use tensorc_codegen::program::Step;
 use tensorc_ir::error::err;
 use tensorc_ir::ops::elementwise::Row;
 use tensorc_ir::ops::registry;
 use tensorc_ir::passes::{PASSES, fuse, run_named};
-use tensorc_ir::text::print::print;
-use tensorc_ir::{Error, Strided};
+use tensorc_ir::text::FORMS;
+use tensorc_ir::text::print::print_all;
+use tensorc_ir::{Error, Graph, Strided};
 
 /// Prints functions after passes.
 pub fn opt(
@@ -26,7 +26,7 @@ pub fn opt(
     let module = program.module();
     let functions = match function {
         Some(name) => vec![module.function(name).map_err(Failure::usage)?],
-        None => module.functions().collect(),
+        None => module.functions().filter(|f| !module.is_body(*f)).collect(),
     };
     let all: Vec<&str> = PASSES.iter().map(|p| p.name).collect();
     let names: Vec<&str> = match passes {
@@ -38,9 +38,10 @@ pub fn opt(
         return Err(Failure::usage(e));
     }
     let given = self::sizes(sizes).map_err(Failure::usage)?;
-    for (i, f) in functions.into_iter().enumerate() {
-        let help = |e: Error| if e.is_waiting_for_sizes() { e.help("give them with --size NAME=N") } else { e };
-        let failed = |errors: Vec<Error>| failed(errors.into_iter().map(help).collect());
+    let help = |e: Error| if e.is_waiting_for_sizes() { e.help("give them with --size NAME=N") } else { e };
+    let failed = |errors: Vec<Error>| failed(errors.into_iter().map(help).collect());
+    let mut graphs = Vec::new();
+    for f in functions {
         // Without sizes the program is one for all of them, and assumes nothing.
         let sizes = match given.is_empty() {
             true => module.symbolic_sizes(f),
@@ -48,18 +49,21 @@ pub fn opt(
         };
         let g = module.trace(f, &sizes, None).map_err(failed)?;
         let g = run_named(&g, &names).map_err(|e| failed(vec![e]))?;
+        let types = module.param_types(f, &sizes).map_err(|e| failed(vec![e]))?;
+        graphs.push((g, types));
+    }
+    let text = |all: &[&Graph]| print_all(all).trim_end_matches('\n').to_string();
+    if !loops {
+        return say(format_args!("{}", text(&graphs.iter().map(|(g, _)| g).collect::<Vec<_>>())));
+    }
+    for (i, (g, types)) in graphs.iter().enumerate() {
         let gap = if i > 0 { "\n" } else { "" };
-        say(format_args!("{gap}{}", print(&g).trim_end_matches('\n')))?;
-        if loops {
-            let types = module.param_types(f, &sizes).map_err(|e| failed(vec![e]))?;
-            let layouts: Vec<Strided> = types.iter().map(|t| Strided::contiguous(&t.shape)).collect();
-            let program = plan(&g, &layouts, fuse::Mode::Fused).map_err(|e| failed(vec![e]))?;
-            say(format_args!("\n{program}"))?;
-            for step in program.steps.iter().chain(&program.write_back) {
-                if let Step::Loops(l) = step {
-                    say(format_args!("{}", l.nest))?;
-                }
-            }
+        say(format_args!("{gap}{}", text(&[g])))?;
+        let layouts: Vec<Strided> = types.iter().map(|t| Strided::contiguous(&t.shape)).collect();
+        let program = plan(g, &layouts, fuse::Mode::Fused).map_err(|e| failed(vec![e]))?;
+        say(format_args!("\n{program}"))?;
+        for l in program.loops() {
+            say(format_args!("{}", l.nest))?;
         }
     }
     Ok(())
@@ -80,21 +84,28 @@ pub fn sizes(given: &[String]) -> Result<Vec<(String, usize)>, Error> {
 
 /// Prints the op table, or one function of it.
 pub fn list(name: Option<&str>) -> Result<(), Failure> {
-    let all = registry::list();
+    let mut all = registry::list();
+    all.extend(FORMS.iter().map(|f| (f.name, f.sig.to_string(), f.doc)));
+    all.sort_unstable_by_key(|(n, _, _)| *n);
     let Some(n) = name else {
         for (name, sig, doc) in &all {
             say(format_args!("{name}({sig})\n    {doc}"))?;
         }
         return say(format_args!(
-            "\n{} functions; each has an in-place form with `_` where its result fits its first operand",
-            all.len()
+            "\n{} functions; each but {} has an in-place form with `_` where its result fits its first operand",
+            all.len(),
+            FORMS.iter().map(|f| f.name).collect::<Vec<_>>().join(", ")
         ));
     };
     let base = n.strip_suffix('_').unwrap_or(n);
-    let Some((name, sig, doc)) = all.iter().find(|(m, _, _)| *m == n || *m == base) else {
+    let form = |m: &str| FORMS.iter().find(|f| f.name == m);
+    let Some((name, sig, doc)) = all.iter().find(|(m, _, _)| *m == n || (*m == base && form(m).is_none())) else {
         return Err(Failure::error(err::name(format!("there is no function `{n}`"))));
     };
     say(format_args!("{name}({sig})\n    {doc}"))?;
+    if let Some(form) = form(name) {
+        return say(format_args!("    control flow; {}", form.derivative));
+    }
     match Row::find(name) {
         Some(row) => describe(row),
         None => say(format_args!("    composite or structural; its derivative is that of its parts")),

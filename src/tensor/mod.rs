@@ -1,7 +1,8 @@
 //! [`Tensor`]: a handle on memory, or on a value of a program being traced.
 //!
 //! All ops go through [`call`], by PyTorch's name. If any argument is traced the op is recorded; else it runs, as a
-//! compiled program of one op ([`eager`]). Methods are thin wrappers.
+//! compiled program of one op ([`eager`]). In a function that control flow runs all are recorded: which of them run is not
+//! known yet. Methods are thin wrappers.
 
 pub mod create;
 mod eager;
@@ -13,11 +14,11 @@ mod sized;
 pub(crate) use eager::compile_traced;
 pub use operators::{Operand, add, div, mul, rem, sub};
 
-use crate::trace::{Trace, Traced};
+use crate::trace::{self, Traced};
 use std::sync::Arc;
 use tensorc_ir::error::err;
 use tensorc_ir::ops::registry;
-use tensorc_ir::{DType, Layout, Loc, Result, Scalar};
+use tensorc_ir::{DType, Layout, Loc, Result, Scalar, Strided};
 use tensorc_runtime::executable::View;
 use tensorc_runtime::storage::Storage;
 
@@ -96,15 +97,12 @@ impl<T: Into<Argument>, const N: usize> From<[T; N]> for Argument {
 #[track_caller]
 pub fn call(name: &str, args: &[(Option<&str>, Argument)]) -> Result<Vec<Tensor>> {
     let loc = Loc::caller();
-    let traced = |a: &Argument| -> Option<Arc<Trace>> {
-        let of = |t: &Tensor| if let Repr::Traced(t) = &t.0 { Some(t.trace.clone()) } else { None };
-        match a {
-            Argument::Tensor(t) => of(t),
-            Argument::List(l) => l.iter().find_map(|a| if let Argument::Tensor(t) = a { of(t) } else { None }),
-            _ => None,
-        }
-    };
-    match args.iter().find_map(|(_, a)| traced(a)) {
+    let tensors = args.iter().flat_map(|(_, a)| match a {
+        Argument::List(l) => l.as_slice(),
+        a => std::slice::from_ref(a),
+    });
+    let tensors = tensors.filter_map(|a| if let Argument::Tensor(t) = a { Some(t) } else { None });
+    match trace::of(tensors).or_else(trace::body) {
         Some(trace) => trace.record(name, args, loc),
         None if let Some(found) = sized::run(name, args).transpose() => found.map_err(|e| e.at(loc)),
         None if registry::lacks_seed(name, args.iter().map(|(k, _)| *k)) => {
@@ -256,6 +254,14 @@ impl Tensor {
         self.shape().iter().product()
     }
 
+    /// Where it lies, where extents may be symbolic.
+    pub(crate) fn strided(&self) -> Strided {
+        match &self.0 {
+            Repr::Concrete(v) => Strided::from(&v.layout),
+            Repr::Traced(t) => t.strided(),
+        }
+    }
+
     /// Element strides.
     pub fn strides(&self) -> Vec<isize> {
         self.layout().strides.to_vec()
@@ -271,6 +277,17 @@ impl Tensor {
         match (&self.0, &other.0) {
             (Repr::Concrete(a), Repr::Concrete(b)) => a.storage.same(&b.storage),
             (Repr::Traced(a), Repr::Traced(b)) => a.shares(b),
+            _ => false,
+        }
+    }
+
+    /// Whether both are the same elements in memory, or the same value of a program.
+    pub(crate) fn is(&self, other: &Tensor) -> bool {
+        match (&self.0, &other.0) {
+            (Repr::Concrete(a), Repr::Concrete(b)) => {
+                a.storage.same(&b.storage) && a.layout == b.layout && a.dtype == b.dtype
+            }
+            (Repr::Traced(a), Repr::Traced(b)) => Arc::ptr_eq(&a.trace, &b.trace) && a.value == b.value,
             _ => false,
         }
     }

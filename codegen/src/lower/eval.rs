@@ -32,7 +32,7 @@ impl Lower<'_> {
         if self.fusion.group_of[s.node.0 as usize] == Some(self.group) {
             return None;
         }
-        let base = self.places.get(&s.node)?;
+        let base = self.places.get(&s)?;
         // A view that strides cannot say, or not for all sizes, is computed at its index instead.
         let layout = through(self.g, Some(base.layout.clone()), &views).ok().flatten()?;
         Some(Place { buffer: base.buffer, layout })

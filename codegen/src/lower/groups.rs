@@ -48,7 +48,7 @@ pub fn lower_group(g: &Graph, fusion: &Fusion, places: &Places, k: usize) -> Res
     let group = &fusion.groups[k];
     let stored = |n: &&NodeId| fusion.stored[n.0 as usize];
     let store = |n: &NodeId| -> Result<Store> {
-        let place = places.get(n).cloned().ok_or_else(|| err::unsupported("a stored value has no place"))?;
+        let place = places.get(&(*n).into()).cloned().ok_or_else(|| err::unsupported("a stored value has no place"))?;
         Ok(Store { value: (*n).into(), place })
     };
     match group.kind {
@@ -68,7 +68,7 @@ pub fn lower_group(g: &Graph, fusion: &Fusion, places: &Places, k: usize) -> Res
         GroupKind::Scan => scan(Lower::new(g, fusion, places, k), group),
         GroupKind::Scatter => scatter(Lower::new(g, fusion, places, k), group),
         GroupKind::Merge => super::sort::merge(Lower::new(g, fusion, places, k), group),
-        GroupKind::Dot | GroupKind::Literal => Ok(None),
+        GroupKind::Dot | GroupKind::Literal | GroupKind::Control => Ok(None),
     }
 }
 
@@ -138,7 +138,7 @@ fn rows(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
     }
     let store = |l: &Lower<'_>, level: Level| -> Vec<Store> {
         let here = |n: &&NodeId| l.fusion.stored[n.0 as usize] && l.fusion.level[n.0 as usize] == Some(level);
-        let place = |n: &NodeId| l.places.get(n).map(|p| Store { value: (*n).into(), place: p.clone() });
+        let place = |n: &NodeId| l.places.get(&Value::from(*n)).map(|p| Store { value: (*n).into(), place: p.clone() });
         group.nodes.iter().filter(here).filter_map(place).collect()
     };
     let full = store(&l, Level::Full);
@@ -376,7 +376,7 @@ fn scan(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
     l.push(Stmt::Update { acc, value, index: None });
     let dst = l.define(dtype.reg(), l.here());
     l.push(Stmt::Read { dst, acc });
-    let place = l.places.get(&n).cloned().ok_or_else(|| err::unsupported("a scan has no place"))?;
+    let place = l.places.get(&n.into()).cloned().ok_or_else(|| err::unsupported("a scan has no place"))?;
     let (buf, at, _) = l.access(&place, dtype, &ix, true);
     l.push(Stmt::Store { buf, at, value: dst });
     Ok(Some(l.finish()))
@@ -395,7 +395,7 @@ fn scatter(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
     let index = l.eval(x[1], &ix)?;
     let at = l.checked_index(index, ty.shape[s.axis]);
     let source = l.eval(x[2], &ix)?;
-    let place = l.places.get(&n).cloned().ok_or_else(|| err::unsupported("a scatter has no place"))?;
+    let place = l.places.get(&n.into()).cloned().ok_or_else(|| err::unsupported("a scatter has no place"))?;
     let mut to = ix.clone();
     to[s.axis] = Lin { dynamic: Some(at), ..Lin::default() };
     let value = match s.mode.combiner() {

@@ -24,7 +24,7 @@ use tensorc_ir::scalar::{Block, Inst, Reg, V};
 use tensorc_ir::{Dim, Graph, Loc, NodeId, Op, Value};
 
 /// Where values lie in memory: the stored ones, parameters and literals.
-pub type Places = HashMap<NodeId, Place>;
+pub type Places = HashMap<Value, Place>;
 
 /// One index: `offset + Σ var * factor (+ register)`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -89,6 +89,9 @@ struct Scope {
 pub(crate) fn may_fail(g: &Graph, n: NodeId) -> bool {
     match g.op(n) {
         Op::Gather(_) | Op::Scatter(_) => true,
+        Op::Cond(_) | Op::While(_) | Op::Loop(_) => {
+            g.op(n).bodies().into_iter().any(|body| body.nodes().any(|n| may_fail(body, n)))
+        }
         Op::Map(row) => {
             let mut b = Block::new();
             let x: Vec<V> = g.operands(n).into_iter().map(|v| b.param(g.ty(v).dtype.reg())).collect();

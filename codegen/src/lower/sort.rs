@@ -20,7 +20,7 @@ pub(super) fn merge(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>>
     let x = l.g.operands(n);
     let stored = |p: Option<Place>| p.ok_or_else(|| err::unsupported("a merge reads a value that is not stored"));
     let (keys, order) = (stored(l.place(x[0]))?, stored(l.place(x[1]))?);
-    let out = stored(l.places.get(&n).cloned())?;
+    let out = stored(l.places.get(&n.into()).cloned())?;
     let dtype = l.g.ty(x[0]).dtype;
     let (axis, extent) = (pass.axis, group.domain[pass.axis]);
     let width = Dim::from(pass.width).min(extent);

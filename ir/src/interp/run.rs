@@ -36,7 +36,8 @@ pub fn run(g: &Graph, inputs: &[Array]) -> Result<Vec<Array>> {
             }
             (Op::Grad(_), _) => return Err(err::unsupported("`grad` must be removed by autodiff first").at(node.loc)),
             (op, Effect::Fresh) => {
-                values.insert(n.into(), step(op.structural().eval(&x))?);
+                let all = op.structural().eval_all(&x).map_err(|e| e.at(node.loc))?;
+                values.extend(g.results(n).zip(all));
             }
         }
     }

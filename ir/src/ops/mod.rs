@@ -6,6 +6,7 @@
 
 pub mod composite;
 pub mod contract;
+pub mod control;
 pub mod effect;
 pub mod elementwise;
 pub mod gather;
@@ -79,6 +80,12 @@ pub enum Op {
     Scan(scan::Scan),
     /// One pass of a merge sort.
     Merge(merge::Merge),
+    /// One of two bodies.
+    Cond(control::Cond),
+    /// A body repeated while a test says so.
+    While(control::While),
+    /// A body for each slice of some operands, carrying values along: `scan` in text.
+    Loop(control::Scan),
     /// Writes the second operand into the memory of the first. No result.
     Write,
     /// The gradient of the first operand; see [`effect::Grad`].
@@ -106,8 +113,22 @@ pub trait Structural {
     /// The meaning, on arrays. The types have been checked.
     fn eval(&self, x: &[Array]) -> Result<Array>;
 
+    /// The meaning, with all results.
+    fn eval_all(&self, x: &[Array]) -> Result<Vec<Array>> {
+        Ok(vec![self.eval(x)?])
+    }
+
     /// The cotangents of the operands, given the operands, the result and its cotangent. `None`: no derivative flows.
     fn vjp<'b>(&self, x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>>;
+
+    /// As [`Structural::vjp`] for ops of several results, of which some have a cotangent; only the cotangents of operands
+    /// that `needs` names are of use.
+    fn vjp_all<'b>(&self, x: &[Ex<'b>], y: &[Ex<'b>], dy: &[Option<Ex<'b>>], _needs: &[bool]) -> Vec<Option<Ex<'b>>> {
+        match (y, dy) {
+            ([y], [Some(dy)]) => self.vjp(x, *y, *dy),
+            _ => vec![None; x.len()],
+        }
+    }
 
     /// Attributes as they stand in text, after the operands: `dim=[0, 1], step=2`.
     fn attrs(&self) -> String {
@@ -157,6 +178,9 @@ impl Op {
             Op::Scatter(s) => s.mode.name(),
             Op::Scan(s) => s.name(),
             Op::Merge(_) => "merge_runs",
+            Op::Cond(_) => "cond",
+            Op::While(_) => "while_loop",
+            Op::Loop(_) => "scan",
             Op::Write => "write_",
             Op::Grad(_) => "grad",
         }
@@ -190,6 +214,9 @@ impl Op {
             Op::Scatter(s) => s,
             Op::Scan(s) => s,
             Op::Merge(m) => m,
+            Op::Cond(c) => c,
+            Op::While(w) => w,
+            Op::Loop(s) => s,
             Op::Write => &effect::Write,
             Op::Grad(g) => g,
         }

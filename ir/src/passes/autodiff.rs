@@ -30,10 +30,13 @@ pub fn autodiff(g: &Graph) -> Result<Graph> {
             wanted.extend(g.operands(n).into_iter().skip(grad.lead()));
         }
     }
-    let mut r = Rebuild::new(g, Phase::Differentiated)?;
+    let mut r = Rebuild::new(g, Phase::Differentiated, autodiff)?;
+    let some = g.nodes().any(|n| matches!(g.op(n), Op::Grad(_)));
     for n in g.nodes() {
         let Op::Grad(grad) = g.op(n) else {
-            r.copy(n)?;
+            let op = r.op(n)?;
+            // `cleanup` takes back what no gradient has asked for.
+            r.copy_as(n, if some { op.saving() } else { op })?;
             continue;
         };
         let loc = g.node(n).loc;
@@ -49,7 +52,6 @@ pub fn autodiff(g: &Graph) -> Result<Graph> {
 /// The gradients that a `grad` on these operands stands for.
 fn backward(b: &Builder, grad: Grad, operands: &[Value], loc: Loc) -> Result<Values> {
     let (y, wrt) = (operands[0], &operands[grad.lead()..]);
-    let mut cotangents: HashMap<Value, Ex<'_>> = HashMap::new();
     b.set_loc(loc);
     let seed = if grad.seeded {
         b.ex(operands[1])
@@ -57,43 +59,11 @@ fn backward(b: &Builder, grad: Grad, operands: &[Value], loc: Loc) -> Result<Val
         let ty = b.ty(y);
         b.full(Scalar::from_f64(ty.dtype, 1.0), &ty.shape)
     };
-    cotangents.insert(y, seed);
-    let path = Path::new(b, y, wrt);
-    for n in path.nodes() {
-        let node = b.node(n);
-        let [_] = node.types.as_slice() else {
-            if node.types.is_empty() {
-                continue;
-            }
-            return Err(err::grad(format!("`grad`: the derivative of `{}` is not known", node.op.name())).at(loc));
-        };
-        let Some(dy) = cotangents.get(&n.into()).copied() else { continue };
-        b.set_loc(if node.loc == Loc::Unknown { loc } else { node.loc });
-        let operands = b.with_graph(|g| g.operands(n));
-        let x: SmallVec<[Ex<'_>; 3]> = operands.iter().map(|v| b.ex(*v)).collect();
-        let dx = derivative(&node.op, &x, b.ex(n.into()), dy);
-        b.check()?;
-        for (i, (v, d)) in operands.iter().zip(dx).enumerate() {
-            let ty = b.ty(*v);
-            let Some(d) = d.filter(|_| path.leads_to(*v) && ty.dtype.is_float()) else { continue };
-            if d.dims() != ty.shape || d.dtype() != ty.dtype {
-                let name = node.op.name();
-                return Err(
-                    err::grad(format!("`{name}`: the derivative of operand {i}, a {ty}, is a {}", d.ty())).at(loc)
-                );
-            }
-            let sum = match cotangents.get(v) {
-                Some(before) => *before + d,
-                None => d,
-            };
-            cotangents.insert(*v, sum);
-        }
-        b.check()?;
-    }
+    let all = pull(b, &[(y, seed)], wrt)?;
     b.set_loc(loc);
     let mut gradients = Values::new();
-    for x in wrt {
-        gradients.push(match cotangents.get(x) {
+    for (x, d) in wrt.iter().zip(all) {
+        gradients.push(match d {
             Some(d) => d.value()?,
             None if grad.allow_unused => {
                 let ty = b.ty(*x);
@@ -106,14 +76,62 @@ fn backward(b: &Builder, grad: Grad, operands: &[Value], loc: Loc) -> Result<Val
 }
 
 /// The derivative rule of a node. On half floats a rule that computes does so in `f32`, and each cotangent is rounded once.
-fn derivative<'b>(op: &Op, x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+fn derivative<'b>(op: &Op, x: &[Ex<'b>], y: &[Ex<'b>], dy: &[Option<Ex<'b>>], needs: &[bool]) -> Vec<Option<Ex<'b>>> {
     let computes = matches!(op, Op::Map(_) | Op::Reduce(_) | Op::Gather(_) | Op::Scan(_));
     if !computes || !x.iter().any(|e| e.dtype().is_half()) {
-        return op.structural().vjp(x, y, dy);
+        return op.structural().vjp_all(x, y, dy, needs);
     }
-    let wide: SmallVec<[Ex<'b>; 3]> = x.iter().map(|e| widen(*e)).collect();
-    let dx = op.structural().vjp(&wide, widen(y), widen(dy));
+    let wide = |all: &[Ex<'b>]| all.iter().map(|e| widen(*e)).collect::<SmallVec<[Ex<'b>; 3]>>();
+    let dy: SmallVec<[Option<Ex<'b>>; 3]> = dy.iter().map(|d| d.map(widen)).collect();
+    let dx = op.structural().vjp_all(&wide(x), &wide(y), &dy, needs);
     dx.into_iter().zip(x).map(|(d, x)| d.map(|d| if x.dtype().is_half() { d.cast(x.dtype()) } else { d })).collect()
+}
+
+/// The cotangents of `wrt`, given cotangents of other values: the sums over all ways from one to another. `None` where
+/// there is no way.
+///
+/// # Errors
+/// `grad` if a derivative on a way is not known.
+pub(crate) fn pull<'b>(b: &'b Builder, seeds: &[(Value, Ex<'b>)], wrt: &[Value]) -> Result<Vec<Option<Ex<'b>>>> {
+    let loc = b.loc();
+    let mut cotangents: HashMap<Value, Ex<'_>> = HashMap::new();
+    let add = |cotangents: &mut HashMap<Value, Ex<'b>>, v: Value, d: Ex<'b>| {
+        let sum = cotangents.get(&v).map_or(d, |before| *before + d);
+        cotangents.insert(v, sum);
+    };
+    for (y, seed) in seeds {
+        add(&mut cotangents, *y, *seed);
+    }
+    let ys: Vec<Value> = seeds.iter().map(|(y, _)| *y).collect();
+    let path = Path::new(b, &ys, wrt);
+    for n in path.nodes() {
+        let node = b.node(n);
+        let results: SmallVec<[Value; 3]> = b.with_graph(|g| g.results(n).collect());
+        let dy: SmallVec<[Option<Ex<'_>>; 3]> = results.iter().map(|v| cotangents.get(v).copied()).collect();
+        if dy.iter().all(Option::is_none) {
+            continue;
+        }
+        b.set_loc(if node.loc == Loc::Unknown { loc } else { node.loc });
+        let operands = b.with_graph(|g| g.operands(n));
+        let x: SmallVec<[Ex<'_>; 3]> = operands.iter().map(|v| b.ex(*v)).collect();
+        let y: SmallVec<[Ex<'_>; 3]> = results.iter().map(|v| b.ex(*v)).collect();
+        let needs: SmallVec<[bool; 3]> = operands.iter().map(|v| path.leads_to(*v)).collect();
+        let dx = derivative(&node.op, &x, &y, &dy, &needs);
+        b.check()?;
+        for (i, (v, d)) in operands.iter().zip(dx).enumerate() {
+            let ty = b.ty(*v);
+            let Some(d) = d.filter(|_| needs[i] && ty.dtype.is_float()) else { continue };
+            if d.dims() != ty.shape || d.dtype() != ty.dtype {
+                let name = node.op.name();
+                return Err(
+                    err::grad(format!("`{name}`: the derivative of operand {i}, a {ty}, is a {}", d.ty())).at(loc)
+                );
+            }
+            add(&mut cotangents, *v, d);
+        }
+        b.check()?;
+    }
+    Ok(wrt.iter().map(|x| cotangents.get(x).copied()).collect())
 }
 
 fn unused(b: &Builder, x: Value, loc: Loc) -> crate::Error {
@@ -128,7 +146,7 @@ fn unused(b: &Builder, x: Value, loc: Loc) -> crate::Error {
     if at == Loc::Unknown { e } else { e.note(at, "it is made here") }
 }
 
-/// The nodes between the earliest `x` and `y`, and which of them lie on a way from some `x` to `y`.
+/// The nodes between the earliest `x` and the last `y`, and which of them lie on a way from some `x` to some `y`.
 struct Path {
     first: u32,
     on: Vec<bool>,
@@ -136,17 +154,19 @@ struct Path {
 }
 
 impl Path {
-    fn new(b: &Builder, y: Value, wrt: &[Value]) -> Path {
-        let first = wrt.iter().map(|v| v.node.0).min().unwrap_or(y.node.0);
+    fn new(b: &Builder, ys: &[Value], wrt: &[Value]) -> Path {
+        let last = ys.iter().map(|v| v.node.0).max();
+        let first = wrt.iter().map(|v| v.node.0).min();
         let wrt: HashSet<Value> = wrt.iter().copied().collect();
-        if first > y.node.0 {
+        let (Some(first), Some(last)) = (first, last) else { return Path { first: 0, on: Vec::new(), wrt } };
+        if first > last {
             return Path { first, on: Vec::new(), wrt };
         }
-        let mut on = vec![false; (y.node.0 - first) as usize + 1];
-        on[(y.node.0 - first) as usize] = true;
+        let at = |v: Value| v.node.0.checked_sub(first).map(|i| i as usize);
+        let mut on = vec![false; (last - first) as usize + 1];
+        ys.iter().filter_map(|v| at(*v)).for_each(|i| on[i] = true);
         b.with_graph(|g| {
-            let at = |v: Value| v.node.0.checked_sub(first).map(|i| i as usize);
-            // Backward: what `y` depends on. Then forward: what of that depends on some `x`.
+            // Backward: what some `y` depends on. Then forward: what of that depends on some `x`.
             for i in (0..on.len()).rev() {
                 if on[i] {
                     g.operands(NodeId(first + i as u32)).into_iter().filter_map(at).for_each(|i| on[i] = true);

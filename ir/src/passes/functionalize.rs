@@ -15,7 +15,7 @@
 //! change with the other cannot see it after the program has ended.
 
 use super::region::Region;
-use super::{finish, results};
+use super::{Bodies, finish, results};
 use crate::Ex;
 use crate::builder::Builder;
 use crate::error::{Loc, Result, err};
@@ -32,7 +32,8 @@ use std::collections::HashMap;
 /// # Errors
 /// `grad` if a gradient is asked of memory that was written since it was used.
 pub fn functionalize(g: &Graph) -> Result<Graph> {
-    let mut f = Functionalize { old: g, b: Builder::over(g.like(Phase::Pure)), values: HashMap::new() };
+    let mut f =
+        Functionalize { old: g, b: Builder::over(g.like(Phase::Pure)), values: HashMap::new(), bodies: HashMap::new() };
     let mut inputs = Vec::new();
     for (i, at) in super::parameter_nodes(g)?.into_iter().enumerate() {
         f.b.set_loc(g.node(at).loc);
@@ -68,6 +69,8 @@ struct Functionalize<'g> {
     old: &'g Graph,
     b: Builder,
     values: HashMap<Value, Place>,
+    /// Bodies of control ops that are done.
+    bodies: Bodies,
 }
 
 /// Where a value of the old graph lies, and the new nodes that stood for it.
@@ -110,7 +113,8 @@ impl Functionalize<'_> {
             (Op::Grad(_), _) => self.grad(n, &operands)?,
             (op, Effect::Fresh) => {
                 let operands: Values = operands.iter().map(|v| self.read(*v)).collect::<Result<_>>()?;
-                let new = self.b.emit_all(op.clone(), &operands)?;
+                let op = super::with_bodies(op, functionalize, &mut self.bodies)?;
+                let new = self.b.emit_all(op, &operands)?;
                 for (v, new) in old.results(n).zip(results(&self.b, new)) {
                     self.fresh(v, new);
                 }

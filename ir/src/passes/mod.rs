@@ -16,13 +16,16 @@ pub mod functionalize;
 pub mod fuse;
 mod region;
 pub mod simplify;
+mod trim;
 
 use crate::builder::Builder;
 use crate::error::{Result, err};
 use crate::graph::{Graph, NodeId, OutputView, Phase, Value, Values};
 use crate::ops::Op;
+use crate::ops::control::Body;
 use crate::verify::verify;
 use smallvec::{SmallVec, smallvec};
+use std::collections::HashMap;
 
 /// A step of the pipeline.
 pub struct Pass {
@@ -128,11 +131,16 @@ pub(crate) struct Rebuild<'g> {
     b: Builder,
     inputs: Vec<Value>,
     map: Vec<SmallVec<[Value; 1]>>,
+    /// What the pass does to a body.
+    pass: fn(&Graph) -> Result<Graph>,
+    /// The bodies that it has done: copies of an op share them.
+    bodies: Bodies,
 }
 
 impl<'g> Rebuild<'g> {
-    /// Starts a graph in that phase with the old one's parameters as its first nodes.
-    pub(crate) fn new(old: &'g Graph, phase: Phase) -> Result<Rebuild<'g>> {
+    /// Starts a graph in that phase with the old one's parameters as its first nodes. Bodies of control ops become what
+    /// `pass` makes of them.
+    pub(crate) fn new(old: &'g Graph, phase: Phase, pass: fn(&Graph) -> Result<Graph>) -> Result<Rebuild<'g>> {
         let b = Builder::over(old.like(phase));
         let mut map = vec![SmallVec::new(); old.len()];
         let mut inputs = Vec::new();
@@ -142,7 +150,7 @@ impl<'g> Rebuild<'g> {
             map[at.0 as usize] = smallvec![v];
             inputs.push(v);
         }
-        Ok(Rebuild { old, b, inputs, map })
+        Ok(Rebuild { old, b, inputs, map, pass, bodies: HashMap::new() })
     }
 
     /// The new value of an old one.
@@ -164,14 +172,30 @@ impl<'g> Rebuild<'g> {
         self.map[n.0 as usize] = values.into_iter().collect();
     }
 
+    /// The op of an old node, with its bodies rebuilt.
+    pub(crate) fn op(&mut self, n: NodeId) -> Result<Op> {
+        let old = self.old;
+        self.rebuilt(old.op(n))
+    }
+
     /// The same node over the new operands. Parameters are there already.
     pub(crate) fn copy(&mut self, n: NodeId) -> Result<()> {
-        let op = self.old.op(n);
+        let op = self.op(n)?;
+        self.copy_as(n, op)
+    }
+
+    /// An op with its bodies rebuilt.
+    fn rebuilt(&mut self, op: &Op) -> Result<Op> {
+        with_bodies(op, self.pass, &mut self.bodies)
+    }
+
+    /// As [`Rebuild::copy`] with another op, whose first results are the old ones'.
+    fn copy_as(&mut self, n: NodeId, op: Op) -> Result<()> {
         if matches!(op, Op::Input(_)) {
             return Ok(());
         }
         self.b.set_loc(self.old.node(n).loc);
-        let new = self.b.emit_all(op.clone(), &self.operands(n)?)?;
+        let new = self.b.emit_all(op, &self.operands(n)?)?;
         self.set(n, results(&self.b, new));
         Ok(())
     }
@@ -195,6 +219,21 @@ impl<'g> Rebuild<'g> {
         let outputs = self.old.outputs.iter().enumerate().map(value).collect::<Result<Vec<_>>>()?;
         finish(self.b, &self.inputs, &outputs, mutated, views)
     }
+}
+
+/// Bodies before and after a pass, by the address of the old one, which is held so that no other gets it.
+type Bodies = HashMap<usize, [Body; 2]>;
+
+/// An op whose bodies are what `pass` makes of them; those that it has made before are in `done`.
+fn with_bodies(op: &Op, pass: fn(&Graph) -> Result<Graph>, done: &mut Bodies) -> Result<Op> {
+    op.with_bodies(|body| {
+        if let Some([_, new]) = done.get(&body.address()) {
+            return Ok(new.clone());
+        }
+        let new = body.map(pass)?;
+        done.insert(body.address(), [body.clone(), new.clone()]);
+        Ok(new)
+    })
 }
 
 /// Sets results and final values. A result of `None` is the view that `views` says.

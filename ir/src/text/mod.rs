@@ -19,7 +19,7 @@ mod source;
 
 use crate::error::Loc;
 
-pub use elaborate::{Bound, FnId, Module, Sizes, ViewOf, view_of};
+pub use elaborate::{Bound, FORMS, FnId, Form, Module, Sizes, ViewOf, view_of};
 pub use format::format;
 pub use parse::{parse, parse_expr};
 pub use source::{Source, render_plain};

@@ -3,19 +3,80 @@
 //! The text is a program. A header names the phase, `// phase: pure`; past functionalize the final value of a written
 //! parameter prints as `x.copy_(v12);` before the result, and a result that is a view of a parameter as that view, so
 //! that the text also says what the program does to memory. Values are called `v` and their node's number; parameters
-//! keep their names, made into valid ones where they are not.
+//! keep their names, made into valid ones where they are not. The bodies of control ops are functions of their own before
+//! the first one that names them.
 
 use crate::dtype::{DType, Scalar};
 use crate::graph::{Graph, NodeId, Phase, Value};
-use crate::ops::Op;
+use crate::ops::control::Body;
+use crate::ops::{Op, registry};
 use crate::types::Type;
 use std::collections::HashSet;
 use std::fmt::Write;
 
 /// The whole graph as a `.tc` function, with a newline at the end.
 pub fn print(g: &Graph) -> String {
-    let names = Names::new(g);
-    let mut out = format!("// phase: {}\nfn {}({})", g.phase.name(), name(&g.name), names.parameters(g));
+    print_all(&[g])
+}
+
+/// Several graphs as one program, a blank line between two functions.
+pub fn print_all(graphs: &[&Graph]) -> String {
+    let taken = graphs.iter().map(|g| name(&g.name)).collect();
+    let mut fns = Fns { all: Vec::new(), taken };
+    let mut out: Vec<String> = Vec::new();
+    for g in graphs {
+        let before = fns.all.len();
+        fns.collect(g);
+        out.extend(fns.all[before..].iter().map(|(body, name)| function(body, name, &fns)));
+        out.push(function(g, &name(&g.name), &fns));
+    }
+    out.join("\n")
+}
+
+/// The bodies of control ops, each behind those that it uses, with the names of their functions.
+#[derive(Default)]
+struct Fns {
+    all: Vec<(Body, String)>,
+    taken: HashSet<String>,
+}
+
+impl Fns {
+    fn collect(&mut self, g: &Graph) {
+        for n in g.nodes() {
+            for body in g.op(n).bodies() {
+                if self.name(body).is_none() {
+                    self.collect(body);
+                    let name = self.unused(&body.name);
+                    self.all.push((body.clone(), name));
+                }
+            }
+        }
+    }
+
+    /// The name of a body that was met before, or of one that prints the same.
+    fn name(&self, body: &Body) -> Option<&str> {
+        let same = |(b, _): &&(Body, String)| b.is(body) || (b.name == body.name && b == body);
+        self.all.iter().find(same).map(|(_, name)| name.as_str())
+    }
+
+    /// A name like this one that no other function has, nor one of the table: that would be called in its place.
+    fn unused(&mut self, text: &str) -> String {
+        let base = name(text);
+        let free = |n: &String| !self.taken.contains(n) && !registry::exists(n) && !SPECIAL.contains(&n.as_str());
+        let all = (1..).map(|i| if i == 1 { base.clone() } else { format!("{base}_{i}") });
+        let name = all.into_iter().find(free).unwrap_or(base.clone());
+        self.taken.insert(name.clone());
+        name
+    }
+}
+
+/// Calls that the language answers itself.
+const SPECIAL: &[&str] = &["cond", "while_loop", "scan", "grad", "tensor", "size", "dim", "ndimension", "numel"];
+
+/// One graph as a function.
+fn function(g: &Graph, as_name: &str, fns: &Fns) -> String {
+    let names = Names::new(g, fns);
+    let mut out = format!("// phase: {}\nfn {}({})", g.phase.name(), as_name, names.parameters(g));
     let types: Vec<String> = g.outputs.iter().map(|v| type_text(g.ty(*v))).collect();
     if !types.is_empty() {
         let _ = write!(out, " -> {}", tuple(&types, g.tuple));
@@ -39,7 +100,7 @@ pub fn print(g: &Graph) -> String {
 
 /// The line of one node, for messages.
 pub fn line(g: &Graph, n: NodeId) -> String {
-    Names::new(g).statement(g, n)
+    Names::new(g, &Fns::default()).statement(g, n)
 }
 
 /// How a type is written: `f32[2, 3]`, and `f32` for a scalar.
@@ -109,13 +170,14 @@ fn name(text: &str) -> String {
     out
 }
 
-struct Names {
+struct Names<'f> {
     parameters: Vec<String>,
     prefix: String,
+    fns: &'f Fns,
 }
 
-impl Names {
-    fn new(g: &Graph) -> Names {
+impl<'f> Names<'f> {
+    fn new(g: &Graph, fns: &'f Fns) -> Names<'f> {
         let mut seen = HashSet::new();
         let mut parameters = Vec::new();
         for p in &g.params {
@@ -135,7 +197,7 @@ impl Names {
         while taken(&prefix) {
             prefix.push('v');
         }
-        Names { parameters, prefix }
+        Names { parameters, prefix, fns }
     }
 
     fn parameter(&self, i: usize) -> &str {
@@ -178,6 +240,43 @@ impl Names {
         }
     }
 
+    /// The name of the function that a body is.
+    fn function(&self, body: &Body) -> String {
+        self.fns.name(body).map_or_else(|| name(&body.name), String::from)
+    }
+
+    /// `cond(p, f, g, (a, b))` and its like.
+    fn control(&self, op: &Op, operands: &[String]) -> Option<String> {
+        let mut args: Vec<String> = op.bodies().into_iter().map(|b| self.function(b)).collect();
+        // One value stands for itself, as the results of a body do.
+        let group = |items: &[String]| if items.is_empty() { "None".into() } else { tuple(items, false) };
+        let consts = match op {
+            Op::Cond(_) => {
+                args.insert(0, operands[0].clone());
+                if operands.len() > 1 {
+                    args.push(group(&operands[1..]));
+                }
+                &[]
+            }
+            Op::While(w) => {
+                args.push(group(&operands[..w.carries()]));
+                &operands[w.carries()..]
+            }
+            Op::Loop(s) => {
+                let (init, rest) = operands.split_at(s.carries);
+                args.extend([group(init), group(&rest[..s.xs])]);
+                &rest[s.xs..]
+            }
+            _ => return None,
+        };
+        if !consts.is_empty() {
+            args.push(format!("consts={}", group(consts)));
+        }
+        let attrs = op.structural().attrs();
+        args.extend((!attrs.is_empty()).then_some(attrs));
+        Some(format!("{}({})", op.name(), args.join(", ")))
+    }
+
     fn call(&self, g: &Graph, n: NodeId) -> String {
         let operands: Vec<String> = g.operands(n).into_iter().map(|v| self.value(g, v)).collect();
         match g.op(n) {
@@ -199,7 +298,7 @@ impl Names {
                 let [x, index, src] = [0, 1, 2].map(|i| &operands[i]);
                 format!("{}({x}, dim={}, index={index}, src={src})", s.mode.name(), s.axis)
             }
-            op => call(op, operands),
+            op => self.control(op, &operands).unwrap_or_else(|| call(op, operands)),
         }
     }
 

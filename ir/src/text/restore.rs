@@ -27,7 +27,7 @@ pub fn restore(g: &Graph) -> Result<Graph> {
     if g.phase == Phase::Traced {
         return Ok(g.clone());
     }
-    let mut r = Rebuild::new(g, g.phase)?;
+    let mut r = Rebuild::new(g, g.phase, |body| Ok(body.clone()))?;
     let views: Vec<Option<OutputView>> = g.outputs.iter().map(|v| view(g, *v)).collect();
     let tail = tail(g, &views);
     let mut mutated = Vec::new();

@@ -1,12 +1,15 @@
 //! Random programs with views and writes, read off a list of choices, so that they shrink to short ones.
 
+#[path = "control.rs"]
+pub mod control;
+
 use tensorc_ir::dim::dims;
 use tensorc_ir::ops::elementwise::Row;
 use tensorc_ir::ops::reduce::{Reduce, ReduceKind};
 use tensorc_ir::ops::scan::ScanKind;
 use tensorc_ir::ops::{Op, view};
 use tensorc_ir::types::{Range, Shape};
-use tensorc_ir::{Builder, Scalar, Value};
+use tensorc_ir::{Builder, DType, Scalar, Value};
 
 /// Reads choices off a list; 0 when it is used up.
 pub struct Choices<'a>(pub std::slice::Iter<'a, u16>);
@@ -88,10 +91,30 @@ pub fn view_op(c: &mut Choices<'_>, shape: &[usize]) -> Op {
 /// Appends one random step on values of one float dtype; what the builder refuses is left out. `smooth` programs have
 /// no `detach` and no division.
 pub fn step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, smooth: bool) -> Option<()> {
-    let x = c.of(pool);
+    step_in(b, c, pool, smooth, 0)
+}
+
+/// The dtype of the pool: that of its first float.
+fn float_of(b: &Builder, pool: &[Value]) -> Option<DType> {
+    pool.iter().map(|v| b.ty(*v).dtype).find(|d| d.is_float())
+}
+
+/// As [`step`], in a body of control flow that lies in so many others.
+fn step_in(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, smooth: bool, level: usize) -> Option<()> {
+    let dtype = float_of(b, pool)?;
+    let floats: Vec<Value> = pool.iter().copied().filter(|v| b.ty(*v).dtype == dtype).collect();
+    if c.below(16) == 15 && level < 3 {
+        let mut inner = |b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>| {
+            step_in(b, c, pool, smooth, level + 1);
+        };
+        let results = control::control(b, c, &floats, smooth, &mut inner).ok()?;
+        pool.extend(results.into_iter().filter(|v| b.ty(*v).dtype == dtype && b.ex(*v).numel() <= 64));
+        return Some(());
+    }
+    let x = c.of(&floats);
     let ty = b.ty(x);
     let shape = &ty.extents().unwrap();
-    let same: Vec<Value> = pool.iter().copied().filter(|v| b.ty(*v).shape == ty.shape).collect();
+    let same: Vec<Value> = floats.iter().copied().filter(|v| b.ty(*v).shape == ty.shape).collect();
     let other = c.of(&same);
     let row = |name: &str| Op::Map(Row::find(name).unwrap());
     let axis = c.below(shape.len());

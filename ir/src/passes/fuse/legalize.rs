@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::graph::{Graph, NodeId, Value};
 use crate::layout::Strided;
 use crate::ops::Op;
+use crate::types::Type;
 use std::collections::HashMap;
 
 /// The graph with copies and casts inserted. `params` are the layouts of the parameters' memory.
@@ -72,6 +73,23 @@ pub fn legalize(g: &Graph, params: &[Strided]) -> Result<Graph> {
         h.mutated = mutated;
     });
     b.finish()
+}
+
+/// A body whose results are each computed on their own, so that each can be stored where it is asked for: a view, a
+/// constant, or a value that is a result already becomes a copy.
+pub fn own_results(g: &Graph) -> Graph {
+    let mut g = g.clone();
+    for k in 0..g.outputs.len() {
+        let v = g.outputs[k];
+        let op = g.op(v.node);
+        let leaf = op.is_view() || matches!(op, Op::Input(_) | Op::Const(_) | Op::Literal(_));
+        if leaf || g.outputs[..k].contains(&v) {
+            let (ty, loc) = (g.ty(v), g.loc(v));
+            let ty = Type::new(ty.dtype, ty.shape.iter().copied());
+            g.outputs[k] = g.push(Op::Copy, &[v], [ty], loc).into();
+        }
+    }
+    g
 }
 
 /// Where a value lies if its source is stored row-major (or is a parameter), if strides can say it.

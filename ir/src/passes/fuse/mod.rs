@@ -16,7 +16,7 @@ mod index;
 mod legalize;
 
 pub use index::{Along, DimMap, blocks, is_affine};
-pub use legalize::{layout_of, legalize, through};
+pub use legalize::{layout_of, legalize, own_results, through};
 
 use crate::dim::{Dim, Dims};
 use crate::graph::{Graph, NodeId, Value};
@@ -51,6 +51,8 @@ pub enum GroupKind {
     Dot,
     /// A constant tensor.
     Literal,
+    /// A control op, whose bodies are programs of their own; `domain` is empty.
+    Control,
 }
 
 impl GroupKind {
@@ -65,6 +67,7 @@ impl GroupKind {
             GroupKind::Merge => "merge",
             GroupKind::Dot => "dot",
             GroupKind::Literal => "literal",
+            GroupKind::Control => "control",
         }
     }
 }
@@ -175,7 +178,7 @@ pub fn is_point(op: &Op) -> bool {
 pub fn needs_memory(op: &Op, operand: usize) -> bool {
     match op {
         Op::Gather(_) => operand == 0,
-        Op::Dot | Op::Merge(_) => true,
+        Op::Dot | Op::Merge(_) | Op::Cond(_) | Op::While(_) | Op::Loop(_) => true,
         _ => false,
     }
 }
@@ -191,6 +194,7 @@ fn new_group(g: &Graph, f: &mut Fusion, n: NodeId) {
         Op::Merge(_) => (GroupKind::Merge, out(), SmallVec::new()),
         Op::Dot => (GroupKind::Dot, out(), SmallVec::new()),
         Op::Literal(_) => (GroupKind::Literal, out(), SmallVec::new()),
+        Op::Cond(_) | Op::While(_) | Op::Loop(_) => (GroupKind::Control, Dims::new(), SmallVec::new()),
         _ => (GroupKind::Map, out(), SmallVec::new()),
     };
     f.group_of[n.0 as usize] = Some(f.groups.len());

@@ -25,7 +25,7 @@ use crate::types::Type;
 /// # Errors
 /// None for verified graphs.
 pub fn simplify(g: &Graph) -> Result<Graph> {
-    let mut r = Rebuild::new(g, Phase::Differentiated)?;
+    let mut r = Rebuild::new(g, Phase::Differentiated, simplify)?;
     let live = g.computed();
     for n in g.nodes().filter(|n| live[n.0 as usize]) {
         if g.node(n).types.len() != 1 {
@@ -37,7 +37,8 @@ pub fn simplify(g: &Graph) -> Result<Graph> {
         }
         r.b.set_loc(g.node(n).loc);
         let operands = r.operands(n)?;
-        let v = Rules { b: &r.b }.make(g.op(n).clone(), &operands)?;
+        let op = r.op(n)?;
+        let v = Rules { b: &r.b }.make(op, &operands)?;
         r.set(n, [v]);
     }
     r.finish()
@@ -103,6 +104,9 @@ impl<'b> Rules<'b> {
             | Op::Scatter(_)
             | Op::Scan(_)
             | Op::Merge(_)
+            | Op::Cond(_)
+            | Op::While(_)
+            | Op::Loop(_)
             | Op::Write
             | Op::Grad(_) => Ok(None),
         }

@@ -1,5 +1,6 @@
 //! Calls: functions of the file, `grad`, `tensor`, questions about shapes, and the table.
 
+use super::control;
 use super::function::{Got, Reported, Tracer};
 use super::literal;
 use super::number::{self, Num};
@@ -16,7 +17,7 @@ use crate::text::ast::{BinaryOp, Expr, ExprKind, Name};
 use crate::types::axis;
 
 /// Arguments as they are written, with their keywords.
-type Written<'m> = Vec<(Option<&'m Name>, &'m Expr)>;
+pub(super) type Written<'m> = Vec<(Option<&'m Name>, &'m Expr)>;
 
 /// Arguments with their values.
 type Given<'m, 'b> = Vec<(Option<&'m Name>, Val<'b>, Loc)>;
@@ -24,7 +25,6 @@ type Given<'m, 'b> = Vec<(Option<&'m Name>, Val<'b>, Loc)>;
 /// Names of PyTorch's that this version does not do, with the reason.
 fn known_but_missing(name: &str) -> Option<String> {
     match name.trim_end_matches('_') {
-        "cond" | "while_loop" | "scan" => Some(format!("control flow (`{name}`) is not supported yet")),
         "rand_like" | "randn_like" | "randint_like" | "randperm" | "bernoulli" | "multinomial" | "normal"
         | "uniform" => Some(format!("the random function `{name}` is not supported yet")),
         _ => None,
@@ -40,6 +40,9 @@ impl<'m, 'b> Tracer<'m, 'b> {
             && let Some(why) = known_but_missing(text)
         {
             return self.fail(name.loc, err::unsupported(why));
+        }
+        if let (Some(form), None) = (control::form(text), self.module.own(text)) {
+            return self.control(form, args, loc);
         }
         if text == "grad" && self.module.own(text).is_none() {
             return self.grad(args, loc);

@@ -1,6 +1,6 @@
-//! Which functions of a file call which. Calls are inlined, so none may come back to itself.
+//! Which functions of a file call which, or name them as bodies of control flow. None may come back to itself.
 
-use super::walk;
+use super::{control, walk};
 use crate::error::{Error, Loc, err};
 use crate::text::ast::{ExprKind, Fn, Program};
 use std::collections::HashMap;
@@ -12,11 +12,20 @@ pub(super) struct CallGraph {
     calls: Vec<Vec<(usize, Loc)>>,
     /// All functions, each behind those that it calls.
     order: Vec<usize>,
+    /// For each function, whether it is named as a body of control flow.
+    bodies: Vec<bool>,
 }
 
 impl CallGraph {
     /// The graph, and an error for each way in which a function calls itself.
     pub(super) fn new(program: &Program, by_name: &HashMap<String, usize>) -> (CallGraph, Vec<Error>) {
+        let mut bodies = vec![false; program.fns.len()];
+        for f in &program.fns {
+            walk::expressions(f, &mut |e| {
+                let named = control::bodies(e).into_iter().filter_map(|(name, _)| by_name.get(name));
+                named.for_each(|g| bodies[*g] = true);
+            });
+        }
         let calls: Vec<Vec<(usize, Loc)>> = program.fns.iter().map(|f| calls_of(f, by_name)).collect();
         let mut errors = Vec::new();
         let mut order = Vec::new();
@@ -61,7 +70,12 @@ impl CallGraph {
                 }
             }
         }
-        (CallGraph { calls, order }, errors)
+        (CallGraph { calls, order, bodies }, errors)
+    }
+
+    /// Whether a function is named as a body of control flow.
+    pub(super) fn is_body(&self, f: usize) -> bool {
+        self.bodies[f]
     }
 
     /// All functions, each behind those that it calls.
@@ -101,10 +115,16 @@ fn calls_of(f: &Fn, by_name: &HashMap<String, usize>) -> Vec<(usize, Loc)> {
     let mut out: Vec<(usize, Loc)> = Vec::new();
     walk::expressions(f, &mut |e| {
         let (ExprKind::Call { callee: name, .. } | ExprKind::Method { name, .. }) = &e.kind else { return };
-        if let Some(&g) = by_name.get(&name.text)
-            && !out.iter().any(|(h, _)| *h == g)
-        {
-            out.push((g, name.loc));
+        let bodies = match by_name.contains_key(&name.text) {
+            true => vec![(name.text.as_str(), name.loc)],
+            false => control::bodies(e),
+        };
+        for (name, loc) in bodies {
+            if let Some(&g) = by_name.get(name)
+                && !out.iter().any(|(h, _)| *h == g)
+            {
+                out.push((g, loc));
+            }
         }
     });
     out

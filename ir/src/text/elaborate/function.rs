@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Loc, Result, err};
 use crate::graph::{Graph, Phase, Value};
 use crate::layout::Strided;
 use crate::ops::Op;
+use crate::ops::control::Body;
 use crate::text::ast;
 use crate::text::print::type_text as graph_type_text;
 use crate::text::restore;
@@ -21,8 +22,8 @@ use std::collections::HashMap;
 /// How deeply expressions and calls may nest in all. It keeps the recursion of this module on the stack.
 const MAX_NESTING: u32 = 320;
 
-/// How many nodes a graph may get by inlining.
-const MAX_NODES: usize = 1 << 16;
+/// How many nodes a graph may get by inlining and by bodies.
+pub(super) const MAX_NODES: usize = 1 << 16;
 
 /// An error has been reported; what depends on the value is skipped.
 pub(super) struct Reported;
@@ -51,6 +52,10 @@ pub(super) struct Tracer<'m, 'b> {
     depth: u32,
     /// Whether inlining has stopped.
     too_large: bool,
+    /// In how many functions, each a body of the one around it, this one runs.
+    pub(super) level: u32,
+    /// Nodes of bodies.
+    pub(super) inside: usize,
     /// Whether the sizes only stand for others.
     pub(super) generic: bool,
     /// Whether this is a printed graph, in which a call of a row is that row.
@@ -66,6 +71,8 @@ pub(super) struct Call<'a> {
     pub(super) bound: &'a [Bound],
     /// Whether the sizes only stand for others.
     pub(super) generic: bool,
+    /// For a body of control flow, in how many others it lies.
+    pub(super) level: Option<u32>,
 }
 
 /// The graph of `f`, or all errors.
@@ -86,6 +93,8 @@ pub(super) fn trace(module: &Module, f: FnId, call: &Call<'_>) -> Result<Graph, 
         failures: 0,
         depth: 0,
         too_large: false,
+        level: call.level.unwrap_or(0),
+        inside: 0,
         generic: call.generic,
         dump: phase.is_some(),
     };
@@ -93,6 +102,13 @@ pub(super) fn trace(module: &Module, f: FnId, call: &Call<'_>) -> Result<Graph, 
     let errors = t.errors;
     // If only a function that it calls is wrong, there is no error here.
     let Ok((outputs, tuple)) = outputs else { return Err(errors) };
+    let outputs = match (call.level, phase.unwrap_or(Phase::Traced)) {
+        (Some(_), Phase::Traced) => {
+            b.set_loc(result_loc(decl));
+            Body::own_results(&b, &outputs).map_err(|e| vec![e])?
+        }
+        _ => outputs,
+    };
     b.with_graph(|g| {
         g.outputs = outputs;
         g.tuple = tuple;
@@ -363,21 +379,8 @@ impl<'m, 'b> Tracer<'m, 'b> {
             };
             return self.fail(loc, e.note(p.loc, "the parameter"));
         }
-        let shapes: Vec<_> = tensors.iter().map(|(e, _)| e.dims()).collect();
-        let shapes: Vec<&[Dim]> = shapes.iter().map(|s| s.as_slice()).collect();
-        let sizes = match Sizes::bind(decl, &shapes) {
-            Ok(s) => s,
-            Err(e) => {
-                // The error stands at the parameter: show the argument first.
-                let d = e.diagnostic();
-                let i = decl.params.iter().position(|p| p.loc == d.loc);
-                let loc = i.map_or(call, |i| tensors[i].1);
-                let at = crate::Error::new(d.kind, d.message.replacen("parameter", "argument", 1)).at(loc);
-                let at = at.note(d.loc, "the parameter");
-                let at = d.notes.iter().fold(at, |at, (loc, note)| at.note(*loc, note.clone()));
-                return self.fail(loc, at);
-            }
-        };
+        let types: Vec<(Type, Loc)> = tensors.iter().map(|(e, loc)| (e.ty(), *loc)).collect();
+        let sizes = self.bind_sizes(decl, &types, call)?;
         let values = tensors.into_iter().map(|(e, _)| Some(Val::Tensor(e)));
         let names = decl.params.iter().map(|p| p.name.text.as_str()).zip(values).collect();
         self.nested(call, |t| {
@@ -386,6 +389,26 @@ impl<'m, 'b> Tracer<'m, 'b> {
             t.frames.pop();
             t.b.set_loc(call);
             result
+        })
+    }
+}
+
+impl<'m> Tracer<'m, '_> {
+    /// The sizes of a function for arguments of these types.
+    pub(super) fn bind_sizes(&mut self, decl: &'m ast::Fn, args: &[(Type, Loc)], call: Loc) -> Got<Sizes> {
+        let shapes: Vec<&[Dim]> = args.iter().map(|(t, _)| t.shape.as_slice()).collect();
+        Sizes::bind(decl, &shapes).or_else(|e| {
+            if e.is_waiting_for_sizes() {
+                return self.fail(call, e);
+            }
+            // The error stands at the parameter: show the argument first.
+            let d = e.diagnostic();
+            let i = decl.params.iter().position(|p| p.loc == d.loc);
+            let loc = i.map_or(call, |i| args[i].1);
+            let at = crate::Error::new(d.kind, d.message.replacen("parameter", "argument", 1)).at(loc);
+            let at = at.note(d.loc, "the parameter");
+            let at = d.notes.iter().fold(at, |at, (loc, note)| at.note(*loc, note.clone()));
+            self.fail(loc, at)
         })
     }
 }

@@ -9,6 +9,7 @@
 mod bind;
 mod call;
 mod callgraph;
+mod control;
 mod expr;
 mod function;
 mod literal;
@@ -26,7 +27,6 @@ use crate::dim::{Dim, Dims, dims};
 use crate::error::{Error, Kind, Loc, Result, err};
 use crate::graph::{Graph, Phase};
 use crate::layout::Strided;
-use crate::ops::Op;
 use crate::passes;
 use crate::types::Type;
 use callgraph::CallGraph;
@@ -35,6 +35,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 pub use bind::{Bound, ViewOf, view_of};
+pub use control::{FORMS, Form};
 pub use sizes::Sizes;
 
 /// A parsed file, whose functions can be traced.
@@ -125,6 +126,11 @@ impl Module {
         }
     }
 
+    /// Whether control flow of the file runs that function: then it is printed with the functions that do.
+    pub fn is_body(&self, f: FnId) -> bool {
+        self.calls.is_body(f.0)
+    }
+
     /// The function of that name, if there is one.
     fn own(&self, name: &str) -> Option<FnId> {
         self.by_name.get(name).map(|i| FnId(*i))
@@ -207,7 +213,7 @@ impl Module {
         if !before.is_empty() {
             return Err(in_order(before));
         }
-        function::trace(self, f, &Call { sizes, layouts, bound, generic: false }).map_err(|errors| {
+        function::trace(self, f, &Call { sizes, layouts, bound, generic: false, level: None }).map_err(|errors| {
             // Symbols are no call.
             let known = sizes.iter().all(|(_, v)| v.known().is_some());
             let with = |e: Error| match sizes.is_empty() || !known || e.diagnostic().loc == Loc::Unknown {
@@ -231,7 +237,7 @@ impl Module {
     }
 
     fn generic(&self, f: FnId, sizes: &Sizes) -> Result<Graph, Vec<Error>> {
-        function::trace(self, f, &Call { sizes, layouts: None, bound: &[], generic: true })
+        function::trace(self, f, &Call { sizes, layouts: None, bound: &[], generic: true, level: None })
     }
 
     /// What is wrong with a function whatever its sizes are. Errors of the functions that it calls are theirs.
@@ -269,7 +275,7 @@ impl Module {
     fn grad_errors(&self, f: FnId) -> Option<Error> {
         let [sizes, _] = standin::stand_ins(&self.program, self.decl(f));
         let g = self.generic(f, &sizes).ok()?;
-        if !g.nodes().any(|n| matches!(g.op(n), Op::Grad(_))) {
+        if !g.has_grad() {
             return None;
         }
         let before =
