@@ -114,7 +114,7 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
         let mut leaves = Vec::with_capacity(8);
         let structure = args.take_apart(&mut leaves);
         // Inside another trace this function is a part of that program.
-        if leaves.iter().any(|t| matches!(t.0, Repr::Traced(_))) {
+        if trace::body().is_some() || leaves.iter().any(|t| matches!(t.0, Repr::Traced(_))) {
             return (self.f)(args);
         }
         if !self.marks.is_empty()

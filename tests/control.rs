@@ -226,6 +226,11 @@ fn locals_may_be_written_and_views_may_be_returned() -> Result<()> {
     shift.fill_(3.0)?;
     assert_eq!(vec(&f.call(yes)?), [9.0, 9.0]);
     assert_eq!(vec(&f.call(Tensor::scalar(false)?)?), [-3.0, -3.0]);
+    // Nor does a compiled function that it calls.
+    let bump = jit(|x: Tensor| x.add_(1.0));
+    let e = cond(&Tensor::scalar(false)?, |()| bump.call(shift.clone()), |()| shift.mul(1.0), ());
+    fails(e, Kind::Alias, "a write to a tensor from outside");
+    assert_eq!(vec(&shift), [3.0, 3.0]);
     Ok(())
 }
 
