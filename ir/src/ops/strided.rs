@@ -68,13 +68,13 @@ impl Structural for Strided {
 pub fn numbers<'b>(x: Ex<'b>, layout: &Layout) -> Ex<'b> {
     let b = x.builder();
     let int = |v: i64| b.constant(Scalar::from_i64(DType::I64, v));
-    let mut index = int(layout.offset as i64).expand(&layout.shape);
+    let mut index = int(layout.offset as i64);
     for (i, (n, stride)) in layout.shape.iter().zip(&layout.strides).enumerate() {
         let mut along: Shape = SmallVec::from_elem(1, layout.shape.len());
         along[i] = *n;
         index = index + (b.iota(*n) * int(*stride as i64)).reshape(&along);
     }
-    index.reshape(&[layout.numel()])
+    index.expand(&layout.shape).reshape(&[layout.numel()])
 }
 
 /// `Op::Unfold`: windows of `size` elements along an axis, `step` apart, as a new last dimension.

@@ -24,8 +24,7 @@ type Given<'m, 'b> = Vec<(Option<&'m Name>, Val<'b>, Loc)>;
 fn known_but_missing(name: &str) -> Option<String> {
     match name.trim_end_matches('_') {
         "cond" | "while_loop" | "scan" => Some(format!("control flow (`{name}`) is not supported yet")),
-        "rand_like" | "randn_like" | "randint_like" | "randperm" | "bernoulli" | "multinomial" | "normal"
-        | "uniform" => Some(format!("the random function `{name}` is not supported yet")),
+        "poisson" => Some(format!("`{name}`: how many random numbers it takes depends on what is drawn")),
         _ => None,
     }
 }

@@ -140,7 +140,8 @@ fn what_this_version_does_not_do_is_said_so() {
         |body: &str| messages(&format!("fn f(x: f32[3], m: bool[3]) {{ {body} }} fn g(x: f32[3]) {{ x }}")).join("; ");
     assert_eq!(bad("cond(m[0], g, g, (x,))"), "unsupported: control flow (`cond`) is not supported yet");
     assert!(bad("nonzero(x)").starts_with("unsupported: "), "{}", bad("nonzero(x)"));
-    assert_eq!(bad("x.uniform_()"), "unsupported: the random function `uniform_` is not supported yet");
+    assert_eq!(bad("x.uniform_()"), "type: `uniform` needs a `seed`");
+    assert!(bad("poisson(x)").starts_with("unsupported: "), "{}", bad("poisson(x)"));
     assert!(bad("x[m]").starts_with("unsupported: "), "{}", bad("x[m]"));
 }
 
