@@ -13,7 +13,7 @@ use tensorc_ir::ops::elementwise::{Row, Rule, rows};
 use tensorc_ir::ops::gather::ScatterMode;
 use tensorc_ir::ops::reduce::ReduceKind;
 use tensorc_ir::ops::scan::ScanKind;
-use tensorc_ir::ops::{Op, Structural, view};
+use tensorc_ir::ops::{Op, Structural, strided, view};
 use tensorc_ir::passes::run_all;
 use tensorc_ir::text::{Module, Sizes};
 use tensorc_ir::types::Range;
@@ -185,6 +185,18 @@ fn every_view_has_the_derivative_of_its_function() {
         ("diagonal", Op::Diagonal(view::Diagonal { offset: 1, dim1: 0, dim2: 1 })),
         ("diagonal", Op::Diagonal(view::Diagonal { offset: -1, dim1: 1, dim2: 0 })),
     ];
+    let overlapping = strided::Strided {
+        layout: tensorc_ir::Layout {
+            shape: [3, 2, 2].into_iter().collect(),
+            strides: [2, 1, 3].into_iter().collect(),
+            offset: 1,
+        },
+    };
+    let cases = cases.into_iter().chain([
+        ("strided", Op::Strided(overlapping)),
+        ("unfold", Op::Unfold(strided::Unfold { axis: 1, size: 3, step: 1 })),
+        ("unfold", Op::Unfold(strided::Unfold { axis: 0, size: 1, step: 2 })),
+    ]);
     for (name, op) in cases {
         let f: Formula<'_> = &|x| square(square(x[0]).apply(op.clone(), &[]));
         check_both(name, f, &[vec![3, 4]], &x);
@@ -234,7 +246,14 @@ fn products_gathers_and_scatters_have_the_derivatives_of_their_functions() {
         (x[0] * x[0]).gather(1, b.ex(index(b, &[3, 0, 2, 2])))
     };
     check_both("gather", gather, &[vec![3, 4]], &[a.clone()]);
-    for (mode, at) in [(ScatterMode::Set, [3, 0, 2, 1]), (ScatterMode::Add, [3, 0, 2, 2])] {
+    let all = [
+        (ScatterMode::Set, [3, 0, 2, 1]),
+        (ScatterMode::Add, [3, 0, 2, 2]),
+        (ScatterMode::Mul, [3, 0, 2, 2]),
+        (ScatterMode::Max, [3, 0, 2, 2]),
+        (ScatterMode::Min, [3, 0, 2, 2]),
+    ];
+    for (mode, at) in all {
         let scatter: Formula<'_> = &|x| {
             let b = x[0].builder();
             let y = (x[0] * x[0]).scatter(1, mode, b.ex(index(b, &at)), x[1] * x[1]);

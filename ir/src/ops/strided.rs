@@ -74,12 +74,13 @@ impl Structural for Strided {
 pub fn numbers<'b>(x: Ex<'b>, layout: &layout::Strided) -> Ex<'b> {
     let b = x.builder();
     let int = |v: Dim| b.extent(v, DType::I64);
-    let mut index = int(layout.offset).expand(&layout.shape);
+    let mut index = int(layout.offset);
     for (i, (n, stride)) in layout.shape.iter().zip(&layout.strides).enumerate() {
         let mut along: Dims = SmallVec::from_elem(Dim::ONE, layout.shape.len());
         along[i] = *n;
         index = index + (b.iota(*n) * int(*stride)).reshape(&along);
     }
+    let index = index.expand(&layout.shape);
     index.reshape(&[index.count()])
 }
 

@@ -7,9 +7,9 @@ use tensorc_ir::dim::dims;
 use tensorc_ir::ops::elementwise::Row;
 use tensorc_ir::ops::reduce::{Reduce, ReduceKind};
 use tensorc_ir::ops::scan::ScanKind;
-use tensorc_ir::ops::{Op, view};
+use tensorc_ir::ops::{Op, strided, view};
 use tensorc_ir::types::{Range, Shape};
-use tensorc_ir::{Builder, DType, Scalar, Value};
+use tensorc_ir::{Builder, DType, Layout, Scalar, Value};
 
 /// Reads choices off a list; 0 when it is used up.
 pub struct Choices<'a>(pub std::slice::Iter<'a, u16>);
@@ -58,7 +58,7 @@ pub fn range(c: &mut Choices<'_>, extent: usize) -> Range {
 
 /// A view of a tensor of that shape, by an op that need not be possible.
 pub fn view_op(c: &mut Choices<'_>, shape: &[usize]) -> Op {
-    match c.below(8) {
+    match c.below(10) {
         0 | 1 => Op::Slice(view::Slice(shape.iter().map(|d| range(c, *d).into()).collect())),
         2 => Op::Reshape(view::Reshape(dims(&regrouped(c, shape.iter().product())))),
         3 => {
@@ -82,6 +82,15 @@ pub fn view_op(c: &mut Choices<'_>, shape: &[usize]) -> Op {
         6 if shape.len() > 1 => {
             let offset = c.below(3) as i64 - 1;
             Op::Diagonal(view::Diagonal { offset, dim1: c.below(2), dim2: shape.len() - 1 })
+        }
+        7 if !shape.is_empty() => {
+            let axis = c.below(shape.len());
+            Op::Unfold(strided::Unfold { axis, size: 1 + c.below(2), step: 1 + c.below(2) })
+        }
+        8 => {
+            let strides = [1 + c.below(3) as isize, 1 + c.below(2) as isize].into_iter().collect();
+            let layout = Layout { shape: [2, 1 + c.below(2)].into_iter().collect(), strides, offset: c.below(2) };
+            Op::Strided(strided::Strided { layout })
         }
         // An identity view.
         _ => Op::Reshape(view::Reshape(dims(shape))),
@@ -118,7 +127,15 @@ fn step_in(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, smooth: bool
     let other = c.of(&same);
     let row = |name: &str| Op::Map(Row::find(name).unwrap());
     let axis = c.below(shape.len());
-    let write = |value: Value| b.emit_all(Op::Write, &[x, value]).map(|_| x);
+    // Of a write to an element that stands there twice the last one stays, and the gradient goes to both, as PyTorch's:
+    // such programs are not smooth.
+    let mut places = b.storage(x).1.known().unwrap().indices();
+    places.sort_unstable();
+    let twice = places.windows(2).any(|w| w[0] == w[1]);
+    let write = |value: Value| match smooth && twice {
+        true => Err(tensorc_ir::error::err::alias("a write to an element that stands there twice")),
+        false => b.emit_all(Op::Write, &[x, value]).map(|_| x),
+    };
     let v = match c.below(13) {
         0..=3 => b.emit(view_op(c, shape), &[x]),
         4 => write(other),

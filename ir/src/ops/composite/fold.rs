@@ -173,7 +173,8 @@ pub static FNS: &[FnDef] = &[
         doc: "A view of the memory of x with these extents and strides, in elements, from storage_offset on (by default \
               where x begins). The offset counts from the beginning of the tensor that x is a view of; for a parameter or an \
               eager tensor from its own. What the view reaches must be elements of x, or of that tensor if x leaves some \
-              out. Of a write to elements that stand in it several times the last one stays. The gradient sums over them.",
+              out. Of a write to elements that stand in it several times the last one stays. The gradient sums over them; \
+              of such a write every value gets it, as in PyTorch.",
         build: |b, a| Ok(as_strided(b, a)?.into()),
     },
     FnDef {

@@ -25,8 +25,7 @@ type Given<'m, 'b> = Vec<(Option<&'m Name>, Val<'b>, Loc)>;
 /// Names of PyTorch's that this version does not do, with the reason.
 fn known_but_missing(name: &str) -> Option<String> {
     match name.trim_end_matches('_') {
-        "rand_like" | "randn_like" | "randint_like" | "randperm" | "bernoulli" | "multinomial" | "normal"
-        | "uniform" => Some(format!("the random function `{name}` is not supported yet")),
+        "poisson" => Some(format!("`{name}`: how many random numbers it takes depends on what is drawn")),
         _ => None,
     }
 }
