@@ -270,7 +270,7 @@ fn repeat_each<'b>(b: &'b Builder, x: Ex<'b>, d: usize, counts: Ex<'b>, n: usize
     if n == 0 || len == 0 {
         let mut shape = x.shape();
         shape[d] = n;
-        return Ok(super::row("add", &[b.full(Scalar::from_i64(x.dtype(), 0), &shape), wrong.cast(x.dtype())])?);
+        return super::row("add", &[b.full(Scalar::from_i64(x.dtype(), 0), &shape), wrong.cast(x.dtype())]);
     }
     // Element `i` of the result is of the first one whose counts, summed up to it, exceed `i`.
     let ends = counts.scan(crate::ops::scan::ScanKind::Sum, 0) + wrong;

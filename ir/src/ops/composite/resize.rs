@@ -260,7 +260,8 @@ fn interpolate<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
             Ok(along(y, 2 + i, indices(b, &at)?))
         });
     }
-    if !x.dtype().is_float() && !(x.dtype() == DType::U8 && smooth) {
+    let bytes_too = smooth && x.dtype() == DType::U8;
+    if !(x.dtype().is_float() || bytes_too) {
         return Err(err::dtype(format!("`interpolate` in mode {mode} is not defined for {}", x.dtype())));
     }
     if mode == "area" {
