@@ -91,8 +91,12 @@ fn lcm(b: &mut Block, x: V, y: V) -> V {
     let none = b.eq(g, zero);
     let divisor = b.select(none, one, g);
     let q = b.div(x, divisor);
+    // As in C, narrow integers are multiplied in 32 bits: the magnitude is that of the whole product, which then wraps.
+    let wide = if matches!(ty, Reg::I8 | Reg::I16) { Reg::I32 } else { ty };
+    let (q, y) = (b.convert(wide, q), b.convert(wide, y));
     let p = b.mul(q, y);
     let p = magnitude(b, p);
+    let p = b.convert(ty, p);
     b.select(none, zero, p)
 }
 

@@ -91,13 +91,14 @@ pub static ROWS: &[RowDef] = &[
     RowDef {
         name: "zeta",
         doc: "Hurwitz' zeta function, the sum of (other + k)^-x over k = 0, 1, ... for x above 1 and positive other; \
-              infinite for other = 0, -1, ..., NaN for other negative ones. A gradient flows to other only.",
+              infinite for other = 0, -1, ..., NaN for other negative ones. A gradient flows to other only. The accuracy is that \
+              for x up to 30.",
         args: &["x", "other"],
         rule: Rule::Float,
         lower: |b, x| math::zeta(b, x[0], x[1]),
         vjp: Some(|x, _, dy| vec![None, Some(-(dy * x[0] * (x[0] + 1.0).map("zeta", &[x[1]])))]),
         domain: (1.5, 6.0),
-        ulp: 8.0,
+        ulp: 16.0,
     },
     unary(
         "i0",

@@ -88,7 +88,9 @@ fn normal<'a>(x: Expr<'a>) -> Factor<'a> {
 
     // (1 + erf s) / 2
     let h = fast_two_sum(c.f(1.0), s.hi);
-    let near = Pair { hi: h.hi * 0.5, lo: (h.lo + s.hi.fma((s.hi * s.hi).poly(&ERF32, &ERF64), s.lo)) * 0.5 };
+    let p = poly_pair(s.hi * s.hi, &ERF32, &ERF64, 0.0);
+    let rest = s.hi.fma(p.hi, s.hi.fma(p.lo, s.lo));
+    let near = Pair { hi: h.hi * 0.5, lo: (h.lo + rest) * 0.5 };
 
     let sign = s.hi.sign();
     let (far, t) = erf::tail(Pair { hi: s.hi.abs(), lo: s.lo.flip(sign) });
@@ -96,7 +98,7 @@ fn normal<'a>(x: Expr<'a>) -> Factor<'a> {
     let [hi, lo] = exp::scale([far.hi, far.lo], t);
     let rest = fast_two_sum(c.f(1.0), -hi);
 
-    let (is_near, negative) = (s.hi.abs().lt(0.5), x.lt(0.0));
+    let (is_near, negative) = (s.hi.abs().lt(0.65), x.lt(0.0));
     let pick = |near: Expr<'a>, low: Expr<'a>, high: Expr<'a>| is_near.select(near, negative.select(low, high));
     Factor {
         p: Pair { hi: pick(near.hi, far.hi, rest.hi), lo: pick(near.lo, far.lo, rest.lo - lo) },

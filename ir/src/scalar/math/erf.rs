@@ -63,7 +63,8 @@ pub(super) fn erfcx<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
     let b = a.at_most(c.pick(9.6, 26.8));
     let square = two_prod(b, b);
     let e = exp::parts(square.hi);
-    let e_pair = Pair { hi: e.pair.hi, lo: square.lo.fma(e.pair.hi, e.pair.lo) };
+    // Normal, so that the larger part alone does not overflow where the sum does not.
+    let e_pair = Pair { hi: e.pair.hi, lo: square.lo.fma(e.pair.hi, e.pair.lo) }.normal();
     let one = fast_two_sum(c.f(1.0), -x);
     let one = Pair { hi: one.hi, lo: (-x).fma((x * x).poly(&ERF32, &ERF64), one.lo) };
     let [near] = exp::scale([e_pair.times_pair(one).sum()], e.t);

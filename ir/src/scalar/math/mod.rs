@@ -146,7 +146,7 @@ functions! {
     /// The modified Bessel function of order 1.
     i1(x) = special::i1, 4.0, 8.0;
     /// Hurwitz' zeta function, the sum of `(q + k)^-s`.
-    zeta(s, q) = special::zeta, 8.0, 16.0;
+    zeta(s, q) = special::zeta, 16.0, 32.0;
     /// The mantissa of C's `frexp`. Exact.
     frexp_mantissa(x) = bits::frexp_mantissa, 0.0, 0.0;
     /// The exponent of C's `frexp`. Exact.

@@ -227,18 +227,21 @@ pub(super) fn zeta<'a>([s, q]: [Expr<'a>; 2]) -> Expr<'a> {
     let c = s.ctx;
     let minus = -s;
     let w = q + f64::from(TERMS);
-    let b = pow::pow([w, minus]);
+    // w^-s may underflow where w times it does not.
+    let root = pow::pow([w, minus * 0.5]);
+    let b = root * root;
     // w^(1-s) / (s - 1) + w^-s / 2 + sum of s (s+1) ... (s+2k-2) w^(-s-2k+1) B_2k / (2k)!
     let count = c.pick(4, BERNOULLI.len());
-    let (mut factor, mut tail) = (s * (b / w), c.f(0.0));
+    let (mut factor, mut tail) = (s * (b / w), b * 0.5);
     for (k, divisor) in BERNOULLI.iter().enumerate().take(count) {
         tail = tail + factor / *divisor;
         let n = f64::from(2 * k as u32);
         factor = (factor * ((s + (n + 1.0)) * (s + (n + 2.0)))) / (w * w);
     }
     // Of a power that is 0 nothing is left, however large s is.
-    let gone = b.eq(0.0);
-    let mut sum = two_sum(gone.select(0.0, b * w / (s - 1.0)), gone.select(0.0, tail + b * 0.5));
+    let gone = root.eq(0.0);
+    let main = (root * w) * root / (s - 1.0);
+    let mut sum = two_sum(gone.select(0.0, main), gone.select(0.0, tail));
     for k in (0..TERMS).rev() {
         let term = pow::pow([q + f64::from(k), minus]);
         let next = fast_two_sum(term, sum.hi);
