@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result, err};
 use crate::graph::{Graph, NodeId, Phase, Value};
-use crate::ops::Op;
+use crate::ops::{Op, strided};
 use crate::text::print::line;
 use crate::types::Type;
 use smallvec::SmallVec;
@@ -38,6 +38,7 @@ pub fn verify(g: &Graph) -> Result<()> {
         return Ok(());
     }
     finals(g)?;
+    no_strides(g)?;
     views(g)
 }
 
@@ -140,6 +141,15 @@ fn finals(g: &Graph) -> Result<()> {
         before = Some(*i);
     }
     Ok(())
+}
+
+/// What must be computed of a pure graph has no views that only memory can say.
+fn no_strides(g: &Graph) -> Result<()> {
+    let live = g.computed();
+    match g.nodes().find(|n| live[n.0 as usize] && strided::needs_memory(g.op(*n))) {
+        Some(n) => Err(shown(g, n, err::ty(format!("`{}` in a pure graph", g.op(n).name())))),
+        None => Ok(()),
+    }
 }
 
 /// Results: recorded as views exactly if they share a parameter's memory.

@@ -17,6 +17,7 @@ use tensorc_ir::ops::elementwise::{Row, rows};
 use tensorc_ir::ops::gather::ScatterMode;
 use tensorc_ir::ops::reduce::{Reduce, ReduceKind};
 use tensorc_ir::ops::scan::ScanKind;
+use tensorc_ir::ops::strided;
 use tensorc_ir::passes::{run_all, run_named};
 use tensorc_ir::text::print::print;
 use tensorc_ir::types::{Range, Shape};
@@ -99,7 +100,7 @@ fn pure_step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, all: &[Row
     let shape: Shape = x.shape();
     let rank = shape.len();
     let axis = c.below(rank);
-    let y = match c.below(18) {
+    let y = match c.below(20) {
         0..=5 => {
             let row = c.of(all);
             let mut operands = vec![x];
@@ -120,7 +121,11 @@ fn pure_step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, all: &[Row
             }
             b.map(row, &operands)
         }
-        6..=8 => b.emit(view_op(c, &shape), &[v]),
+        6..=8 => {
+            // Views by strides are others in a graph without memory.
+            let op = view_op(c, &shape);
+            op.structural().infer(&[&b.ty(v)]).and_then(|_| strided::pure(&op, b.ex(v)).value())
+        }
         9 => b.cast(v, c.of(&DType::ALL)),
         10 | 11 if rank > 0 => {
             let axes: Vec<usize> = (0..rank).filter(|a| *a == axis || c.below(3) == 0).collect();
@@ -153,7 +158,8 @@ fn pure_step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, all: &[Row
                 0 => x.gather(axis, i).value(),
                 k => {
                     let source = fit(b.ex(c.of(&alike(b, pool, rank))), &picked).cast(x.dtype());
-                    let mode = if k == 1 { ScatterMode::Add } else { ScatterMode::Set };
+                    let other = c.of(&[ScatterMode::Set, ScatterMode::Mul, ScatterMode::Max, ScatterMode::Min]);
+                    let mode = if k == 1 { ScatterMode::Add } else { other };
                     if fits(source, &picked) { x.scatter(axis, mode, i, source).value() } else { return None }
                 }
             }
@@ -179,6 +185,16 @@ fn pure_step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, all: &[Row
                 0 => x.bmm(x.transpose(1, 2)).value(),
                 _ => x.transpose(1, 2).bmm(x).value(),
             }
+        }
+        18 if rank > 0 && x.dtype() != DType::Bool => {
+            let at = tensorc_ir::ops::composite::sort::order(x, axis, c.below(2) == 0);
+            c.of(&[at, x.gather(axis, at)]).value()
+        }
+        19 => {
+            let same: Vec<DType> = DType::ALL.into_iter().filter(|d| d.size() == x.dtype().size()).collect();
+            // A NaN's bits are nobody's to promise.
+            let x = if x.dtype().is_float() { x.eq(x).select(x, x.zeros()) } else { x };
+            b.emit(Op::Bitcast(strided::Bitcast(c.of(&same))), &[x.value().ok()?])
         }
         _ => b.emit(Op::Copy, &[v]),
     };

@@ -132,7 +132,6 @@ fn lp_pool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
 fn local_response_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, size) = (a.tensor(b, 0)?, a.int(1)?);
     let (alpha, beta, k) = (a.float(2)?, a.float(3)?, a.float(4)?);
-    require_float("local_response_norm", x)?;
     let s = x.shape();
     if s.len() < 3 {
         return Err(err::shape(format!(
@@ -150,18 +149,25 @@ fn local_response_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     let dtype = x.dtype();
     let x = x.cast(dtype.compute());
+    if !dtype.is_float() && dtype != DType::I64 {
+        return Err(err::dtype(format!("`local_response_norm` is not defined for {dtype}")));
+    }
     let image = (x * x).reshape(&[s[0], 1, s[1], rest]);
     let (cols, _) = windows(b, image, &[across, along], Scalar::from_f64(x.dtype(), 0.0))?;
-    let mean = cols.sum(&[2], false) / size as f64;
+    let sum = cols.sum(&[2], false);
+    // The mean of integers is one, as PyTorch's pooling has it.
+    let mean = if dtype.is_float() { sum / size as f64 } else { sum.floor_divide(int(b, size)) };
     let div = (mean * alpha + k).map("pow", &[x.number(beta)]);
-    Ok((x / div.reshape(&s)).cast(dtype))
+    Ok((x / div.reshape(&s)).cast(dtype.to_float()))
 }
 
 /// `y[o] = x1 W[o] x2 + bias[o]`.
 fn bilinear<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, y, w, bias) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?, a.opt_tensor(b, 3)?);
     super::same_dtype("bilinear", &[x, y, w, bias.unwrap_or(w)])?;
-    require_float("bilinear", x)?;
+    if x.dtype() == DType::Bool {
+        return Err(err::dtype("`bilinear` is not defined for bool"));
+    }
     let (xs, ys) = (x.shape(), y.shape());
     let lead = &xs[..xs.len().saturating_sub(1)];
     if xs.is_empty() || xs.len() != ys.len() || lead != &ys[..ys.len() - 1] {
@@ -256,14 +262,15 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "local_response_norm",
         sig: "x, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0",
-        doc: "x / (k + alpha * the mean square of size neighbouring channels)^beta, for [batch, channel, ..]. Floats only.",
+        doc: "x / (k + alpha * the mean square of size neighbouring channels)^beta, for [batch, channel, ..]. Floats, \
+              and i64, which gives f32.",
         build: |b, a| Ok(local_response_norm(b, a)?.into()),
     },
     FnDef {
         name: "bilinear",
         sig: "input1, input2, weight, bias = None",
         doc: "input1 @ weight[o] @ input2 + bias[o] for inputs [.., in1] and [.., in2] and a weight [out, in1, in2], as [.., \
-              out]; rounded once. Floats of one dtype.",
+              out]; rounded once. Numbers of one dtype.",
         build: |b, a| Ok(bilinear(b, a)?.into()),
     },
     FnDef {

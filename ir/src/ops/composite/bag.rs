@@ -30,7 +30,12 @@ fn bags<'b>(b: &'b Builder, offsets: Ex<'b>, n: usize, ends: bool) -> Result<(Ex
 }
 
 fn embedding_bag<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
-    let (x, w, offsets) = (index_of("embedding_bag", a.tensor(b, 0)?)?, a.tensor(b, 1)?, a.opt_tensor(b, 2)?);
+    let (mut x, mut w, offsets) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.opt_tensor(b, 2)?);
+    if x.dtype().is_float() && w.dtype() == DType::I64 {
+        // PyTorch still takes the two in their old order.
+        std::mem::swap(&mut x, &mut w);
+    }
+    let x = index_of("embedding_bag", x)?;
     require_float("embedding_bag", w)?;
     let mode = a.str(6)?;
     let weights = a.opt_tensor(b, 8)?;
@@ -101,6 +106,6 @@ pub static FNS: &[FnDef] = &[FnDef {
           padding_idx: int? = None",
     doc: "The sum, mean or largest of rows of weight [n, d] for each bag of indices: a row of input [bags, k], or the indices \
           of a vector from one offset to the next. An empty bag gives 0. Indices padding_idx do not count. An index or an \
-          offset out of range is an error. Floats.",
+          offset out of range is an error. max_norm and scale_grad_by_freq are unsupported. Floats.",
     build: |b, a| Ok(embedding_bag(b, a)?.into()),
 }];

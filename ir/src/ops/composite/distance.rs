@@ -72,13 +72,12 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "pairwise_distance",
         sig: "x1, x2, p: float = 2.0, eps: float = 1e-6, keepdim: bool = false",
-        doc: "The p-norm over the last dimension of x1 - x2 + eps; they broadcast. Floats. The gradient at distance 0 is 0.",
+        doc: "The p-norm over the last dimension of x1 - x2 + eps; they broadcast. Integers give f32. The gradient at distance 0 is 0.",
         build: |b, a| {
             let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
             let dtype = super::arith::common(&[x, y]);
-            require_float("pairwise_distance", x.cast(dtype))?;
             let [x, y] = [x, y].map(|e| e.cast(dtype.compute()));
-            Ok(pairwise_distance(x, y, a.float(2)?, a.float(3)?, a.bool(4)?)?.cast(dtype).into())
+            Ok(pairwise_distance(x, y, a.float(2)?, a.float(3)?, a.bool(4)?)?.cast(dtype.to_float()).into())
         },
     },
     FnDef {

@@ -68,7 +68,8 @@ fn as_strided<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 /// `x.unfold(dimension, size, step)`.
 fn unfold_dimension<'b>(x: Ex<'b>, d: i64, size: i64, step: i64) -> Result<Ex<'b>> {
     let d = axis(d, x.rank())?;
-    let x = if x.rank() == 0 { super::shape::viewed(x, &[1])? } else { x };
+    let scalar = x.rank() == 0;
+    let x = if scalar { super::shape::viewed(x, &[1])? } else { x };
     let n = x.shape()[d];
     if step <= 0 {
         return Err(err::index(format!("`unfold`: step is {step} but must be > 0")));
@@ -77,6 +78,10 @@ fn unfold_dimension<'b>(x: Ex<'b>, d: i64, size: i64, step: i64) -> Result<Ex<'b
         return Err(err::index(format!(
             "`unfold`: maximum size for tensor at dimension {d} is {n} but size is {size}"
         )));
+    }
+    if scalar {
+        // No dimension of windows: the element, or nothing.
+        return super::shape::sliced(x, 0, crate::types::Range { start: 0, len: size as usize, step: 1 });
     }
     view_of(x, Op::Unfold(Unfold { axis: d, size: size as usize, step: step as usize }))
 }

@@ -38,7 +38,6 @@ fn shapes_differ(name: &str, what: &str, x: &[Ex<'_>]) -> crate::Error {
 fn cosine_embedding<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, y, t) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?);
     let dtype = common(&[x, y]);
-    require_float("cosine_embedding_loss", x.cast(dtype))?;
     if t.rank() > 1 {
         return Err(err::shape("`cosine_embedding_loss`: 0D or 1D target tensor expected, multi-target not supported"));
     }
@@ -48,12 +47,13 @@ fn cosine_embedding<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return Err(shapes_differ("cosine_embedding_loss", &what, &[x, y]));
     }
     let (p, q) = (wide(x.cast(dtype)), wide(y.cast(dtype)));
-    let sum = |e: Ex<'b>| e.sum(&[e.rank() - 1], false);
+    // Products of integers are integers, and sum in i64.
+    let sum = |e: Ex<'b>| if dtype.is_float() { e } else { e.cast(DType::I64) }.sum(&[e.rank() - 1], false);
     let length = |e: Ex<'b>| sum(e * e) + 1e-12;
     let cos = sum(row("mul", &[p, q])?) / (length(p) * length(q)).sqrt();
     let margin = a.float(3)?;
     let loss = where_label(t, 1.0, 1.0 - cos) + where_label(t, -1.0, hinge(cos - margin));
-    Ok(reduction(a, 4)?.of(loss).cast(dtype))
+    Ok(reduction(a, 4)?.of(loss).cast(dtype.to_float()))
 }
 
 fn gaussian_nll<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
@@ -90,10 +90,9 @@ fn margin_ranking<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return Err(shapes_differ("margin_ranking_loss", what, &[x, y, t]));
     }
     let dtype = common(&[x, y, t]);
-    require_float("margin_ranking_loss", x.cast(dtype))?;
     let d = row("sub", &[wide(x), wide(y)])?;
     let loss = hinge(row("mul", &[-wide(t), d])? + a.float(3)?);
-    Ok(reduction(a, 4)?.of(loss).cast(dtype))
+    Ok(reduction(a, 4)?.of(loss).cast(dtype.to_float()))
 }
 
 /// Scores `[n, c]` (a vector is one row) with the rank of what was given.
@@ -101,6 +100,7 @@ fn scores<'b>(name: &str, x: Ex<'b>) -> Result<(Ex<'b>, usize, usize)> {
     require_float(name, x)?;
     match x.shape().as_slice() {
         [n, c] if *c > 0 => Ok((wide(x), *n, *c)),
+        [] => Ok((wide(x).reshape(&[1, 1]), 1, 1)),
         [c] if *c > 0 => Ok((wide(x).reshape(&[1, *c]), 1, *c)),
         _ => Err(err::shape(format!(
             "`{name}`: expected non-empty vector or matrix with optional 0-dim batch size, but got: {}",
@@ -112,7 +112,7 @@ fn scores<'b>(name: &str, x: Ex<'b>) -> Result<(Ex<'b>, usize, usize)> {
 /// The loss of each row, `[n]`, or the one number of a vector's.
 fn per_row<'b>(a: &Args<'b>, i: usize, rows: Ex<'b>, x: Ex<'b>) -> Result<Ex<'b>> {
     let loss = match reduction(a, i)? {
-        Reduction::None if x.rank() == 1 => rows.reshape::<usize>(&[]),
+        Reduction::None if x.rank() < 2 => rows.reshape::<usize>(&[]),
         r => r.of(rows),
     };
     Ok(loss.cast(x.dtype()))
@@ -194,15 +194,23 @@ fn multilabel_soft_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 
 fn poisson_nll<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (log_input, full, eps) = (a.bool(2)?, a.bool(3)?, a.float(4)?);
-    pairwise(b, a, "poisson_nll_loss", 5, |x, t| {
-        let loss = if log_input { x.exp() - t * x } else { x - t * (x + eps).log() };
-        if !full {
-            return loss;
+    let (x, t) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+    let dtype = common(&[x, t]).to_float();
+    let (x, t) = (wide(x), wide(t));
+    let product = |p: Ex<'b>, q: Ex<'b>| row("mul", &[p, q]);
+    let loss = match log_input {
+        true => x.exp() - product(t, x)?,
+        false => x - product(t, (x + eps).log())?,
+    };
+    let loss = match full {
+        false => loss,
+        true => {
+            // Stirling's approximation of log t!, for t above 1.
+            let stirling = t * t.log() - t + (t * std::f64::consts::TAU).log() * 0.5;
+            loss + t.le(t.number(1.0)).select(stirling.zeros(), stirling)
         }
-        // Stirling's approximation of log t!, for t above 1.
-        let stirling = t * t.log() - t + (t * std::f64::consts::TAU).log() * 0.5;
-        loss + t.le(t.number(1.0)).select(t.zeros(), stirling)
-    })
+    };
+    Ok(reduction(a, 5)?.of(loss).cast(dtype))
 }
 
 fn triplet_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
@@ -213,7 +221,9 @@ fn triplet_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return Err(shapes_differ("triplet_margin_loss", what, &[anchor, pos, neg]));
     }
     let dtype = common(&[anchor, pos, neg]);
-    require_float("triplet_margin_loss", anchor.cast(dtype))?;
+    if margin <= 0.0 || margin.is_nan() {
+        return Err(err::ty(format!("`triplet_margin_loss`: margin must be greater than 0, got {margin}")));
+    }
     let distance = |x: Ex<'b>, y: Ex<'b>| pairwise_distance(wide(x.cast(dtype)), wide(y.cast(dtype)), p, eps, false);
     let near = distance(anchor, pos)?;
     let mut far = distance(anchor, neg)?;
@@ -223,7 +233,7 @@ fn triplet_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     if broadcast(&near.shape(), &far.shape()).is_none() {
         return Err(shapes_differ("triplet_margin_loss", "the distances do not broadcast", &[near, far]));
     }
-    Ok(reduction(a, 7)?.of(hinge(margin + near - far)).cast(dtype))
+    Ok(reduction(a, 7)?.of(hinge(margin + near - far)).cast(dtype.to_float()))
 }
 
 /// The functions.
@@ -232,7 +242,7 @@ pub static FNS: &[FnDef] = &[
         name: "cosine_embedding_loss",
         sig: "input1, input2, target, margin: float = 0.0, reduction: str = mean",
         doc: "1 - cos(input1, input2) where the target is 1, max(0, cos - margin) where it is -1, with the cosine over the \
-              last dimension. Floats [n, d] and a target [n], or [d] and a 0-d target.",
+              last dimension. Numbers [n, d] and a target [n], or [d] and a 0-d target.",
         build: |b, a| Ok(cosine_embedding(b, a)?.into()),
     },
     FnDef {
@@ -258,7 +268,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "margin_ranking_loss",
         sig: "input1, input2, target, margin: float = 0.0, reduction: str = mean",
-        doc: "max(0, -target (input1 - input2) + margin). Floats with as many dimensions, that broadcast.",
+        doc: "max(0, -target (input1 - input2) + margin). Numbers with as many dimensions, that broadcast; integers give f32.",
         build: |b, a| Ok(margin_ranking(b, a)?.into()),
     },
     FnDef {
@@ -285,7 +295,7 @@ pub static FNS: &[FnDef] = &[
         name: "poisson_nll_loss",
         sig: "x, target, log_input: bool = true, full: bool = false, eps: float = 1e-8, reduction: str = mean",
         doc: "e^x - target x, or x - target log(x + eps) if not log_input; if full plus Stirling's approximation of \
-              log(target!) for targets above 1. Floats that broadcast.",
+              log(target!) for targets above 1. They broadcast; integers give f32.",
         build: |b, a| Ok(poisson_nll(b, a)?.into()),
     },
     FnDef {
@@ -299,7 +309,7 @@ pub static FNS: &[FnDef] = &[
         sig: "anchor, positive, negative, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = false, \
               reduction: str = mean",
         doc: "max(0, margin + d(anchor, positive) - d(anchor, negative)) with `pairwise_distance` over the last dimension; \
-              with swap the smaller of d(anchor, negative) and d(positive, negative). Floats.",
+              with swap the smaller of d(anchor, negative) and d(positive, negative). Integers give f32.",
         build: |b, a| Ok(triplet_margin(b, a)?.into()),
     },
 ];

@@ -160,12 +160,14 @@ fn index_fill<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         )));
     }
     let x = if x.rank() == 0 { x.reshape(&[1]) } else { x };
-    let n = i.count();
-    let at = row("wrap_index", &[i, b.size_number(x.dims()[d])])?;
-    let (mut thin, mut wide) = (vec![Dim::ONE; x.rank()], x.dims());
-    (thin[d], wide[d]) = (n, n);
-    let v = v.cast(x.dtype()).expand(&wide);
-    Ok(x.scatter(d, ScatterMode::Set, at.reshape(&thin).expand(&wide), v).reshape(&shape))
+    let (n, extent) = (i.count(), x.dims()[d]);
+    let at = row("wrap_index", &[i, b.size_number(extent)])?;
+    // Which indices of the dimension are named, however often: the value gets the gradient of each once.
+    let of = |v: bool, len: Dim| b.full(Scalar::from_bool(v), &[len]);
+    let named = of(false, extent).scatter(0, ScatterMode::Set, at.reshape(&[n]), of(true, n));
+    let mut thin = vec![Dim::ONE; x.rank()];
+    thin[d] = extent;
+    Ok(row("where", &[named.reshape(&thin), v.cast(x.dtype()), x])?.reshape(&shape))
 }
 
 fn index_put<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {

@@ -203,7 +203,9 @@ fn areas<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>, DType,
     };
     let (p, q) = pairs(wide(y), d);
     let Some(x) = x else { return Ok(((p + q) * (dx / 2.0), dtype, d)) };
-    let x = wide(x);
+    // With places, integers are computed in their dtype, where they wrap.
+    let ints = !x.dtype().is_float() && !y.dtype().is_float();
+    let (x, (p, q)) = if ints { (x, pairs(y, d)) } else { (wide(x), (p, q)) };
     let gaps = if x.rank() == 1 {
         if x.shape()[0] != n {
             return Err(err::shape(format!(
@@ -223,7 +225,7 @@ fn areas<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>, DType,
         let (p, q) = pairs(x.reshape(&shape), d);
         q - p
     };
-    Ok((row("mul", &[p + q, gaps])? / 2.0, dtype, d))
+    Ok((row("mul", &[p + q, gaps])?.cast(dtype.compute()) / 2.0, dtype, d))
 }
 
 /// The functions.
