@@ -146,10 +146,10 @@ impl Program {
             Mode::Fused => Some(fuse::Mode::Fused),
             Mode::Eager => Some(fuse::Mode::Eager),
         };
-        if let (Some(mode), true, false) = (fusion, call.bound.is_empty(), sizes.is_empty()) {
-            if let Some(results) = self.symbolic(f, &sizes, &views, mode)? {
-                return Ok(results);
-            }
+        if let (Some(mode), true, false) = (fusion, call.bound.is_empty(), sizes.is_empty())
+            && let Some(results) = self.symbolic(f, &sizes, &views, mode)?
+        {
+            return Ok(results);
         }
         let layouts: Vec<Layout> = views.iter().map(|v| v.layout.clone()).collect();
         let strided: Vec<Strided> = layouts.iter().map(Strided::from).collect();

@@ -5,23 +5,18 @@
 //! call before anything is written back.
 
 use crate::control::Flow;
-use crate::kernels::{Kernel, gemm, kernels};
-use crate::launch::Work;
-use crate::pool::Pool;
+use crate::kernels::{Kernel, kernels};
+use crate::step::{Ready, dot, loops};
 use crate::storage::{Access, Borrows, Storage};
 use smallvec::SmallVec;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use tensorc_codegen::cpu::gemm::{GemmPlan, GemmShape};
+use std::sync::atomic::AtomicU64;
 use tensorc_codegen::plan::plan;
-use tensorc_codegen::program::{
-    BufferArg, BufferDecl, BufferKind, DotStep, LoopStep, Output, Place, Program, Step, Word,
-};
+use tensorc_codegen::program::{BufferDecl, BufferKind, Output, Program, Step};
 use tensorc_ir::dim::{Assumption, Scope, Sizes, strongest};
 use tensorc_ir::error::err;
 use tensorc_ir::passes::fuse::Mode;
-use tensorc_ir::scalar::Fault;
-use tensorc_ir::{DType, Dim, Error, Graph, Layout, Loc, Result, Strided};
+use tensorc_ir::{DType, Dim, Graph, Layout, Loc, Result, Strided};
 
 /// A tensor in memory: a storage, and how its elements lie in it.
 #[derive(Clone)]
@@ -97,17 +92,6 @@ enum Found {
 pub(crate) enum Stage {
     Kernel(Ready),
     Control(Box<Flow>),
-}
-
-/// A kernel with its machine code and argument words; addresses are filled in at the call.
-pub(crate) struct Ready {
-    stages: SmallVec<[(Kernel, Work); 1]>,
-    words: Vec<u64>,
-    /// Where in `words` the address of a buffer goes: word, buffer, byte offset.
-    addresses: SmallVec<[(usize, usize, usize); 4]>,
-    error_word: Option<usize>,
-    scratch: Option<(usize, usize)>,
-    loc: Loc,
 }
 
 impl Template {
@@ -386,122 +370,4 @@ impl Stage {
 fn shares(a: &View, b: &View) -> bool {
     let (Some((al, ah)), Some((bl, bh))) = (a.layout.bounds(), b.layout.bounds()) else { return false };
     a.storage.same(&b.storage) && al <= bh && bl <= ah
-}
-
-/// What one element costs, in nanoseconds, for the decision whether to split; a rough figure is enough.
-const ELEMENT_NS: f64 = 0.12;
-
-fn loops(program: &Program, l: &LoopStep, kernel: Kernel) -> Result<Ready> {
-    let mut words: Vec<u64> = vec![0; l.args.len()];
-    for w in &l.params {
-        words.push(match w {
-            Word::Dim(d) => d.value()? as u64,
-            Word::Bits(b) => *b as u64,
-        });
-    }
-    words.push(0);
-    let address = |(word, a): (usize, &BufferArg)| {
-        let b = &program.buffers[a.buffer.0 as usize];
-        Ok((word, a.buffer.0 as usize, a.offset.value()? as usize * b.dtype.size()))
-    };
-    let (range, work) = (l.range.value()?.max(0) as u64, l.work.value()?.max(0) as u64);
-    let grain = if work <= 64 { 1024 } else { 1 };
-    let work = Work { total: range, grain, item_ns: work as f64 * ELEMENT_NS };
-    Ok(Ready {
-        stages: SmallVec::from_elem((kernel, work), 1),
-        error_word: Some(words.len() - 1),
-        addresses: l.args.iter().enumerate().map(address).collect::<Result<_>>()?,
-        words,
-        scratch: None,
-        loc: l.loc,
-    })
-}
-
-fn dot(d: &DotStep) -> Result<Ready> {
-    let known = |p: &Place| p.layout.known().map(|layout| (p.buffer.0 as usize, layout));
-    let (a, b, c) = (known(&d.a)?, known(&d.b)?, known(&d.c)?);
-    if c.1.numel() == 0 {
-        let nothing = Ready {
-            stages: SmallVec::new(),
-            words: Vec::new(),
-            addresses: SmallVec::new(),
-            error_word: None,
-            scratch: None,
-            loc: d.loc,
-        };
-        return Ok(nothing);
-    }
-    let shape = |p: &(usize, Layout)| -> [u64; 3] { [0, 1, 2].map(|i| p.1.shape[i] as u64) };
-    let strides = |p: &(usize, Layout)| -> [i64; 3] { [0, 1, 2].map(|i| p.1.strides[i] as i64) };
-    let ([batch, m, k], [_, _, n]) = (shape(&a), shape(&b));
-    let shape = GemmShape { batch, m, n, k, a: strides(&a), b: strides(&b), c: strides(&c) };
-    let plan = GemmPlan::new(d.dtype, &shape, Pool::global().threads() as u64)?;
-    let (pack, compute) = gemm(d.dtype)?;
-    let mut stages = SmallVec::new();
-    if plan.pack_units > 0 {
-        stages.push((pack, Work { total: plan.pack_units, grain: 1, item_ns: 2000.0 }));
-    }
-    let unit_ns = plan.unit_work as f64 * 0.025;
-    stages.push((compute, Work { total: plan.units, grain: 1, item_ns: unit_ns }));
-    // Addresses are recognised by standing for themselves: no other word of the plan is an address.
-    use tensorc_codegen::cpu::gemm::GemmArg;
-    let mut addresses = SmallVec::new();
-    let mut scratch = None;
-    let mut words = Vec::new();
-    for (i, w) in plan.words().iter().enumerate() {
-        let mut address = |p: &(usize, Layout)| addresses.push((i, p.0, p.1.offset * d.dtype.size()));
-        words.push(match w {
-            GemmArg::Value(v) => *v as u64,
-            GemmArg::A => {
-                address(&a);
-                0
-            }
-            GemmArg::B => {
-                address(&b);
-                0
-            }
-            GemmArg::C => {
-                address(&c);
-                0
-            }
-            GemmArg::Scratch => {
-                scratch = Some((i, plan.scratch_bytes as usize));
-                0
-            }
-        });
-    }
-    Ok(Ready { stages, words, addresses, error_word: None, scratch, loc: d.loc })
-}
-
-impl Ready {
-    fn run(&self, bases: &[*mut u8], error: &AtomicU64) -> Result<()> {
-        let mut words: SmallVec<[u64; 64]> = SmallVec::from_slice(&self.words);
-        for (word, buffer, offset) in &self.addresses {
-            words[*word] = bases[*buffer].wrapping_add(*offset) as u64;
-        }
-        if let Some(w) = self.error_word {
-            words[w] = error.as_ptr() as u64;
-        }
-        let scratch = self.scratch.map(|(w, bytes)| Storage::alloc(bytes).map(|s| (w, s))).transpose()?;
-        if let Some((w, s)) = &scratch {
-            words[*w] = s.as_ptr() as u64;
-        }
-        for (kernel, work) in &self.stages {
-            // SAFETY: the words are those that the kernel was compiled for. Addresses are of parameters that were
-            // checked against the layouts it was compiled for and are borrowed for this call, of results and
-            // temporaries of the sizes that the plan gave, or of the error word; all live until the call returns. In a
-            // body they are of buffers of the program around it, or of slices of them at an index within their extent. The
-            // plan never lets two buffers of one step share memory where one is written, and iterations of a parallel
-            // loop store to different elements.
-            unsafe { Pool::global().launch(kernel.entry, words.as_ptr(), *work) };
-        }
-        match Fault::from_code(error.load(Ordering::Relaxed) as u32) {
-            Some(f) => Err(fault(f, self.loc)),
-            None => Ok(()),
-        }
-    }
-}
-
-fn fault(f: Fault, loc: Loc) -> Error {
-    tensorc_ir::interp::fault(f).at(loc)
 }

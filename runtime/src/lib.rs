@@ -14,6 +14,7 @@ pub mod launch;
 mod link;
 pub mod plain;
 pub mod pool;
+mod step;
 pub mod storage;
 mod sync;
 mod system;

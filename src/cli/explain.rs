@@ -31,8 +31,7 @@ pub fn explain(path: &str, function: Option<&str>, sizes: &[String]) -> Result<(
         out += &one(&program, f, &given, &text).map_err(failed)?;
         out.push('\n');
     }
-    print!("{out}");
-    Ok(())
+    super::report::say(format_args!("{}", out.trim_end()))
 }
 
 fn one(program: &Program, f: FnId, given: &[(String, usize)], text: &str) -> Result<String, Vec<Error>> {

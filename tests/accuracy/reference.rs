@@ -34,12 +34,23 @@ pub struct Reference {
     pub own: f64,
     /// The magnitude of the terms, where the function is allowed to cancel.
     pub terms: Option<fn(&[f64]) -> f64>,
+    /// PyTorch's formula has the result times this on its way: where that overflows, so does the result.
+    pub factor: f64,
 }
 
 impl Reference {
     /// A power of two: results below are measured in its units.
     pub fn terms(&self, x: &[f64]) -> f64 {
         self.terms.map_or(0.0, |f| f(x).abs().clamp(1e-300, 1e300).log2().floor().exp2())
+    }
+
+    /// The value in a type whose largest number is `max`.
+    pub fn within(&self, y: f64, max: f64) -> f64 {
+        if (y * self.factor).abs() > max { y * f64::INFINITY } else { y }
+    }
+
+    const fn overflows(self, factor: f64) -> Reference {
+        Reference { factor, ..self }
     }
 
     const fn settings(self, settings: &'static [&'static [f64]]) -> Reference {
@@ -60,7 +71,7 @@ impl Reference {
 }
 
 const fn new(name: &'static str, value: Value, quick: Option<fn(f32) -> f32>, ranges: Ranges) -> Reference {
-    Reference { name, value, quick, ranges, inside: false, settings: &[], own: 0.0, terms: None }
+    Reference { name, value, quick, ranges, inside: false, settings: &[], own: 0.0, terms: None, factor: 1.0 }
 }
 
 const fn one(name: &'static str, quick: fn(f32) -> f32, f: fn(&[f64]) -> f64, ranges: Ranges) -> Reference {
@@ -195,7 +206,7 @@ static REFERENCES: &[Reference] = &[
     one("erfcx", f_erfcxf, |x| erfcx(x[0]), &[(-9.4, 12.0), (-26.7, 30.0), (-1.0, 1.0)]),
     real("entr", |x| entr(x[0]), &[(0.0, 3.0), (0.99, 1.01)]),
     real("silu", |x| silu(x[0]), &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)]).steps(2.0),
-    real("gelu", |x| gelu(x[0]), &[(-15.0, 8.0), (-39.0, 8.0), (-3.0, 3.0)]).steps(6.0),
+    real("gelu", |x| gelu(x[0]), &[(-15.0, 8.0), (-39.0, 8.0), (-3.0, 3.0)]).steps(6.0).overflows(2.0),
     real("gelu_tanh", |x| gelu_tanh(x[0]), &[(-11.0, 8.0), (-22.0, 8.0), (-3.0, 3.0)]).steps(4.0),
     real("mish", |x| mish(x[0]), &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)]).steps(4.0),
     real("softplus", softplus, &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)])
@@ -205,7 +216,7 @@ static REFERENCES: &[Reference] = &[
     real("celu", |x| elu(x[0], x[1], x[1]), &[(-20.0, 3.0), (-1.0, 0.0)]).settings(&[&[1.0, 0.7, 3.0]]),
     real("selu", |x| selu(x[0]), &[(-20.0, 3.0), (-1.0, 0.0)]),
     real("hardsigmoid", |x| (x[0] + 3.0).clamp(0.0, 6.0) / 6.0, &[(-4.0, 4.0)]),
-    real("hardswish", |x| x[0] * ((x[0] + 3.0).clamp(0.0, 6.0) / 6.0), &[(-4.0, 4.0)]),
+    real("hardswish", |x| x[0] * ((x[0] + 3.0).clamp(0.0, 6.0) / 6.0), &[(-4.0, 4.0)]).overflows(6.0),
     real("softsign", |x| x[0] / (1.0 + x[0].abs()), &[(-4.0, 4.0)]),
     real("tanhshrink", |x| tanhshrink(x[0]), &[(-10.0, 10.0), (-1.0, 1.0)]).steps(6.0),
     real("bce", |x| bce(x[0], x[1]), &[(0.0, 1.0)]).inside(),
@@ -275,7 +286,8 @@ fn normal(x: f64, scale: f64) -> f64 {
 }
 
 fn gelu(x: f64) -> f64 {
-    if x == f64::NEG_INFINITY { f64::NAN } else { normal(x, x) }
+    // PyTorch multiplies infinity by zero, at both.
+    if x.is_infinite() { f64::NAN } else { normal(x, x) }
 }
 
 /// A sum of two, for arguments of exponentials.

@@ -58,8 +58,8 @@ fn flat(x: Ex<'_>) -> Ex<'_> {
     x.reshape(&[x.numel()])
 }
 
-fn nonzero<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
-    let (x, n) = (a.tensor(b, 0)?, size(a, 2, "nonzero")?);
+/// The indices of elements that are not 0, as columns of a matrix or as vectors.
+fn nonzero<'b>(b: &'b Builder, x: Ex<'b>, n: usize, as_tuple: bool) -> Result<Out<'b>> {
     let (at, _) = places(b, flat(x.cast(DType::Bool)), n)?;
     let shape = x.shape();
     let mut columns = Vec::new();
@@ -67,7 +67,7 @@ fn nonzero<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
         let inner: usize = shape[d + 1..].iter().product();
         columns.push(at.floor_divide(int(b, inner.max(1))).remainder(int(b, (*extent).max(1))));
     }
-    if a.bool(1)? {
+    if as_tuple {
         // A number counts as a vector of one element.
         return Ok(Out::Many(if columns.is_empty() { vec![at] } else { columns }));
     }
@@ -199,7 +199,7 @@ pub static FNS: &[FnDef] = &[
         name: "nonzero",
         sig: "x, as_tuple: bool = false, size: int? = None",
         doc: "The indices of elements that are not 0, i64[size, rank], or as a tuple of vectors. Refused without `size`.",
-        build: nonzero,
+        build: |b, a| nonzero(b, a.tensor(b, 0)?, size(a, 2, "nonzero")?, a.bool(1)?),
     },
     FnDef {
         name: "masked_select",
@@ -211,7 +211,7 @@ pub static FNS: &[FnDef] = &[
         name: "argwhere",
         sig: "x, size: int? = None",
         doc: "As `nonzero`.",
-        build: |b, a| Ok(nonzero(b, a)?.into()),
+        build: |b, a| nonzero(b, a.tensor(b, 0)?, size(a, 1, "argwhere")?, false),
     },
     FnDef {
         name: "unique",

@@ -65,11 +65,11 @@ fn ramp(b: &mut Block, x: V) -> V {
     b.min(six, r)
 }
 
-/// `x` times a sixth of the ramp, so that `x` above 3 is itself and does not overflow.
+/// A sixth of `x` times the ramp. As in PyTorch, the product overflows for the largest `x`.
 fn times_ramp(b: &mut Block, x: V) -> V {
     let (r, six) = (ramp(b, x), b.float(b.ty(x), 6.0));
-    let r = b.div(r, six);
-    b.mul(x, r)
+    let y = b.mul(x, r);
+    b.div(y, six)
 }
 
 /// Cotangent of a function that is `x` above 0 and 0 below, so that NaN passes it on.
