@@ -186,3 +186,21 @@ fn programs_print_after_every_pass_and_the_print_is_a_program() {
     assert!(stdout(&tensorc(&dir, &["ops", "tanh"])).contains("derivative: yes"));
     assert!(stdout(&tensorc(&dir, &["ops"])).contains("softmax(x, dim: int"));
 }
+
+#[test]
+fn explain_tells_assumptions_kernels_and_memory() {
+    let dir = folder("explain");
+    std::fs::write(dir.join("head.tc"), "fn head(x: f32[N]) -> f32 {\n    mean(x[:10] ** 2)\n}\n").unwrap();
+    let text = stdout(&tensorc(&dir, &["explain", "head.tc"]));
+    assert!(
+        text.starts_with("fn head\n  one program for all sizes\n  assumes 10 <= N\n  kernel 0: rows [10]"),
+        "{text}"
+    );
+    assert!(text.contains("(from line 2), stored\n  memory: 1 results"), "{text}");
+
+    // Sorting takes sizes that are known.
+    std::fs::write(dir.join("sorted.tc"), "fn f(x: f32[N]) { let (v, i) = sort(x); v }\n").unwrap();
+    let text = stdout(&tensorc(&dir, &["explain", "sorted.tc", "--size", "N=5"]));
+    let why = "a program for each choice of sizes: this takes sizes that are known, and `N` is symbolic (line 1)";
+    assert!(text.contains(why) && text.contains("this one is for N = 5"), "{text}");
+}

@@ -24,7 +24,8 @@ fn accumulate(x: Ex<'_>, dtype: Option<DType>) -> Ex<'_> {
 /// How many elements the axes have.
 pub fn count(x: Ex<'_>, axes: &[usize]) -> Dim {
     let dims = x.dims();
-    product(&axes.iter().map(|a| dims[*a]).collect::<Dims>())
+    // After a failed step there is a stand-in without these axes; its error is told at the end.
+    product(&axes.iter().filter_map(|a| dims.get(*a).copied()).collect::<Dims>())
 }
 
 /// The mean over axes, of floats.
