@@ -37,7 +37,8 @@ pub(crate) fn loops(program: &Program, l: &LoopStep, kernel: Kernel) -> Result<R
     words.push(0);
     let address = |(word, a): (usize, &BufferArg)| {
         let b = &program.buffers[a.buffer.0 as usize];
-        Ok((word, a.buffer.0 as usize, a.offset.value()? as usize * b.dtype.size()))
+        // Negative where indices start above 0, as behind the first part of a `cat`; added to the address it wraps.
+        Ok((word, a.buffer.0 as usize, (a.offset.value()? * b.dtype.size() as i64) as usize))
     };
     let (range, work) = (l.range.value()?.max(0) as u64, l.work.value()?.max(0) as u64);
     let grain = if work <= 64 { 1024 } else { 1 };
