@@ -60,7 +60,7 @@ impl Dim {
     /// The value.
     ///
     /// # Errors
-    /// One that says that sizes must be known ([`crate::Error::needs_sizes`]).
+    /// One that says that sizes must be known ([`crate::Error::is_waiting_for_sizes`]).
     pub fn value(self) -> Result<i64> {
         self.known().ok_or_else(|| needs_sizes(&self.to_string()))
     }
