@@ -8,10 +8,10 @@
 //! the sizes at hand.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tensorc_ir::dim::{Assumption, Scope, Sizes};
 use tensorc_ir::passes::run_all;
-use tensorc_ir::{Graph, Result, Strided};
+use tensorc_ir::{Error, Graph, Result, Strided};
 use tensorc_runtime::executable::{Executable, Options, Template, View};
 
 /// The most variants of one program; further calls are compiled for their sizes.
@@ -69,25 +69,31 @@ impl<T> Variant<T> {
     }
 }
 
+/// The variants of programs.
+pub(crate) type Table<K, T> = Mutex<HashMap<K, Arc<Variants<T>>>>;
+
 /// The variants of one program.
 pub(crate) struct Variants<T> {
     made: Mutex<Vec<Arc<Variant<T>>>>,
+    /// Why there is a program for each choice of sizes instead.
+    refused: OnceLock<Error>,
 }
 
 impl<T> Default for Variants<T> {
     fn default() -> Variants<T> {
-        Variants { made: Mutex::default() }
+        Variants { made: Mutex::default(), refused: OnceLock::new() }
     }
 }
 
 impl<T> Variants<T> {
-    fn all(&self) -> Vec<Arc<Variant<T>>> {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Variant<T>>>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A variant for arguments, which `args` gives for what belongs to it, with its program and those arguments.
-    pub(crate) fn find(&self, args: impl Fn(&T) -> Vec<View>) -> Result<Option<Found<T>>> {
-        for variant in self.all() {
+    fn find(&self, args: impl Fn(&T) -> Vec<View>) -> Result<Option<Found<T>>> {
+        let all = self.lock().clone();
+        for variant in all {
             let args = args(&variant.with);
             if let Some(exe) = variant.executable(&args)? {
                 return Ok(Some(Found { variant, exe, args }));
@@ -96,24 +102,41 @@ impl<T> Variants<T> {
         Ok(None)
     }
 
-    /// Whether there may be another one.
-    pub(crate) fn has_room(&self) -> bool {
-        self.all().len() < MOST_VARIANTS
+    /// As [`Variants::find`], where a variant that is not there yet is what `make` compiles. `None` if there can be none
+    /// for these arguments: the caller compiles for their sizes, and what is wrong with them comes out there.
+    pub(crate) fn find_or_make(
+        &self,
+        args: impl Fn(&T) -> Vec<View>,
+        make: impl FnOnce() -> Result<Variant<T>>,
+    ) -> Result<Option<Found<T>>> {
+        let found = self.find(&args)?;
+        if found.is_some() || self.refused.get().is_some() || self.count() >= MOST_VARIANTS {
+            return Ok(found);
+        }
+        match make() {
+            Ok(v) => self.lock().push(Arc::new(v)),
+            Err(e) if e.is_waiting_for_sizes() => {
+                let _ = self.refused.set(e);
+            }
+            // With other sizes it may be right.
+            Err(_) => {}
+        }
+        self.find(args)
     }
 
-    /// Adds one.
-    pub(crate) fn add(&self, v: Variant<T>) {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(v));
+    /// Why there is a program for each choice of sizes instead, if that was found out.
+    pub(crate) fn refused(&self) -> Option<&Error> {
+        self.refused.get()
     }
 
     /// Something of each.
     pub(crate) fn each<V>(&self, f: impl Fn(&Variant<T>) -> V) -> Vec<V> {
-        self.all().iter().map(|v| f(v)).collect()
+        self.lock().iter().map(|v| f(v)).collect()
     }
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.all().len()
+        self.lock().len()
     }
 }
 

@@ -4,7 +4,7 @@
 //! looks the signature up, binds memory and runs kernels; the closure does not run again. Concrete tensors that the
 //! closure has captured are read at each call, so changes to them are seen.
 
-use crate::dynamic::{Variant, Variants};
+use crate::dynamic::{Table, Variant};
 use crate::tensor::{Repr, Tensor, compile_traced};
 use crate::trace::{self, Trace};
 use crate::tree::Tree;
@@ -23,7 +23,7 @@ pub struct Jit<A: Tree, R: Tree, F> {
     compiled: Mutex<HashMap<Key<A>, Arc<Compiled<R>>>>,
     /// Axes whose extents are symbolic: argument, axis, name.
     marks: Vec<(usize, usize, String)>,
-    dynamic: Mutex<HashMap<Key<A>, Arc<Dynamic<R>>>>,
+    dynamic: Table<Key<A>, Kept<R>>,
     compilations: AtomicUsize,
     _argument: PhantomData<fn(A) -> R>,
 }
@@ -37,18 +37,8 @@ struct Compiled<R: Tree> {
     structure: R::Structure,
 }
 
-/// What was compiled for a signature with symbolic extents.
-struct Dynamic<R: Tree> {
-    variants: Variants<(Vec<Arc<View>>, R::Structure)>,
-    /// Why it is compiled for each choice of extents instead.
-    refused: OnceLock<Error>,
-}
-
-impl<R: Tree> Default for Dynamic<R> {
-    fn default() -> Dynamic<R> {
-        Dynamic { variants: Variants::default(), refused: OnceLock::new() }
-    }
-}
+/// What belongs to a program with symbolic extents: what it captured, and the structure of its result.
+type Kept<R> = (Vec<Arc<View>>, <R as Tree>::Structure);
 
 /// Makes a function that traces `f` at its first call with each signature, and from then on runs compiled code.
 ///
@@ -97,8 +87,8 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
         let dynamic = self.dynamic.lock().unwrap_or_else(PoisonError::into_inner);
         let mut out = Vec::new();
         for d in dynamic.values() {
-            out.extend(d.variants.each(|v| v.assumptions().iter().map(ToString::to_string).collect::<Vec<_>>()));
-            out.extend(d.refused.get().map(|e| vec![e.diagnostic().message.clone()]));
+            out.extend(d.each(|v| v.assumptions().iter().map(ToString::to_string).collect::<Vec<_>>()));
+            out.extend(d.refused().map(|e| vec![e.diagnostic().message.clone()]));
         }
         out
     }
@@ -122,21 +112,8 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
         {
             return Ok(result);
         }
-        let mut views: Vec<View> = Vec::with_capacity(leaves.len());
-        let mut words = Vec::with_capacity(leaves.len() * 6);
-        for t in &leaves {
-            let v = t.view_of("jit")?;
-            words.push((v.dtype as u64) << 8 | v.layout.shape.len() as u64);
-            words.extend(v.layout.shape.iter().map(|d| *d as u64));
-            words.extend(v.layout.strides.iter().map(|s| *s as u64));
-            // Which earlier argument it shares storage with, and at which distance.
-            let first = views.iter().position(|w| w.storage.same(&v.storage));
-            if let Some(i) = first {
-                words.extend([1 << 40 | i as u64, v.layout.offset.wrapping_sub(views[i].layout.offset) as u64]);
-            }
-            views.push((**v).clone());
-        }
-        let key = (structure, words);
+        let mut views = leaves.iter().map(|t| Ok((**t.view_of("jit")?).clone())).collect::<Result<Vec<View>>>()?;
+        let key = (structure, signature(&views, |_, _| false));
         let hit = self.compiled.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         let compiled = match hit {
             Some(c) => c,
@@ -168,7 +145,7 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
             };
             views.push(View { storage: v.storage.clone(), dtype: v.dtype, layout });
         }
-        let mut sizes: Vec<(String, i64)> = Vec::new();
+        let mut sizes: Vec<(&str, i64)> = Vec::new();
         for (argument, axis, name) in &self.marks {
             let extent = views.get(*argument).and_then(|v| v.layout.shape.get(*axis));
             let Some(extent) = extent else {
@@ -182,61 +159,35 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
                     return Err(e.at(loc).help("axes of one name have one extent"));
                 }
                 Some(_) => {}
-                None => sizes.push((name.clone(), *extent as i64)),
+                None => sizes.push((name, *extent as i64)),
             }
         }
         if self.marks.iter().any(|(a, ..)| !views[*a].layout.is_contiguous()) {
             return Ok(None);
         }
-        let layouts: Vec<Strided> = (0..views.len()).map(|i| self.symbolic(i, &views[i].layout)).collect();
-        let mut words = Vec::new();
-        for (i, v) in views.iter().enumerate() {
-            words.push((v.dtype as u64) << 8 | v.layout.shape.len() as u64);
-            let marked = self.marks.iter().any(|(a, ..)| *a == i);
-            for (k, n) in v.layout.shape.iter().enumerate() {
-                let known = layouts[i].shape[k].known().is_some();
-                words.push(if known { *n as u64 } else { u64::MAX });
-            }
-            if !marked {
-                words.extend(v.layout.strides.iter().map(|s| *s as u64));
-            }
-            if let Some(j) = views[..i].iter().position(|w| w.storage.same(&v.storage)) {
-                words.extend([1 << 40 | j as u64, v.layout.offset.wrapping_sub(views[j].layout.offset) as u64]);
-            }
-        }
-        let key = (structure.clone(), words);
-        let entry = self.dynamic.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
-        let args = |(captured, _): &(Vec<Arc<View>>, R::Structure)| {
+        let marked = |argument, axis| self.marks.iter().any(|(a, k, _)| (*a, *k) == (argument, axis));
+        let key = (structure.clone(), signature(&views, marked));
+        let variants = self.dynamic.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        let args = |(captured, _): &Kept<R>| {
             views.iter().cloned().chain(captured.iter().map(|v| (**v).clone())).collect::<Vec<_>>()
         };
-        let mut found = entry.variants.find(args)?;
-        if found.is_none() && entry.refused.get().is_none() && entry.variants.has_room() {
-            let hints = Sizes::new(sizes);
-            let made = Variant::compile(&hints, Options::default(), || {
+        let make = || {
+            let made = Variant::compile(&Sizes::new(sizes), Options::default(), || {
+                let layouts: Vec<Strided> = (0..views.len()).map(|i| self.symbolic(i, &views[i].layout)).collect();
                 let trace = Trace::new("jit");
                 let inputs = inputs(&trace, &views, &layouts)?;
                 let args = A::put_together(structure, &mut inputs.into_iter())?;
                 let result = trace.within(|| (self.f)(args))?;
                 let mut leaves = Vec::new();
                 let structure = result.take_apart(&mut leaves);
-                let (graph, more, captured) = end(&trace, &leaves, &[])?;
-                let layouts = layouts.iter().cloned().chain(more.iter().map(Strided::from)).collect();
+                let (graph, captured) = end(&trace, &leaves, views.len())?;
+                let layouts = layouts.into_iter().chain(captured.iter().map(|v| Strided::from(&v.layout))).collect();
                 Ok::<_, Error>((graph, layouts, (captured, structure)))
-            });
-            match made {
-                Ok(v) => {
-                    self.compilations.fetch_add(1, Ordering::Relaxed);
-                    entry.variants.add(v);
-                }
-                Err(e) if e.is_waiting_for_sizes() => {
-                    let _ = entry.refused.set(e);
-                }
-                // The call below says what is wrong with these arguments; others may be right.
-                Err(_) => {}
-            }
-            found = entry.variants.find(args)?;
-        }
-        let Some(found) = found else { return Ok(None) };
+            })?;
+            self.compilations.fetch_add(1, Ordering::Relaxed);
+            Ok(made)
+        };
+        let Some(found) = variants.find_or_make(args, make)? else { return Ok(None) };
         let results = found.exe.call(&found.args, loc)?;
         let (_, structure) = &found.variant.with;
         R::put_together(structure, &mut results.into_iter().map(Tensor::concrete)).map(Some)
@@ -265,6 +216,28 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
     }
 }
 
+/// The words of a signature: dtypes, extents but for those of marked axes, strides of arguments without one, and which
+/// earlier argument an argument shares storage with, at which distance.
+fn signature(views: &[View], marked: impl Fn(usize, usize) -> bool) -> Vec<u64> {
+    let mut words = Vec::with_capacity(views.len() * 6);
+    for (i, v) in views.iter().enumerate() {
+        words.push((v.dtype as u64) << 8 | v.layout.shape.len() as u64);
+        let mut any = false;
+        for (k, n) in v.layout.shape.iter().enumerate() {
+            let symbolic = marked(i, k);
+            any |= symbolic;
+            words.push(if symbolic { u64::MAX } else { *n as u64 });
+        }
+        if !any {
+            words.extend(v.layout.strides.iter().map(|s| *s as u64));
+        }
+        if let Some(j) = views[..i].iter().position(|w| w.storage.same(&v.storage)) {
+            words.extend([1 << 40 | j as u64, v.layout.offset.wrapping_sub(views[j].layout.offset) as u64]);
+        }
+    }
+    words
+}
+
 /// Inputs of a trace that lie like these arguments. The same tensor twice is one value.
 fn inputs(trace: &Arc<Trace>, views: &[View], layouts: &[Strided]) -> Result<Vec<Tensor>> {
     let input = |(i, (v, l)): (usize, (&View, &Strided))| trace.input(&format!("arg{i}"), v.dtype, l);
@@ -273,8 +246,8 @@ fn inputs(trace: &Arc<Trace>, views: &[View], layouts: &[Strided]) -> Result<Vec
 
 /// Ends a trace whose parameters are `views` and compiles it.
 fn finish(trace: &Arc<Trace>, results: &[Tensor], views: &[View]) -> Result<(Executable, Vec<Arc<View>>)> {
-    let (graph, layouts, captured) = end(trace, results, views)?;
-    Ok((compile_traced(&graph, &layouts, Options::default())?, captured))
+    let (graph, captured) = end(trace, results, views.len())?;
+    Ok((compile_traced(&graph, &layouts(views, &captured), Options::default())?, captured))
 }
 
 /// The most programs that are kept for calls without a [`Jit`] of their own; with more the table starts anew.
@@ -305,7 +278,8 @@ pub(crate) fn run_traced(
 fn finish_once(trace: &Arc<Trace>, results: &[Tensor], views: &[View]) -> Result<(Arc<Executable>, Vec<Arc<View>>)> {
     static PROGRAMS: OnceLock<Mutex<HashMap<String, Arc<Executable>>>> = OnceLock::new();
     let programs = PROGRAMS.get_or_init(Mutex::default);
-    let (graph, layouts, captured) = end(trace, results, views)?;
+    let (graph, captured) = end(trace, results, views.len())?;
+    let layouts = layouts(views, &captured);
     let strides: Vec<&[isize]> = layouts.iter().map(|l| l.strides.as_slice()).collect();
     let key = format!("{strides:?}\n{}", tensorc_ir::text::print::print(&graph));
     if let Some(exe) = programs.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
@@ -320,16 +294,18 @@ fn finish_once(trace: &Arc<Trace>, results: &[Tensor], views: &[View]) -> Result
     Ok((exe, captured))
 }
 
-/// Ends a trace: its graph, the layouts of its parameters, and what it captured.
-fn end(trace: &Arc<Trace>, results: &[Tensor], views: &[View]) -> Result<(Graph, Vec<Layout>, Vec<Arc<View>>)> {
+/// Ends a trace of so many parameters: its graph, and what it captured.
+fn end(trace: &Arc<Trace>, results: &[Tensor], params: usize) -> Result<(Graph, Vec<Arc<View>>)> {
     let values: Vec<Value> = results.iter().map(|t| trace.value_of(t)).collect::<Result<_>>()?;
     let (graph, captured) = trace.finish(values)?;
     let captured = captured.iter().map(|t| t.view_of("jit").cloned()).collect::<Result<Vec<_>>>()?;
-    let layouts: Vec<Layout> =
-        views.iter().map(|v| v.layout.clone()).chain(captured.iter().map(|v| v.layout.clone())).collect();
-    // With symbolic extents only what was captured is asked for.
-    if !views.is_empty() && graph.params.len() != layouts.len() {
+    if graph.params.len() != params + captured.len() {
         return Err(err::ty("a traced function has lost a parameter"));
     }
-    Ok((graph, layouts, captured))
+    Ok((graph, captured))
+}
+
+/// How the parameters of a program lie: its arguments, then what it captured.
+fn layouts(views: &[View], captured: &[Arc<View>]) -> Vec<Layout> {
+    views.iter().map(|v| v.layout.clone()).chain(captured.iter().map(|v| v.layout.clone())).collect()
 }

@@ -10,10 +10,9 @@
 //! assert_eq!(x.to_vec::<f32>().unwrap(), [2.0, 4.0]);
 //! ```
 
-use crate::dynamic::{Variant, Variants};
+use crate::dynamic::{Table, Variant, Variants};
 use crate::tensor::Tensor;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tensorc_ir::dim::Sizes;
 use tensorc_ir::error::err;
 use tensorc_ir::graph::Phase;
@@ -41,15 +40,7 @@ pub enum Mode {
 pub struct Program {
     module: Module,
     /// Programs with symbolic sizes, by function and mode.
-    compiled: Mutex<HashMap<(FnId, fuse::Mode), Arc<Entry>>>,
-}
-
-/// What was compiled of one function with symbolic sizes.
-#[derive(Default)]
-struct Entry {
-    variants: Variants<()>,
-    /// Why it is compiled for each choice of sizes instead.
-    refused: OnceLock<Error>,
+    compiled: Table<(FnId, fuse::Mode), ()>,
 }
 
 impl Program {
@@ -183,35 +174,25 @@ impl Program {
         mode: fuse::Mode,
     ) -> Result<Option<Vec<Tensor>>, Vec<Error>> {
         let one = |e: Error| vec![e];
-        let entry = self.entry(f, mode);
-        let args = |(): &()| views.to_vec();
-        let mut found = entry.variants.find(args).map_err(one)?;
-        if found.is_none() && entry.refused.get().is_none() && entry.variants.has_room() {
-            let hints = Sizes::new(sizes.iter().filter_map(|(n, v)| v.known().map(|v| (n, v))));
-            // What is wrong with the program whatever its sizes comes out when it is traced for these.
-            match self.compile_symbolic(f, &hints, mode) {
-                Ok(v) => entry.variants.add(v),
-                Err(e) if e.is_waiting_for_sizes() => {
-                    let _ = entry.refused.set(e);
-                }
-                // For other sizes it may be right.
-                Err(_) => {}
-            }
-            found = entry.variants.find(args).map_err(one)?;
-        }
+        let hints = || Sizes::new(sizes.iter().filter_map(|(n, v)| v.known().map(|v| (n, v))));
+        let found = self
+            .variants(f, mode)
+            .find_or_make(|()| views.to_vec(), || self.compile_symbolic(f, &hints(), mode))
+            .map_err(one)?;
         let Some(found) = found else { return Ok(None) };
         let results = found.exe.call(&found.args, Loc::Unknown).map_err(one)?;
         Ok(Some(results.into_iter().map(Tensor::concrete).collect()))
     }
 
-    fn entry(&self, f: FnId, mode: fuse::Mode) -> Arc<Entry> {
+    fn variants(&self, f: FnId, mode: fuse::Mode) -> Arc<Variants<()>> {
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner).entry((f, mode)).or_default().clone()
     }
 
     fn compile_symbolic(&self, f: FnId, hints: &Sizes, mode: fuse::Mode) -> Result<Variant<()>> {
         Variant::compile(hints, Options { mode, overlap: Overlap::Refuse }, || {
-            let graph = self.module.trace(f, &self.module.symbolic_sizes(f), None).map_err(first)?;
-            let types = self.module.param_types(f, &self.module.symbolic_sizes(f))?;
+            let sizes = self.module.symbolic_sizes(f);
+            let graph = self.module.trace(f, &sizes, None).map_err(first)?;
+            let types = self.module.param_types(f, &sizes)?;
             Ok((graph, types.iter().map(|t| Strided::contiguous(&t.shape)).collect(), ()))
         })
     }
@@ -228,15 +209,15 @@ impl Program {
 
     /// Why a function is compiled for each choice of sizes, if it was found out to be.
     pub fn refused(&self, f: FnId) -> Option<Error> {
-        self.entry(f, fuse::Mode::Fused).refused.get().cloned()
+        self.variants(f, fuse::Mode::Fused).refused().cloned()
     }
 
     /// How many programs with symbolic sizes a function has been compiled to so far, in that mode.
     pub fn compilations(&self, f: FnId, mode: Mode) -> usize {
         match mode {
             Mode::Interpret => 0,
-            Mode::Fused => self.entry(f, fuse::Mode::Fused).variants.count(),
-            Mode::Eager => self.entry(f, fuse::Mode::Eager).variants.count(),
+            Mode::Fused => self.variants(f, fuse::Mode::Fused).count(),
+            Mode::Eager => self.variants(f, fuse::Mode::Eager).count(),
         }
     }
 }
