@@ -14,12 +14,11 @@ use tensorc::program::{Given, Mode, Program};
 use tensorc::{DType, Error, Tensor};
 use tensorc_codegen::plan::plan;
 use tensorc_codegen::program::BufferKind;
-use tensorc_ir::ops::Op;
-use tensorc_ir::passes::fuse::{self, Fusion, GroupKind, fuse, legalize};
+use tensorc_ir::passes::fuse::{self, GroupKind, fuse, legalize};
 use tensorc_ir::passes::{PASSES, run_all, run_named};
 use tensorc_ir::text::print::{line, print};
 use tensorc_ir::text::{FnId, Module, Source, format, parse, render_plain};
-use tensorc_ir::{Graph, NodeId, Strided};
+use tensorc_ir::{Graph, Strided};
 
 const SEPARATOR: &str = "// ---";
 
@@ -119,16 +118,12 @@ fn show_fusion(case: &Case) -> Result<String, Vec<Error>> {
                 let _ = write!(out, " over {:?}", group.axes.as_slice());
             }
             out.push('\n');
-            for n in with_views(&g, &f, &group.nodes) {
+            for n in f.with_views(&g, &group.nodes) {
                 let stored = if f.stored[n.0 as usize] { "  // stored" } else { "" };
                 let _ = writeln!(out, "    {}{stored}", line(&g, n));
             }
         }
-        let mut apart = f.apart.clone();
-        // Sinking may have brought together what joining left apart.
-        apart.retain(|(reader, read, _)| f.group_of[reader.0 as usize] != f.group_of[read.0 as usize]);
-        apart.dedup();
-        for (reader, read, why) in &apart {
+        for (reader, read, why) in &f.apart {
             let _ = writeln!(out, "apart: v{} from v{}: {why}", reader.0, read.0);
         }
         let count = |kind: fn(&BufferKind) -> bool| program.buffers.iter().filter(|b| kind(&b.kind)).count();
@@ -144,23 +139,6 @@ fn show_fusion(case: &Case) -> Result<String, Vec<Error>> {
         );
         Ok(out)
     })
-}
-
-/// The nodes, and what they read that belongs to no group: views and constants. Ascending.
-fn with_views(g: &Graph, f: &Fusion, nodes: &[NodeId]) -> Vec<NodeId> {
-    let mut all = nodes.to_vec();
-    let mut next = 0;
-    while let Some(n) = all.get(next).copied() {
-        next += 1;
-        for v in g.operands(n) {
-            let free = f.group_of[v.node.0 as usize].is_none() && !matches!(g.op(v.node), Op::Input(_));
-            if free && !all.contains(&v.node) {
-                all.push(v.node);
-            }
-        }
-    }
-    all.sort_unstable();
-    all
 }
 
 /// Buffers, steps and loop nests.

@@ -9,11 +9,11 @@ use std::fmt::Write;
 use tensorc_codegen::plan::plan;
 use tensorc_codegen::program::BufferKind;
 use tensorc_ir::dim::{self, Scope, strongest};
-use tensorc_ir::passes::fuse::{self, Fusion, GroupKind, fuse, legalize};
+use tensorc_ir::passes::fuse::{self, GroupKind, fuse, legalize};
 use tensorc_ir::passes::run_all;
 use tensorc_ir::text::print::line;
 use tensorc_ir::text::{FnId, Sizes};
-use tensorc_ir::{Error, Graph, Loc, NodeId, Op, Strided};
+use tensorc_ir::{Error, Loc, Strided};
 
 /// Prints what becomes of one function, or of all of a file.
 pub fn explain(path: &str, function: Option<&str>, sizes: &[String]) -> Result<(), Failure> {
@@ -55,7 +55,8 @@ fn one(program: &Program, f: FnId, given: &[(String, usize)], text: &str) -> Res
         Err(errors) if errors.iter().any(Error::is_waiting_for_sizes) => {
             for e in errors.iter().filter(|e| e.is_waiting_for_sizes()) {
                 let d = e.diagnostic();
-                let _ = writeln!(out, "  a program for each choice of sizes: {}{}", d.message, place(d.loc, text));
+                let at = line_of(d.loc, text).map_or(String::new(), |l| format!(" (line {l})"));
+                let _ = writeln!(out, "  a program for each choice of sizes: {}{at}", d.message);
             }
             let text_of: Vec<String> = hints.iter().map(|(n, v)| format!("{n} = {v}")).collect();
             let _ = writeln!(out, "  this one is for {}", text_of.join(", "));
@@ -66,14 +67,11 @@ fn one(program: &Program, f: FnId, given: &[(String, usize)], text: &str) -> Res
     }
 }
 
-/// ` (line 3)`
-fn place(loc: Loc, text: &str) -> String {
+/// The line of the text that a place is in, from 1.
+fn line_of(loc: Loc, text: &str) -> Option<usize> {
     match loc {
-        Loc::Text { start, .. } => {
-            let before = text.get(..start as usize).unwrap_or(text);
-            format!(" (line {})", before.matches('\n').count() + 1)
-        }
-        Loc::Rust(_) | Loc::Unknown => String::new(),
+        Loc::Text { start, .. } => Some(text.get(..start as usize).unwrap_or(text).matches('\n').count() + 1),
+        Loc::Rust(_) | Loc::Unknown => None,
     }
 }
 
@@ -107,11 +105,10 @@ fn shown(
             let _ = write!(out, " over {:?}", group.axes.as_slice());
         }
         out.push('\n');
-        for n in with_views(&g, &fusion, &group.nodes) {
+        for n in fusion.with_views(&g, &group.nodes) {
             let stored = if fusion.stored[n.0 as usize] { ", stored" } else { "" };
-            let at = place(g.node(n).loc, text);
-            let _ =
-                writeln!(out, "    {}{}{stored}", line(&g, n), at.replace(" (", "  (").replace("line", "from line"));
+            let from = line_of(g.node(n).loc, text).map_or(String::new(), |l| format!("  (from line {l})"));
+            let _ = writeln!(out, "    {}{from}{stored}", line(&g, n));
         }
     }
     for (reader, read, why) in &fusion.apart {
@@ -134,21 +131,4 @@ fn shown(
         planned.arena
     );
     Ok(out)
-}
-
-/// The nodes, and what they read that belongs to no kernel: views and constants. Ascending.
-fn with_views(g: &Graph, f: &Fusion, nodes: &[NodeId]) -> Vec<NodeId> {
-    let mut all = nodes.to_vec();
-    let mut next = 0;
-    while let Some(n) = all.get(next).copied() {
-        next += 1;
-        for v in g.operands(n) {
-            let free = f.group_of[v.node.0 as usize].is_none() && !matches!(g.op(v.node), Op::Input(_));
-            if free && !all.contains(&v.node) {
-                all.push(v.node);
-            }
-        }
-    }
-    all.sort_unstable();
-    all
 }

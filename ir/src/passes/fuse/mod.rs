@@ -109,6 +109,25 @@ pub struct Fusion {
     pub apart: Vec<(NodeId, NodeId, &'static str)>,
 }
 
+impl Fusion {
+    /// The nodes, and what they read that belongs to no group: views and constants. Ascending.
+    pub fn with_views(&self, g: &Graph, nodes: &[NodeId]) -> Vec<NodeId> {
+        let mut all = nodes.to_vec();
+        let mut next = 0;
+        while let Some(n) = all.get(next).copied() {
+            next += 1;
+            for v in g.operands(n) {
+                let free = self.group_of[v.node.0 as usize].is_none() && !matches!(g.op(v.node), Op::Input(_));
+                if free && !all.contains(&v.node) {
+                    all.push(v.node);
+                }
+            }
+        }
+        all.sort_unstable();
+        all
+    }
+}
+
 /// The node that computes a value, behind views, with the views passed on the way (from the value inwards).
 pub fn source(g: &Graph, v: Value) -> (Value, Vec<NodeId>) {
     let mut views = Vec::new();
