@@ -12,6 +12,8 @@ mod numpy;
 mod reference;
 mod samples;
 mod special;
+#[path = "../../ir/src/scalar/math/tests/units.rs"]
+mod units;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use measure::{Worst, f32_at, f64_at, whole_f32};

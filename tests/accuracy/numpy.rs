@@ -1,6 +1,7 @@
 //! NumPy's validation sets, a second yardstick: operands its developers found hard, with results from higher precision.
 
-use crate::measure::{apply, ulps64};
+use crate::measure::apply;
+use crate::units::ulps64;
 use flate2::read::GzDecoder;
 use libtest_mimic::{Failed, Trial};
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@
 mod seams;
 mod special;
 mod ulp;
+mod units;
 
 use super::MATH;
 use crate::scalar::{Bin, Block, Inst, Reg, V};

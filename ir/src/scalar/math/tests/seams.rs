@@ -1,7 +1,8 @@
 //! Accuracy where samples at random would hardly look: neighbouring numbers on both sides of every seam between two
 //! formulas, subnormal operands and results, and the operands nearest to multiples of `pi/2`.
 
-use super::ulp::{Compiled, floor, reference, row, ulps32, ulps64};
+use super::ulp::{Compiled, floor, reference, row};
+use super::units::{ulps32, ulps64};
 use crate::scalar::Reg;
 use crate::scalar::math::MATH;
 

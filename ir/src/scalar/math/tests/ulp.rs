@@ -50,41 +50,6 @@ pub(super) fn row(name: &str) -> &'static MathFn {
     MATH.iter().find(|f| f.name == name).unwrap_or_else(|| panic!("no function {name}"))
 }
 
-/// `|got - exact|` in units in the last place of `exact` (or of `floor`, if that is larger) as an `f32`; infinity
-/// counts as 2^128. NaN matches NaN only, an exact zero needs a zero of the same sign.
-pub(super) fn ulps32(got: f32, exact: f64, floor: f64) -> f64 {
-    if got.is_nan() || exact.is_nan() {
-        return if got.is_nan() && exact.is_nan() { 0.0 } else { f64::INFINITY };
-    }
-    if exact == 0.0 && floor == 0.0 {
-        let same = got == 0.0 && got.is_sign_negative() == exact.is_sign_negative();
-        return if same { 0.0 } else { f64::INFINITY };
-    }
-    let top = 2f64.powi(128);
-    let finite = |v: f64| v.clamp(-top, top);
-    let exponent = ((exact.abs().max(floor).to_bits() >> 52) as i32 - 1023).clamp(-126, 127);
-    (finite(got as f64) - finite(exact)).abs() / 2f64.powi(exponent - 23)
-}
-
-/// The number of `f64` values between `got` and `want`, or `|got - want|` in units in the last place of `floor` if that
-/// is larger than `want`.
-pub(super) fn ulps64(got: f64, want: f64, floor: f64) -> f64 {
-    if got.is_nan() || want.is_nan() {
-        return if got.is_nan() && want.is_nan() { 0.0 } else { f64::INFINITY };
-    }
-    if want.abs() < floor {
-        return (got - want).abs() / (floor * f64::EPSILON);
-    }
-    if want == 0.0 && got == 0.0 && got.is_sign_negative() != want.is_sign_negative() {
-        return f64::INFINITY;
-    }
-    let ordered = |v: f64| {
-        let b = v.to_bits() as i64;
-        if b < 0 { i64::MIN - b } else { b }
-    };
-    ordered(got).abs_diff(ordered(want)) as f64
-}
-
 /// A function in `f64` that those of one operand are measured against at their seams.
 pub(super) fn reference(name: &str) -> Option<fn(f64) -> f64> {
     Some(match name {

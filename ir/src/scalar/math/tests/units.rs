@@ -1,0 +1,36 @@
+//! Errors in units in the last place. A file for the tests of the workspace too: `tests/accuracy`.
+
+/// `|got - exact|` in units in the last place of `exact` (or of `terms`, if that is larger) as an `f32`; infinity
+/// counts as 2^128. NaN matches NaN only, an exact zero needs a zero of the same sign.
+pub fn ulps32(got: f32, exact: f64, terms: f64) -> f64 {
+    if got.is_nan() || exact.is_nan() {
+        return if got.is_nan() && exact.is_nan() { 0.0 } else { f64::INFINITY };
+    }
+    if exact == 0.0 && terms == 0.0 {
+        let same = got == 0.0 && got.is_sign_negative() == exact.is_sign_negative();
+        return if same { 0.0 } else { f64::INFINITY };
+    }
+    let top = 2f64.powi(128);
+    let finite = |v: f64| v.clamp(-top, top);
+    let exponent = ((exact.abs().max(terms).to_bits() >> 52) as i32 - 1023).clamp(-126, 127);
+    (finite(got as f64) - finite(exact)).abs() / 2f64.powi(exponent - 23)
+}
+
+/// The number of `f64` values between `got` and `want`, or `|got - want|` in units in the last place of `terms` if that
+/// is larger than `want`.
+pub fn ulps64(got: f64, want: f64, terms: f64) -> f64 {
+    if got.is_nan() || want.is_nan() {
+        return if got.is_nan() && want.is_nan() { 0.0 } else { f64::INFINITY };
+    }
+    if want.abs() < terms {
+        return (got - want).abs() / (terms * f64::EPSILON);
+    }
+    if want == 0.0 && got == 0.0 && got.is_sign_negative() != want.is_sign_negative() {
+        return f64::INFINITY;
+    }
+    let ordered = |v: f64| {
+        let b = v.to_bits() as i64;
+        if b < 0 { i64::MIN - b } else { b }
+    };
+    ordered(got).abs_diff(ordered(want)) as f64
+}
