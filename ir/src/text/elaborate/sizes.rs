@@ -3,7 +3,7 @@
 //! Every size stands alone in some parameter, whose argument gives it its value; all other dims are checked against it.
 
 use crate::dim::{Dim, Dims, at_most, needs_sizes};
-use crate::error::{Error, Result, err};
+use crate::error::{Error, Loc, Result, err};
 use crate::text::ast::{self, DimKind, DimOp};
 use crate::types::{ShapeText, checked_count};
 use std::collections::HashSet;
@@ -25,32 +25,30 @@ impl Sizes {
     /// # Errors
     /// `name` if one of the function's sizes is missing.
     pub fn named(f: &ast::Fn, given: &[(String, Dim)]) -> Result<Sizes> {
-        let mut entries: Vec<(String, Dim)> = Vec::new();
-        for d in f.params.iter().flat_map(|p| &p.ty.dims) {
-            let DimKind::Size(name) = &d.kind else { continue };
-            if entries.iter().any(|(n, _)| n == name) {
-                continue;
-            }
-            let value = given.iter().find(|(n, _)| n == name).map(|(_, v)| *v).ok_or_else(|| {
+        Sizes::each(f, |name, loc| {
+            given.iter().find(|(n, _)| n == name).map(|(_, v)| *v).ok_or_else(|| {
                 let f = &f.name.text;
-                err::name(format!("`{f}` has the size `{name}`, which has no value")).at(d.loc)
-            })?;
-            entries.push((name.clone(), value));
-        }
-        Ok(Sizes { entries })
+                err::name(format!("`{f}` has the size `{name}`, which has no value")).at(loc)
+            })
+        })
     }
 
     /// The sizes of a function as symbols of their own names.
     pub(super) fn symbols(f: &ast::Fn) -> Sizes {
+        Sizes::each(f, |name, _| Ok(Dim::size(name))).unwrap_or_default()
+    }
+
+    /// What `value` gives for each size that the parameters name, and the place of its first one.
+    fn each(f: &ast::Fn, mut value: impl FnMut(&str, Loc) -> Result<Dim>) -> Result<Sizes> {
         let mut sizes = Sizes::default();
         for d in f.params.iter().flat_map(|p| &p.ty.dims) {
             if let DimKind::Size(name) = &d.kind
                 && sizes.get(name).is_none()
             {
-                sizes.entries.push((name.clone(), Dim::size(name)));
+                sizes.entries.push((name.clone(), value(name, d.loc)?));
             }
         }
-        sizes
+        Ok(sizes)
     }
 
     /// Names and values.
