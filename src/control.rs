@@ -203,7 +203,7 @@ struct Arg {
 
 /// An argument that is handed on as it is.
 fn whole(t: &Tensor) -> Arg {
-    Arg { dtype: t.dtype(), layout: Strided { offset: Dim::ZERO, ..t.strided() } }
+    Arg { dtype: t.dtype(), layout: t.strided().from_start() }
 }
 
 /// A carry is row-major from the second step on, so it is taken for that from the first.
@@ -213,9 +213,7 @@ fn carried(t: &Tensor) -> Arg {
 
 /// One slice along the first dimension.
 fn slice(t: &Tensor) -> Arg {
-    let l = t.strided();
-    let layout = Strided { shape: l.shape[1..].into(), strides: l.strides[1..].into(), offset: Dim::ZERO };
-    Arg { dtype: t.dtype(), layout }
+    Arg { dtype: t.dtype(), layout: t.strided().first_slice() }
 }
 
 /// The tensor with dimension `from` at the place `to`.

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tensorc_ir::error::err;
 use tensorc_ir::ops::registry::{self, Arg, Out};
-use tensorc_ir::{Builder, DType, Dim, Error, Graph, Kind, Layout, Loc, Result, Scalar, Shape, Strided, Type, Value};
+use tensorc_ir::{Builder, DType, Error, Graph, Kind, Layout, Loc, Result, Scalar, Shape, Strided, Type, Value};
 
 /// A value of a trace.
 #[derive(Clone)]
@@ -173,9 +173,8 @@ impl Trace {
     /// Declares the next parameter, that lies like `view`.
     pub(crate) fn input(self: &Arc<Trace>, name: &str, dtype: DType, layout: &Strided) -> Result<Tensor> {
         let ty = Type::new(dtype, layout.shape.iter().copied());
-        let layout = Strided { offset: Dim::ZERO, ..layout.clone() };
         let mutable = self.outer.is_none();
-        let value = self.with(|b| b.input(name, ty, mutable, Some(layout)))?;
+        let value = self.with(|b| b.input(name, ty, mutable, Some(layout.from_start())))?;
         self.tensor(value)
     }
 
@@ -212,7 +211,7 @@ impl Trace {
         let ty = Type::new(t.dtype(), layout.shape.iter().copied());
         let name = format!("captured{}", state.captured.len());
         let b = state.builder.as_ref().ok_or_else(ended)?;
-        let value = b.input(name, ty, mutable, Some(Strided { offset: Dim::ZERO, ..layout }));
+        let value = b.input(name, ty, mutable, Some(layout.from_start()));
         state.captured.push((t.clone(), value));
         Ok(value)
     }

@@ -212,7 +212,7 @@ pub enum Output {
 }
 
 /// A compiled program, but for machine code.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Program {
     /// Its buffers.
     pub buffers: Vec<BufferDecl>,
@@ -232,15 +232,20 @@ impl Program {
     /// The program for these sizes: the same kernels, with numbers in place of symbolic sizes.
     pub fn bind(&self, sizes: &Sizes) -> Program {
         let mut p = self.clone();
+        p.bind_in_place(sizes);
+        p
+    }
+
+    fn bind_in_place(&mut self, sizes: &Sizes) {
         let bind = |d: &mut Dim| *d = d.bind(sizes);
-        for b in &mut p.buffers {
+        for b in &mut self.buffers {
             bind(&mut b.numel);
             if let BufferKind::Temp(at) = &mut b.kind {
                 bind(at);
             }
         }
         let place = |p: &mut Place| p.layout = p.layout.bind(sizes);
-        for s in p.steps.iter_mut().chain(&mut p.write_back) {
+        for s in self.steps.iter_mut().chain(&mut self.write_back) {
             match s {
                 Step::Loops(l) => {
                     l.args.iter_mut().for_each(|a| bind(&mut a.offset));
@@ -259,14 +264,13 @@ impl Program {
                 Step::Control(c) => c.control.bind(sizes),
             }
         }
-        for o in &mut p.outputs {
+        for o in &mut self.outputs {
             match o {
                 Output::Place(p) => place(p),
                 Output::View(_, _, l) => *l = l.bind(sizes),
             }
         }
-        bind(&mut p.arena);
-        p
+        bind(&mut self.arena);
     }
 }
 
@@ -288,13 +292,13 @@ impl Control {
                 bind(&mut pred.offset);
                 args(operands);
                 args(results);
-                branches.iter_mut().for_each(|p| *p = p.bind(sizes));
+                branches.iter_mut().for_each(|p| p.bind_in_place(sizes));
             }
             Control::While { carries, consts, verdict, programs } => {
                 go_round(carries);
                 args(consts);
                 bind(&mut verdict.offset);
-                programs.iter_mut().for_each(|p| *p = p.bind(sizes));
+                programs.iter_mut().for_each(|p| p.bind_in_place(sizes));
             }
             Control::Scan { carries, xs, consts, ys, saved, length, body, .. } => {
                 go_round(carries);
@@ -303,21 +307,8 @@ impl Control {
                 slices(ys);
                 slices(saved);
                 bind(length);
-                **body = body.bind(sizes);
+                body.bind_in_place(sizes);
             }
-        }
-    }
-}
-
-impl Default for Program {
-    fn default() -> Program {
-        Program {
-            buffers: Vec::new(),
-            steps: Vec::new(),
-            write_back: Vec::new(),
-            outputs: Vec::new(),
-            mutated: Vec::new(),
-            arena: Dim::ZERO,
         }
     }
 }

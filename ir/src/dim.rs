@@ -24,8 +24,8 @@ use std::ops::{Add, Mul, Neg, Sub};
 /// Extents that may be symbolic, outermost first.
 pub type Dims = SmallVec<[Dim; 4]>;
 
-/// An integer that may depend on symbolic sizes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// An integer that may depend on symbolic sizes; 0 by default.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Dim(i64);
 
 /// Known values lie between this and its negative; arithmetic stays there. Below are numbers of table entries.

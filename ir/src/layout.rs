@@ -118,6 +118,16 @@ impl Strided {
         Strided { shape: shape.into(), strides: row_major_dims(shape), offset: Dim::ZERO }
     }
 
+    /// The same from offset 0.
+    pub fn from_start(&self) -> Strided {
+        Strided { offset: Dim::ZERO, ..self.clone() }
+    }
+
+    /// One slice along the first dimension, from offset 0.
+    pub fn first_slice(&self) -> Strided {
+        Strided { shape: self.shape[1..].into(), strides: self.strides[1..].into(), offset: Dim::ZERO }
+    }
+
     /// The layout, if all is known.
     ///
     /// # Errors
@@ -205,9 +215,6 @@ impl Strided {
     /// One that says that sizes must be known to tell.
     pub fn reshape(&self, shape: &[Dim]) -> Result<Option<Strided>> {
         if self.is_contiguous() {
-            return Ok(Some(Strided { offset: self.offset, ..Strided::contiguous(shape) }));
-        }
-        if self.shape.contains(&Dim::ZERO) {
             return Ok(Some(Strided { offset: self.offset, ..Strided::contiguous(shape) }));
         }
         // Walk both shapes from the right in blocks of equal element count; inside a block the old dimensions

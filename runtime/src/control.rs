@@ -6,6 +6,7 @@
 
 use crate::executable::{Stage, constants, stages};
 use crate::kernels::Kernel;
+use crate::step::byte_offset;
 use crate::storage::Storage;
 use smallvec::SmallVec;
 use std::sync::atomic::AtomicU64;
@@ -75,9 +76,8 @@ impl Flow {
         kernels: &mut dyn Iterator<Item = Kernel>,
     ) -> Result<Flow> {
         let size = |b: program::BufferId| buffers[b.0 as usize].dtype.size();
-        let at = |a: &BufferArg| -> Result<At> {
-            Ok(At { buffer: a.buffer.0 as usize, offset: a.offset.value()? as usize * size(a.buffer) })
-        };
+        let at =
+            |a: &BufferArg| -> Result<At> { Ok(At { buffer: a.buffer.0 as usize, offset: byte_offset(a, buffers)? }) };
         let whole = |b: program::BufferId| At { buffer: b.0 as usize, offset: 0 };
         let all = |list: &[BufferArg]| list.iter().map(at).collect::<Result<Vec<At>>>();
         let carries = |list: &[program::Carry]| {

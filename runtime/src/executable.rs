@@ -9,14 +9,13 @@ use crate::kernels::{Kernel, kernels};
 use crate::step::{Ready, dot, loops};
 use crate::storage::{Access, Borrows, Storage};
 use smallvec::SmallVec;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tensorc_codegen::plan::plan;
 use tensorc_codegen::program::{BufferDecl, BufferKind, Output, Program, Step};
 use tensorc_ir::dim::{Assumption, Scope, Sizes, strongest};
 use tensorc_ir::error::err;
 use tensorc_ir::passes::fuse::Mode;
-use tensorc_ir::{DType, Dim, Graph, Layout, Loc, Result, Strided};
+use tensorc_ir::{DType, Graph, Layout, Loc, Result, Strided};
 
 /// A tensor in memory: a storage, and how its elements lie in it.
 #[derive(Clone)]
@@ -66,7 +65,7 @@ pub struct Template {
 
 /// A compiled program.
 pub struct Executable {
-    program: Arc<Program>,
+    program: Program,
     /// For each buffer, its bytes: of the buffer itself, or before it in the arena if it is a temporary.
     bytes: Vec<usize>,
     arena: usize,
@@ -108,7 +107,7 @@ impl Template {
         assumed: &[Assumption],
         options: Options,
     ) -> Result<Template> {
-        let params: Vec<Strided> = layouts.iter().map(|l| Strided { offset: Dim::ZERO, ..l.clone() }).collect();
+        let params: Vec<Strided> = layouts.iter().map(Strided::from_start).collect();
         let (program, more) = Scope::within(hints, || plan(graph, &params, options.mode));
         let program = program?;
         let assumptions = strongest(&assumed.iter().copied().chain(more).collect::<Vec<_>>());
@@ -191,7 +190,7 @@ impl Template {
             params: types.zip(layouts).collect(),
             constants: self.constants.clone(),
             overlap: self.overlap,
-            program: Arc::new(program),
+            program,
         })
     }
 }

@@ -7,7 +7,7 @@ use crate::storage::Storage;
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tensorc_codegen::cpu::gemm::{GemmPlan, GemmShape};
-use tensorc_codegen::program::{BufferArg, DotStep, LoopStep, Place, Program, Word};
+use tensorc_codegen::program::{BufferArg, BufferDecl, DotStep, LoopStep, Place, Program, Word};
 use tensorc_ir::scalar::Fault;
 use tensorc_ir::{Error, Layout, Loc, Result};
 
@@ -25,6 +25,12 @@ pub(crate) struct Ready {
 /// What one element costs, in nanoseconds, for the decision whether to split; a rough figure is enough.
 const ELEMENT_NS: f64 = 0.12;
 
+/// Where an argument begins in its buffer, in bytes. Negative where indices start above 0, as behind the first part of a
+/// `cat`; added to the address it wraps.
+pub(crate) fn byte_offset(a: &BufferArg, buffers: &[BufferDecl]) -> Result<usize> {
+    Ok((a.offset.value()? * buffers[a.buffer.0 as usize].dtype.size() as i64) as usize)
+}
+
 /// A loop nest.
 pub(crate) fn loops(program: &Program, l: &LoopStep, kernel: Kernel) -> Result<Ready> {
     let mut words: Vec<u64> = vec![0; l.args.len()];
@@ -35,11 +41,7 @@ pub(crate) fn loops(program: &Program, l: &LoopStep, kernel: Kernel) -> Result<R
         });
     }
     words.push(0);
-    let address = |(word, a): (usize, &BufferArg)| {
-        let b = &program.buffers[a.buffer.0 as usize];
-        // Negative where indices start above 0, as behind the first part of a `cat`; added to the address it wraps.
-        Ok((word, a.buffer.0 as usize, (a.offset.value()? * b.dtype.size() as i64) as usize))
-    };
+    let address = |(word, a): (usize, &BufferArg)| Ok((word, a.buffer.0 as usize, byte_offset(a, &program.buffers)?));
     let (range, work) = (l.range.value()?.max(0) as u64, l.work.value()?.max(0) as u64);
     let grain = if work <= 64 { 1024 } else { 1 };
     let work = Work { total: range, grain, item_ns: work as f64 * ELEMENT_NS };

@@ -5,7 +5,7 @@ use crate::loopnest::{AccId, Coef, Combine, Extent, LoopKind, Stmt};
 use crate::program::{LoopStep, Place};
 use tensorc_ir::layout::row_major_dims;
 use tensorc_ir::ops::Op;
-use tensorc_ir::ops::reduce::{BLOCK, LANES, Reduce, ReduceKind, block_rows};
+use tensorc_ir::ops::reduce::{BLOCK, LANES, Reduce, ReduceKind};
 use tensorc_ir::passes::fuse::{Fusion, Group, GroupKind, Level, kept, source};
 use tensorc_ir::scalar::V;
 use tensorc_ir::{DType, Dim, Dims, Graph, NodeId, Result, Value, error::err};
@@ -323,12 +323,9 @@ fn ordered(
     Ok(())
 }
 
-/// [`block_rows`] of a row whose length may be symbolic.
+/// [`block_rows`](tensorc_ir::ops::reduce::block_rows) of a row whose length may be symbolic.
 fn rows_of(n: Dim) -> Dim {
-    match n.extent() {
-        Some(n) => block_rows(n).into(),
-        None => Dim::from(BLOCK).floor_div(n.max(Dim::ONE)).max(Dim::ONE),
-    }
+    Dim::from(BLOCK).floor_div(n.max(Dim::ONE)).max(Dim::ONE)
 }
 
 fn operands(l: &mut Lower<'_>, nodes: &[NodeId], ix: &Ix) -> Result<Vec<V>> {

@@ -27,17 +27,11 @@ use tensorc_ir::{Dim, Graph, Loc, NodeId, Op, Value};
 pub type Places = HashMap<Value, Place>;
 
 /// One index: `offset + Σ var * factor (+ register)`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Lin {
     pub offset: Dim,
     pub terms: SmallVec<[(Var, Dim); 2]>,
     pub dynamic: Option<V>,
-}
-
-impl Default for Lin {
-    fn default() -> Lin {
-        Lin::at(Dim::ZERO)
-    }
 }
 
 impl Lin {

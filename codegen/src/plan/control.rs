@@ -18,11 +18,6 @@ fn arg(place: &Place) -> BufferArg {
     BufferArg { buffer: place.buffer, offset: place.layout.offset }
 }
 
-/// Without the first axis, from offset 0.
-fn slice(l: &Strided) -> Strided {
-    Strided { shape: l.shape[1..].into(), strides: l.strides[1..].into(), offset: Dim::ZERO }
-}
-
 impl Planner<'_> {
     /// The step of a control op whose results have their places, behind copies of the first carries.
     pub(super) fn control(&mut self, k: usize, n: NodeId) -> Result<Vec<Step>> {
@@ -30,7 +25,7 @@ impl Planner<'_> {
         let x = g.operands(n);
         let places = x.iter().map(|v| self.place(*v)).collect::<Result<Vec<_>>>()?;
         let results = g.results(n).map(|v| self.place(v)).collect::<Result<Vec<_>>>()?;
-        let whole = |p: &Place| Strided { offset: Dim::ZERO, ..p.layout.clone() };
+        let whole = |p: &Place| p.layout.from_start();
         let carried = |p: &Place| Strided::contiguous(&p.layout.shape);
         let mut steps = Vec::new();
         let (control, arena) = match g.op(n) {
@@ -60,7 +55,7 @@ impl Planner<'_> {
             Op::Loop(s) => {
                 let (n, m) = (s.carries, s.xs);
                 let layouts = places[..n].iter().map(carried);
-                let layouts = layouts.chain(places[n..n + m].iter().map(|p| slice(&p.layout)));
+                let layouts = layouts.chain(places[n..n + m].iter().map(|p| p.layout.first_slice()));
                 let layouts: Vec<Strided> = layouts.chain(places[n + m..].iter().map(whole)).collect();
                 let body = self.body(&s.body, &layouts)?;
                 let carries = self.carries(k, &x[..n], &results, &mut steps)?;

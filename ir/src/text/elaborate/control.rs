@@ -11,7 +11,6 @@ use super::number::Num;
 use super::sizes::type_text;
 use super::value::Val;
 use crate::builder::Ex;
-use crate::dim::Dim;
 use crate::error::{Error, Loc, err};
 use crate::layout::Strided;
 use crate::ops::control::{Body, Cond, Scan, While};
@@ -239,7 +238,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
         }
         let types: Vec<(Type, Loc)> = args.iter().map(|(t, _, at)| (t.clone(), *at)).collect();
         let sizes = self.bind_sizes(decl, &types, call)?;
-        let layouts: Vec<Strided> = args.iter().map(|(_, l, _)| Strided { offset: Dim::ZERO, ..l.clone() }).collect();
+        let layouts: Vec<Strided> = args.iter().map(|(_, l, _)| l.from_start()).collect();
         let how = function::Call {
             sizes: &sizes,
             layouts: Some(&layouts),
@@ -390,9 +389,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
                 let e = err::shape(format!("`scan`: {} has no {length} slices", graph_type_text(&ty)));
                 return self.fail(at, e.label(format!("along dimension {dim}")).note(xs[0].1, "the first has"));
             }
-            let rest =
-                Strided { shape: layout.shape[1..].into(), strides: layout.strides[1..].into(), offset: Dim::ZERO };
-            args.push((Type::new(ty.dtype, ty.shape[1..].iter().copied()), rest, at));
+            args.push((Type::new(ty.dtype, ty.shape[1..].iter().copied()), layout.first_slice(), at));
         }
         args.extend(consts.iter().map(|o| self.whole(o)));
         let (body, tuple) = self.traced("scan", fns[0], &args, loc)?;
