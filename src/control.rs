@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tensorc_ir::error::err;
 use tensorc_ir::ops::control::{Body, Cond, Scan, While};
 use tensorc_ir::types::axis;
-use tensorc_ir::{DType, Dim, Graph, Loc, Op, Result, Strided, Value};
+use tensorc_ir::{DType, Dim, Graph, Loc, Op, Result, Strided};
 
 /// One of two functions, by a bool tensor of one element; as PyTorch's `cond`. Only the one runs.
 ///
@@ -290,7 +290,7 @@ fn emit<'a>(trace: &Arc<Trace>, op: Op, operands: impl Iterator<Item = &'a Tenso
     let results = trace.with(|b| {
         b.set_loc(loc);
         let node = b.emit_all(op, &values)?;
-        Ok::<Vec<Value>, tensorc_ir::Error>(b.with_graph(|g| g.results(node).collect()))
+        Ok::<_, tensorc_ir::Error>(b.results(node))
     })??;
     results.into_iter().map(|v| trace.tensor(v)).collect()
 }

@@ -89,8 +89,7 @@ fn node(g: &Graph, n: NodeId) -> Result<()> {
     }
     let types: SmallVec<[&Type; 3]> = operands.iter().map(|v| g.ty(*v)).collect();
     let want = node.op.structural().infer(&types)?;
-    let same = |a: &Type, b: &Type| a.dtype == b.dtype && a.shape == b.shape;
-    if want.len() != node.types.len() || !want.iter().zip(&node.types).all(|(a, b)| same(a, b)) {
+    if !crate::ops::control::same(&want, &node.types) {
         return Err(err::ty(format!("the types are {:?}, the op gives {want:?}", node.types)));
     }
     Ok(())

@@ -273,7 +273,7 @@ fn body(text: &str) -> Body {
 fn results<'b>(b: &'b Builder, op: Op, x: &[Ex<'b>]) -> Vec<Ex<'b>> {
     let x: Vec<Value> = x.iter().map(|e| e.value().unwrap()).collect();
     let n = b.emit_all(op, &x).unwrap();
-    b.with_graph(|g| g.results(n).collect::<Vec<_>>()).into_iter().map(|v| b.ex(v)).collect()
+    b.results(n).into_iter().map(|v| b.ex(v)).collect()
 }
 
 #[test]

@@ -23,7 +23,7 @@ impl Worst {
 }
 
 /// Infinite if the bits differ, where any NaN is like any other.
-fn different(got: f64, want: f64) -> f64 {
+pub fn different(got: f64, want: f64) -> f64 {
     if got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan() { 0.0 } else { f64::INFINITY }
 }
 
@@ -80,16 +80,20 @@ fn chunks<T: Float>(name: &str, x: impl Iterator<Item = Vec<T>>, mut each: impl 
     Ok(())
 }
 
+/// The error of a result at operands, which are also given as `f64`.
+fn error_f32(r: &Reference, x: &[f32], wide: &[f64], got: f32) -> f64 {
+    match r.value {
+        Value::Exact(f, _) => different(got as f64, f(x) as f64),
+        Value::Real(f) => ulps32(got, r.within(f(wide), f32::MAX.into()), r.terms(wide)),
+    }
+}
+
 /// Compares at `f32` operands.
 pub fn f32_at(name: &str, r: &Reference, x: impl Iterator<Item = Vec<f32>>, worst: &mut Worst) -> Result<(), Failed> {
     chunks(name, x, |x, got| {
-        let wide = || x.iter().map(|v| *v as f64).collect::<Vec<f64>>();
-        let error = match r.value {
-            Value::Exact(f, _) => different(got as f64, f(x) as f64),
-            Value::Real(f) => ulps32(got, r.within(f(&wide()), f32::MAX.into()), r.terms(&wide())),
-        };
+        let wide: Vec<f64> = x.iter().map(|v| *v as f64).collect();
         worst.count += 1;
-        worst.add(error, wide);
+        worst.add(error_f32(r, x, &wide, got), || wide.clone());
     })
 }
 
@@ -118,11 +122,7 @@ pub fn whole_f32(name: &str, r: &Reference, worst: &mut Worst) -> Result<(), Fai
                 continue;
             }
             let wide = [*x as f64];
-            let error = match r.value {
-                Value::Exact(f, _) => different(got as f64, f(&[*x]) as f64),
-                Value::Real(f) => ulps32(got, r.within(f(&wide), f32::MAX.into()), r.terms(&wide)),
-            };
-            worst.add(error, || wide.to_vec());
+            worst.add(error_f32(r, &[*x], &wide, got), || wide.to_vec());
         }
         worst.count += u64::from(STEP);
     }

@@ -5,6 +5,7 @@
 //! without. Formulas composed from several functions are written so that they cancel nowhere; their own error, a few
 //! units in `f64`, is a part of what is measured there.
 
+use crate::units::{digamma, exp, lgamma, logistic};
 use pxfm::*;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
@@ -222,11 +223,6 @@ static REFERENCES: &[Reference] = &[
     real("bce", |x| bce(x[0], x[1]), &[(0.0, 1.0)]).inside(),
 ];
 
-/// pxfm is wrong for some subnormal results (by a factor at -709.67).
-fn exp(x: f64) -> f64 {
-    if x < -700.0 { f_exp(x / 2.0) * f_exp(x / 2.0) } else { f_exp(x) }
-}
-
 /// pxfm gives 0 for -0 here.
 fn odd(x: f64, f: fn(f64) -> f64) -> f64 {
     if x == 0.0 { x } else { f(x) }
@@ -247,11 +243,6 @@ fn pow(x: f64, y: f64) -> f64 {
     } else {
         f_pow(x, y)
     }
-}
-
-/// pxfm's function is only good down to about -700.
-fn logistic(x: f64) -> f64 {
-    if x < -40.0 { exp(x) } else { f_logistic(x) }
 }
 
 /// `x e^x` for `x` far below 0, also where `e^x` is subnormal.
@@ -343,14 +334,13 @@ fn mish(x: f64) -> f64 {
 
 /// `log(1 + e^(z + rest))`.
 fn log1pexp(z: f64, rest: f64) -> f64 {
-    let slope = if z < -40.0 { exp(z) } else { logistic(z) };
     let y = if z == f64::INFINITY { z } else { z.max(0.0) + f_log1p(exp(-z.abs())) };
     if z.is_nan() {
         z
     } else if rest == 0.0 || z.is_infinite() {
         y
     } else {
-        y + rest * slope
+        y + rest * logistic(z)
     }
 }
 
@@ -365,7 +355,7 @@ fn elu(x: f64, alpha: f64, width: f64) -> f64 {
 
 fn selu(x: f64) -> f64 {
     let (alpha, scale) = (1.673_263_242_354_377_3, 1.050_700_987_355_480_5);
-    scale * if x > 0.0 { x } else { alpha * f_expm1(x) }
+    scale * elu(x, alpha, 1.0)
 }
 
 /// `(x cosh x - sinh x) / cosh x`, whose numerator is the sum of `2k x^(2k+1) / (2k+1)!`.
@@ -433,18 +423,6 @@ fn entr(x: f64) -> f64 {
     } else {
         -(x * f_log(x))
     }
-}
-
-/// pxfm gives NaN for huge operands, where the first terms of the series are all there is.
-fn lgamma(x: f64) -> f64 {
-    if x > 1e200 && x < 1e306 { x * (f_log(x) - 1.0) } else { f_lgamma(x) }
-}
-
-fn digamma(x: f64) -> f64 {
-    if x == 0.0 {
-        return -1.0 / x;
-    }
-    if x > 1e200 { f_log(x) } else { f_digamma(x) }
 }
 
 /// C's `frexp`.

@@ -259,7 +259,7 @@ impl<'b> Ex<'b> {
 
     /// Zeros of this type.
     pub fn zeros(self) -> Ex<'b> {
-        self.b.full(Scalar::from_f64(self.dtype(), 0.0), &self.dims())
+        self.b.zeros(&self.ty())
     }
 
     /// This extent as an operand of a formula of floats.

@@ -12,7 +12,7 @@ use crate::alias::Aliases;
 use crate::dim::{Dim, Dims};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Loc, Result, err};
-use crate::graph::{Graph, Node, NodeId, Param, Phase, Value};
+use crate::graph::{Graph, Node, NodeId, Param, Phase, Value, Values};
 use crate::layout::Strided;
 use crate::ops::elementwise::Row;
 use crate::ops::view::Expand;
@@ -90,6 +90,11 @@ impl Builder {
     /// A copy of a node.
     pub fn node(&self, n: NodeId) -> Node {
         self.inner.borrow().graph.node(n).clone()
+    }
+
+    /// The results of a node.
+    pub fn results(&self, n: NodeId) -> Values {
+        self.inner.borrow().graph.results(n).collect()
     }
 
     /// The value whose memory `v` shares (itself if it is new), and where `v` lies in it.
@@ -198,6 +203,11 @@ impl Builder {
     /// `i64[n]`: 0, 1, …
     pub fn iota(&self, n: impl Into<Dim>) -> Ex<'_> {
         self.wrap(self.emit(Op::Iota(literal::Iota(n.into())), &[]))
+    }
+
+    /// Zeros of that type.
+    pub fn zeros(&self, ty: &Type) -> Ex<'_> {
+        self.full(Scalar::from_f64(ty.dtype, 0.0), &ty.shape)
     }
 
     /// A tensor filled with one value.

@@ -10,7 +10,7 @@ pub use run::run;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::layout::Layout;
-use crate::scalar::{Block, Fault, V, eval};
+use crate::scalar::{Block, Fault, Reg, V, eval};
 use crate::types::Type;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -62,7 +62,7 @@ impl Array {
     pub fn bits(&self) -> Vec<u64> {
         let data = self.data.borrow();
         let bits = self.layout.indices().into_iter().map(|i| data[i]).collect();
-        self.rebits(self.held, self.dtype, bits)
+        Array::rebits(self.held, self.dtype, bits)
     }
 
     /// The elements in row-major order.
@@ -72,33 +72,46 @@ impl Array {
 
     /// Overwrites the elements, given in row-major order.
     pub fn write(&self, bits: &[u64]) {
-        let bits = self.rebits(self.dtype, self.held, bits.to_vec());
+        let bits = Array::rebits(self.dtype, self.held, bits.to_vec());
         let mut data = self.data.borrow_mut();
         for (i, b) in self.layout.indices().into_iter().zip(bits) {
             data[i] = b;
         }
     }
 
-    fn rebits(&self, from: DType, to: DType, bits: Vec<u64>) -> Vec<u64> {
+    fn rebits(from: DType, to: DType, bits: Vec<u64>) -> Vec<u64> {
         if from == to {
             return bits;
         }
-        let mut block = Block::new();
-        let x = block.param(from.reg());
-        let y = crate::ops::strided::bitcast(&mut block, from, to, x);
-        let insts = block.take();
-        let mut regs = vec![0u64; block.len()];
-        let one = |v: u64| {
-            regs[x.0 as usize] = v;
-            eval::run(&insts, |v| block.ty(v), &mut regs);
-            regs[y.0 as usize]
-        };
-        bits.into_iter().map(one).collect()
+        let mut one = function([from.reg()], |b, [x]| crate::ops::strided::bitcast(b, from, to, x));
+        bits.into_iter().map(|v| one([v])).collect()
+    }
+
+    /// Its elements in memory of their own.
+    pub fn copied(&self) -> Array {
+        Array::new(self.dtype, self.shape(), self.bits())
     }
 
     /// Whether both have one storage.
     pub fn shares(&self, other: &Array) -> bool {
         Rc::ptr_eq(&self.data, &other.data)
+    }
+}
+
+/// A scalar function on register bits, ready to run; its faults do not count.
+pub fn function<const N: usize>(
+    params: [Reg; N],
+    lower: impl FnOnce(&mut Block, [V; N]) -> V,
+) -> impl FnMut([u64; N]) -> u64 {
+    let mut block = Block::new();
+    let args = params.map(|r| block.param(r));
+    let result = lower(&mut block, args);
+    let insts = block.take();
+    let mut regs = vec![0; block.len()];
+    move |x: [u64; N]| {
+        args.iter().zip(x).for_each(|(a, x)| regs[a.0 as usize] = x);
+        eval::run(&insts, |v| block.ty(v), &mut regs);
+        regs[result.0 as usize]
     }
 }
 

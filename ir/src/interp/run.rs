@@ -53,9 +53,7 @@ pub fn run(g: &Graph, inputs: &[Array]) -> Result<Vec<Array>> {
                 let dtype = if let Op::ViewDtype(d) = op { d.0 } else { base.dtype };
                 Ok(base.view(l).retyped(dtype))
             }),
-            _ if !g.mutated.is_empty() && inputs.iter().any(|i| i.shares(&a)) => {
-                Ok(Array::new(a.dtype, a.shape(), a.bits()))
-            }
+            _ if !g.mutated.is_empty() && inputs.iter().any(|i| i.shares(&a)) => Ok(a.copied()),
             _ => Ok(a),
         })
         .collect::<Result<Vec<_>>>()?;

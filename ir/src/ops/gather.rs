@@ -8,10 +8,9 @@ use crate::builder::Ex;
 use crate::dim::at_most;
 use crate::dtype::DType;
 use crate::error::{Result, err};
-use crate::interp::Array;
+use crate::interp::{Array, function};
 use crate::layout::Layout;
 use crate::ops::reduce::ReduceKind;
-use crate::scalar::{Block, eval};
 use crate::types::{Shape, Type, for_each_index};
 use smallvec::{SmallVec, smallvec};
 
@@ -144,17 +143,13 @@ impl Structural for Scatter {
             at.into_iter().zip(x[2].bits()).for_each(|(i, s)| bits[i] = s);
             return Ok(Array::new(x[0].dtype, x[0].shape(), bits));
         };
-        let reg = x[0].dtype.reg();
-        let mut block = Block::new();
-        let (a, v) = (block.param(reg), block.param(reg));
-        let both = kind.combine(&mut block, a, v);
-        let both = block.round_to(x[0].dtype, both);
-        let insts = block.take();
-        let mut regs = vec![0; block.len()];
+        let dtype = x[0].dtype;
+        let mut both = function([dtype.reg(); 2], |b, [a, v]| {
+            let r = kind.combine(b, a, v);
+            b.round_to(dtype, r)
+        });
         for (i, s) in at.into_iter().zip(x[2].bits()) {
-            (regs[a.0 as usize], regs[v.0 as usize]) = (bits[i], s);
-            eval::run(&insts, |r| block.ty(r), &mut regs);
-            bits[i] = regs[both.0 as usize];
+            bits[i] = both([bits[i], s]);
         }
         Ok(Array::new(x[0].dtype, x[0].shape(), bits))
     }

@@ -11,8 +11,8 @@ use super::Structural;
 use crate::builder::Ex;
 use crate::dtype::DType;
 use crate::error::{Result, err};
-use crate::interp::Array;
-use crate::scalar::{Block, V, eval};
+use crate::interp::{Array, function};
+use crate::scalar::{Block, V};
 use crate::types::Type;
 use smallvec::{SmallVec, smallvec};
 
@@ -61,11 +61,7 @@ impl Structural for Merge {
         let n = shape[self.axis];
         let inner: usize = shape[self.axis + 1..].iter().product();
         let reg = x[0].dtype.reg();
-        let mut block = Block::new();
-        let (p, q) = (block.param(reg), block.param(reg));
-        let before = self.before(&mut block, p, q);
-        let insts = block.take();
-        let mut regs = vec![0; block.len()];
+        let mut before = function([reg; 2], |b, [p, q]| self.before(b, p, q));
         let mut out = order.clone();
         for row in 0..keys.len() / n.max(1) {
             // Element i of the row.
@@ -76,12 +72,7 @@ impl Structural for Merge {
                 let end = middle.saturating_add(self.width).min(n);
                 let (mut l, mut r) = (start, middle);
                 for k in start..end {
-                    let right = r < end
-                        && (l >= middle || {
-                            (regs[p.0 as usize], regs[q.0 as usize]) = (key(order[at(r)]), key(order[at(l)]));
-                            eval::run(&insts, |v| block.ty(v), &mut regs);
-                            regs[before.0 as usize] != 0
-                        });
+                    let right = r < end && (l >= middle || before([key(order[at(r)]), key(order[at(l)])]) != 0);
                     let from = if right { &mut r } else { &mut l };
                     out[at(k)] = order[at(*from)];
                     *from += 1;

@@ -4,9 +4,9 @@
 use super::Structural;
 use crate::builder::Ex;
 use crate::error::{Result, err};
-use crate::interp::Array;
+use crate::interp::{Array, function};
 use crate::ops::reduce::ReduceKind;
-use crate::scalar::{Block, eval};
+use crate::scalar::eval;
 use crate::types::{Range, Type};
 use smallvec::{SmallVec, smallvec};
 
@@ -62,21 +62,13 @@ impl Structural for Scan {
         let shape = x.shape();
         let inner: usize = shape[self.axis + 1..].iter().product();
         let reg = x.dtype.reg();
-        let mut block = Block::new();
-        let identity = self.kind.combiner().identity(&mut block, reg);
-        let (a, v) = (block.param(reg), block.param(reg));
-        let out = self.kind.combiner().combine(&mut block, a, v);
-        let insts = block.take();
-        let mut regs = vec![0; block.len()];
-        // The first run is for the constant.
-        eval::run(&insts, |r| block.ty(r), &mut regs);
-        let identity = regs[identity.0 as usize];
+        let kind = self.kind.combiner();
+        let identity = function([], |b, []| kind.identity(b, reg))([]);
+        let mut next = function([reg; 2], |b, [a, v]| kind.combine(b, a, v));
         for i in 0..bits.len() {
             let first = (i / inner.max(1)).is_multiple_of(shape[self.axis]);
             let before = if first { identity } else { bits[i - inner] };
-            (regs[a.0 as usize], regs[v.0 as usize]) = (before, bits[i]);
-            eval::run(&insts, |r| block.ty(r), &mut regs);
-            bits[i] = regs[out.0 as usize];
+            bits[i] = next([before, bits[i]]);
         }
         if x.dtype.is_half() {
             for b in &mut bits {

@@ -4,6 +4,7 @@
 //! memory, so functionalize replaces a read through one by [`pure`]: elements picked by their numbers, or [`Bitcast`]. A
 //! write through one is a scatter by those numbers.
 
+use super::view::copied;
 use super::{Effect, Op, Structural};
 use crate::builder::Ex;
 use crate::dim::{Dim, Dims, at_most};
@@ -23,18 +24,6 @@ pub struct Strided {
     pub layout: Layout,
 }
 
-/// The one result of a view of elements of `x`.
-fn one<D: Into<Dim>>(x: &Type, dtype: DType, shape: impl IntoIterator<Item = D>) -> Result<SmallVec<[Type; 1]>> {
-    let ty = Type::new(dtype, shape);
-    debug_assert!(x.dtype.size() == dtype.size());
-    Ok(smallvec![ty])
-}
-
-fn copied(view: Option<Layout>, x: &Array) -> Result<Array> {
-    let l = view.ok_or_else(|| err::shape("a view that strides cannot say"))?;
-    Ok(Array::new(x.dtype, &l.shape.clone(), x.view(l).bits()))
-}
-
 impl Structural for Strided {
     fn infer(&self, x: &[&Type]) -> Result<SmallVec<[Type; 1]>> {
         checked_numel(&self.layout.shape)?;
@@ -45,11 +34,10 @@ impl Structural for Strided {
         if !inside || self.layout.shape.len() != self.layout.strides.len() {
             return Err(err::index(format!("`strided` {} reaches outside {}", self.attrs(), x[0])));
         }
-        one(x[0], x[0].dtype, self.layout.shape.iter().copied())
+        Ok(smallvec![Type::new(x[0].dtype, self.layout.shape.iter().copied())])
     }
     fn eval(&self, x: &[Array]) -> Result<Array> {
-        let flat = Array::new(x[0].dtype, x[0].shape(), x[0].bits());
-        copied(flat.layout.through(|l| self.layout(l)), &flat)
+        copied(self, &x[0].copied())
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         let n = x[0].count();
@@ -110,10 +98,10 @@ impl Structural for Unfold {
         shape[self.axis] = self.windows(shape[self.axis]);
         shape.push(self.size.into());
         checked_count(&shape)?;
-        one(x[0], x[0].dtype, shape)
+        Ok(smallvec![Type::new(x[0].dtype, shape)])
     }
     fn eval(&self, x: &[Array]) -> Result<Array> {
-        copied(x[0].layout.through(|l| self.layout(l)), &x[0])
+        copied(self, &x[0])
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         // Every element is the sum over the windows it stands in: the transpose of the gather in `pure`.
@@ -167,7 +155,7 @@ fn same_size(to: DType, x: &Type) -> Result<SmallVec<[Type; 1]>> {
         let (from, to) = (x.dtype, to);
         return Err(err::dtype(format!("the bits of {from} elements as {to}: the sizes differ")));
     }
-    one(x, to, x.shape.iter().copied())
+    Ok(smallvec![Type::new(to, x.shape.iter().copied())])
 }
 
 impl Structural for ViewDtype {

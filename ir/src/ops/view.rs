@@ -5,7 +5,7 @@ use crate::builder::Ex;
 use crate::dim::{Dim, Dims, at_most, extents};
 use crate::error::{Result, err};
 use crate::interp::Array;
-use crate::layout::{Layout, Strided};
+use crate::layout::Strided;
 use crate::types::{ShapeText, Span, Type, checked_count, diagonal_count};
 use smallvec::{SmallVec, smallvec};
 
@@ -16,9 +16,9 @@ fn one(ty: &Type, shape: Dims) -> Types {
 }
 
 /// The elements of a view as new memory.
-fn copied(view: Option<Layout>, x: &Array) -> Result<Array> {
-    let l = view.ok_or_else(|| err::shape("a view that strides cannot say"))?;
-    Ok(Array::new(x.dtype, &l.shape.clone(), x.view(l).bits()))
+pub(super) fn copied(view: &impl Structural, x: &Array) -> Result<Array> {
+    let l = x.layout.through(|l| view.layout(l)).ok_or_else(|| err::shape("a view that strides cannot say"))?;
+    Ok(x.view(l).copied())
 }
 
 /// `Op::Copy`: a new contiguous tensor with the operand's elements.
@@ -30,7 +30,7 @@ impl Structural for Copy {
         one(x[0], x[0].shape.clone())
     }
     fn eval(&self, x: &[Array]) -> Result<Array> {
-        Ok(Array::new(x[0].dtype, x[0].shape(), x[0].bits()))
+        Ok(x[0].copied())
     }
     fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![Some(dy)]
@@ -104,7 +104,7 @@ impl Structural for Permute {
         one(x[0], self.0.iter().map(|i| x[0].shape[*i]).collect())
     }
     fn eval(&self, x: &[Array]) -> Result<Array> {
-        copied(x[0].layout.through(|l| self.layout(l)), &x[0])
+        copied(self, &x[0])
     }
     fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         let mut back: SmallVec<[usize; 4]> = smallvec![0; self.0.len()];
@@ -139,7 +139,7 @@ impl Structural for Expand {
         one(x[0], self.0.clone())
     }
     fn eval(&self, x: &[Array]) -> Result<Array> {
-        copied(x[0].layout.through(|l| self.layout(l)), &x[0])
+        copied(self, &x[0])
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![Some(dy.sum_to(&x[0].dims()))]
@@ -186,7 +186,7 @@ impl Structural for Slice {
         one(x[0], self.shape())
     }
     fn eval(&self, x: &[Array]) -> Result<Array> {
-        copied(x[0].layout.through(|l| self.layout(l)), &x[0])
+        copied(self, &x[0])
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![Some(x[0].zeros().slice_update(&self.0, dy))]
@@ -224,7 +224,7 @@ impl Structural for SliceUpdate {
         one(x[0], x[0].shape.clone())
     }
     fn eval(&self, x: &[Array]) -> Result<Array> {
-        let out = Array::new(x[0].dtype, x[0].shape(), x[0].bits());
+        let out = x[0].copied();
         let part = out.layout.through(|l| self.0.layout(l));
         let part = part.ok_or_else(|| err::shape("a slice that strides cannot say"))?;
         out.view(part).write(&x[1].bits());
@@ -260,7 +260,7 @@ impl Structural for Diagonal {
         one(x[0], shape)
     }
     fn eval(&self, x: &[Array]) -> Result<Array> {
-        copied(x[0].layout.through(|l| self.layout(l)), &x[0])
+        copied(self, &x[0])
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         // Zeros with the diagonal added: where row index + offset equals column index, dy stretched over the columns.

@@ -65,10 +65,7 @@ fn backward(b: &Builder, grad: Grad, operands: &[Value], loc: Loc) -> Result<Val
     for (x, d) in wrt.iter().zip(all) {
         gradients.push(match d {
             Some(d) => d.value()?,
-            None if grad.allow_unused => {
-                let ty = b.ty(*x);
-                b.full(Scalar::from_f64(ty.dtype, 0.0), &ty.shape).value()?
-            }
+            None if grad.allow_unused => b.zeros(&b.ty(*x)).value()?,
             None => return Err(unused(b, *x, loc)),
         });
     }
@@ -106,7 +103,7 @@ pub(crate) fn pull<'b>(b: &'b Builder, seeds: &[(Value, Ex<'b>)], wrt: &[Value])
     let path = Path::new(b, &ys, wrt);
     for n in path.nodes() {
         let node = b.node(n);
-        let results: SmallVec<[Value; 3]> = b.with_graph(|g| g.results(n).collect());
+        let results = b.results(n);
         let dy: SmallVec<[Option<Ex<'_>>; 3]> = results.iter().map(|v| cotangents.get(v).copied()).collect();
         if dy.iter().all(Option::is_none) {
             continue;

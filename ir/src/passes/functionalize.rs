@@ -15,7 +15,7 @@
 //! change with the other cannot see it after the program has ended.
 
 use super::region::Region;
-use super::{Bodies, finish, results};
+use super::{Bodies, finish};
 use crate::Ex;
 use crate::builder::Builder;
 use crate::error::{Loc, Result, err};
@@ -115,7 +115,7 @@ impl Functionalize<'_> {
                 let operands: Values = operands.iter().map(|v| self.read(*v)).collect::<Result<_>>()?;
                 let op = super::with_bodies(op, functionalize, &mut self.bodies)?;
                 let new = self.b.emit_all(op, &operands)?;
-                for (v, new) in old.results(n).zip(results(&self.b, new)) {
+                for (v, new) in old.results(n).zip(self.b.results(new)) {
                     self.fresh(v, new);
                 }
             }
@@ -311,7 +311,7 @@ impl Functionalize<'_> {
             new.extend(same);
         }
         let node = self.b.emit_all(Op::Grad(grad), &new)?;
-        let mut all = results(&self.b, node).into_iter();
+        let mut all = self.b.results(node).into_iter();
         for (v, count) in self.old.results(n).zip(parts) {
             let mut sum: Option<Ex<'_>> = None;
             for d in all.by_ref().take(count) {

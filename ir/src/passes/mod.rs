@@ -196,7 +196,7 @@ impl<'g> Rebuild<'g> {
         }
         self.b.set_loc(self.old.node(n).loc);
         let new = self.b.emit_all(op, &self.operands(n)?)?;
-        self.set(n, results(&self.b, new));
+        self.set(n, self.b.results(new));
         Ok(())
     }
 
@@ -291,9 +291,4 @@ fn parameter_nodes(g: &Graph) -> Result<Vec<NodeId>> {
         }
     }
     at.into_iter().collect::<Option<_>>().ok_or_else(|| err::ty(format!("a parameter of `{}` has no node", g.name)))
-}
-
-/// The results of a new node.
-fn results(b: &Builder, n: NodeId) -> SmallVec<[Value; 1]> {
-    b.with_graph(|g| g.results(n).collect())
 }

@@ -98,7 +98,7 @@ fn attempt(draw: &mut Draw, name: &str, kinds: &[&str]) -> bool {
         operands.extend(inputs.into_iter().map(Value::from).filter(|v| b.ty(*v).dtype.is_float()));
         if operands.len() > 2 {
             let n = b.emit_all(Op::Grad(Grad { seeded: true, allow_unused: true }), &operands).expect("a gradient");
-            values = b.with_graph(|g| g.results(n).collect());
+            values = b.results(n).into_vec();
         }
     }
     b.with_graph(|g| g.outputs = values);

@@ -4,7 +4,7 @@ use super::Choices;
 use tensorc_ir::graph::Phase;
 use tensorc_ir::ops::Op;
 use tensorc_ir::ops::control::{Body, Cond, Scan, While};
-use tensorc_ir::{Builder, DType, Dim, Graph, Result, Scalar, Strided, Type, Value};
+use tensorc_ir::{Builder, DType, Graph, Result, Scalar, Strided, Type, Value};
 
 /// Appends some steps to a body whose values are in the pool.
 pub type Inner<'i> = &'i mut dyn FnMut(&Builder, &mut Choices<'_>, &mut Vec<Value>);
@@ -13,7 +13,7 @@ pub type Inner<'i> = &'i mut dyn FnMut(&Builder, &mut Choices<'_>, &mut Vec<Valu
 type Arg = (Type, Strided);
 
 fn whole(b: &Builder, v: Value) -> Arg {
-    (plain(&b.ty(v)), Strided { offset: Dim::ZERO, ..b.storage(v).1 })
+    (plain(&b.ty(v)), b.storage(v).1.from_start())
 }
 
 fn carried(b: &Builder, v: Value) -> Arg {
@@ -22,8 +22,7 @@ fn carried(b: &Builder, v: Value) -> Arg {
 
 fn slice(b: &Builder, v: Value) -> Arg {
     let (ty, l) = (b.ty(v), b.storage(v).1);
-    let rest = Strided { shape: l.shape[1..].into(), strides: l.strides[1..].into(), offset: Dim::ZERO };
-    (Type::new(ty.dtype, ty.shape[1..].iter().copied()), rest)
+    (Type::new(ty.dtype, ty.shape[1..].iter().copied()), l.first_slice())
 }
 
 fn plain(ty: &Type) -> Type {
@@ -64,7 +63,7 @@ fn body(
 fn of_type(b: &Builder, pool: &[Value], ty: &Type) -> Result<Value> {
     match pool.iter().rev().find(|v| same(&b.ty(**v), ty)) {
         Some(v) => Ok(*v),
-        None => b.full(Scalar::from_f64(ty.dtype, 0.0), &ty.shape).value(),
+        None => b.zeros(ty).value(),
     }
 }
 
@@ -90,7 +89,7 @@ pub fn control(b: &Builder, c: &mut Choices<'_>, pool: &[Value], smooth: bool, i
     let phase = b.with_graph(|g| g.phase);
     let emit = |op: Op, x: &[Value]| -> Result<Vec<Value>> {
         let n = b.emit_all(op, x)?;
-        Ok(b.with_graph(|g| g.results(n).collect()))
+        Ok(b.results(n).into_vec())
     };
     match c.below(if smooth { 2 } else { 3 }) {
         0 => {

@@ -119,8 +119,7 @@ pub type Outcome = Vec<(Vec<usize>, Vec<Scalar>)>;
 
 /// What the interpreter does.
 pub fn interpreted(g: &Graph, params: &[Param]) -> Result<Outcome, Error> {
-    let memory: Vec<Array> =
-        params.iter().map(|p| Array::new(p.memory.dtype, p.memory.shape(), p.memory.bits())).collect();
+    let memory: Vec<Array> = params.iter().map(|p| p.memory.copied()).collect();
     let inputs: Vec<Array> = params.iter().zip(&memory).map(|(p, m)| m.view(p.layout.clone())).collect();
     let results = run(g, &inputs)?;
     Ok(results.iter().chain(&memory).map(|a| (a.shape().to_vec(), a.scalars())).collect())

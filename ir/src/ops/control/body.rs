@@ -2,7 +2,7 @@
 
 use crate::builder::{Builder, Ex};
 use crate::dim::Dims;
-use crate::dtype::{DType, Scalar};
+use crate::dtype::DType;
 use crate::error::{Loc, Result, err};
 use crate::graph::{Graph, Param, Phase, Value};
 use crate::ops::Op;
@@ -28,8 +28,8 @@ impl PartialEq for Body {
     fn eq(&self, other: &Body) -> bool {
         let (a, b) = (&*self.0, &*other.0);
         // Whether a constant is a plain number is of interest to who makes the next node only.
-        let types = |g: &Graph, n| g.node(n).types.iter().map(|t| (t.dtype, t.shape.clone())).collect::<Vec<_>>();
-        let node = |n| a.op(n) == b.op(n) && a.operands(n) == b.operands(n) && types(a, n) == types(b, n);
+        let types = |n| super::same(&a.node(n).types, &b.node(n).types);
+        let node = |n| a.op(n) == b.op(n) && a.operands(n) == b.operands(n) && types(n);
         self.is(other)
             || (a.phase == b.phase
                 && a.params.len() == b.params.len()
@@ -184,7 +184,7 @@ impl Draft {
 
     /// The value, or zeros of that type.
     pub(super) fn or_zeros<'b>(&'b self, v: Option<Ex<'b>>, ty: &Type) -> Ex<'b> {
-        v.unwrap_or_else(|| self.b.full(Scalar::from_f64(ty.dtype, 0.0), &ty.shape))
+        v.unwrap_or_else(|| self.b.zeros(ty))
     }
 
     /// The body with these results. One that is a parameter becomes a copy of it.

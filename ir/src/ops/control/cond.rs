@@ -7,7 +7,7 @@ use super::body::Draft;
 use super::{Body, decides, is_true, run, same, takes, types_text};
 use crate::builder::Ex;
 use crate::error::{Result, err};
-use crate::graph::Value;
+use crate::graph::{Value, Values};
 use crate::interp::Array;
 use crate::ops::{Op, Structural};
 use crate::passes::autodiff::pull;
@@ -55,18 +55,16 @@ impl Structural for Cond {
         let mut out = vec![None; x.len()];
         let wanted: Vec<usize> = (1..x.len()).filter(|i| needs[*i] && x[*i].dtype().is_float()).collect();
         let b = x[0].builder();
-        let made = || -> Result<Vec<Value>> {
+        let made = || -> Result<Values> {
             let branch = |f: &Body| derivative(f, dy, &wanted);
             let branches = [branch(&self.branches[0])?, branch(&self.branches[1])?];
             let operands = x.iter().chain(dy.iter().flatten()).map(|e| e.value()).collect::<Result<Vec<_>>>()?;
             let node = b.emit_all(Op::Cond(Cond { branches }), &operands)?;
-            Ok(b.with_graph(|g| g.results(node).collect()))
+            Ok(b.results(node))
         };
         match made() {
             Ok(values) => wanted.iter().zip(values).for_each(|(i, v)| out[*i] = Some(b.ex(v))),
-            Err(e) => {
-                b.wrap(Err(e));
-            }
+            Err(e) => b.fail(e),
         }
         out
     }

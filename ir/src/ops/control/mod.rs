@@ -68,7 +68,7 @@ pub(crate) fn types_text<'a>(types: impl IntoIterator<Item = &'a Type>) -> Strin
 }
 
 /// Whether both lists are the same types; plain numbers count as tensors.
-fn same<'a>(a: impl IntoIterator<Item = &'a Type>, b: impl IntoIterator<Item = &'a Type>) -> bool {
+pub(crate) fn same<'a>(a: impl IntoIterator<Item = &'a Type>, b: impl IntoIterator<Item = &'a Type>) -> bool {
     let plain = |t: &'a Type| (t.dtype, &t.shape);
     a.into_iter().map(plain).eq(b.into_iter().map(plain))
 }
@@ -103,6 +103,5 @@ fn is_true(a: &Array) -> bool {
 
 /// What a body gives, as arrays of their own.
 fn run(body: &Body, x: &[Array]) -> Result<Vec<Array>> {
-    let own = |a: Array| Array::new(a.dtype, a.shape(), a.bits());
-    Ok(crate::interp::run(body, x)?.into_iter().map(own).collect())
+    Ok(crate::interp::run(body, x)?.iter().map(Array::copied).collect())
 }

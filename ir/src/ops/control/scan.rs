@@ -17,14 +17,13 @@ use super::body::Draft;
 use super::{Body, run, same, takes, types_text};
 use crate::builder::Ex;
 use crate::dim::Dim;
-use crate::dtype::Scalar;
 use crate::error::{Result, err};
 use crate::graph::Value;
 use crate::interp::Array;
 use crate::layout::Layout;
 use crate::ops::{Op, Structural};
 use crate::passes::autodiff::pull;
-use crate::types::{Range, Type};
+use crate::types::Type;
 use smallvec::SmallVec;
 
 /// Operands: the first carries, the sliced operands, the constants. Results: the last carries, the results of all steps
@@ -65,10 +64,8 @@ impl Scan {
 
 /// The array at index `t` of the first axis, sharing memory.
 fn slice(a: &Array, t: usize) -> Array {
-    let mut ranges: SmallVec<[Range; 4]> = a.shape().iter().map(|d| Range::all(*d)).collect();
-    ranges[0] = Range { start: t, len: 1, step: 1 };
-    let l = a.layout.slice(&ranges);
-    a.view(Layout { shape: l.shape[1..].into(), strides: l.strides[1..].into(), offset: l.offset })
+    let l = &a.layout;
+    a.view(Layout { shape: l.shape[1..].into(), strides: l.strides[1..].into(), offset: l.at(&[t]) })
 }
 
 impl Structural for Scan {
@@ -110,8 +107,7 @@ impl Structural for Scan {
 
     fn eval_all(&self, x: &[Array]) -> Result<Vec<Array>> {
         let (n, m) = (self.carries, self.xs);
-        let own = |a: &Array| Array::new(a.dtype, a.shape(), a.bits());
-        let mut carries: Vec<Array> = x[..n].iter().map(own).collect();
+        let mut carries: Vec<Array> = x[..n].iter().map(Array::copied).collect();
         let types = self.body.result_types();
         let kept: Vec<&Type> = types[n..].iter().chain(if self.save { &types[..n] } else { &[] }).collect();
         let length = self.length.value()? as usize;
@@ -143,7 +139,7 @@ impl Structural for Scan {
     fn vjp_all<'b>(&self, x: &[Ex<'b>], y: &[Ex<'b>], dy: &[Option<Ex<'b>>], needs: &[bool]) -> Vec<Option<Ex<'b>>> {
         let Some(b) = x.first().map(|x| x.builder()) else { return Vec::new() };
         self.backward(x, y, dy, needs).unwrap_or_else(|e| {
-            b.wrap(Err(e));
+            b.fail(e);
             vec![None; x.len()]
         })
     }
@@ -223,10 +219,9 @@ impl Scan {
         outputs.extend(slices);
         let body = draft.finish(outputs)?;
 
-        let zeros = |ty: &Type| b.full(Scalar::from_f64(ty.dtype, 0.0), &ty.shape);
         let mut operands: Vec<Ex<'b>> = Vec::new();
-        operands.extend(flows.iter().map(|i| cotangent(*i).unwrap_or_else(|| zeros(ty(i)))));
-        operands.extend(consts.iter().map(|i| zeros(ty(i))));
+        operands.extend(flows.iter().map(|i| cotangent(*i).unwrap_or_else(|| b.zeros(ty(i)))));
+        operands.extend(consts.iter().map(|i| b.zeros(ty(i))));
         let carries = operands.len();
         operands.extend(saved.iter().map(|v| b.ex(*v)));
         operands.extend(&x[n..n + m]);

@@ -63,7 +63,7 @@ impl Structural for While {
             x.splice(..n, next);
         }
         x.truncate(n);
-        Ok(x.into_iter().map(|a| Array::new(a.dtype, a.shape(), a.bits())).collect())
+        Ok(x.iter().map(Array::copied).collect())
     }
 
     fn vjp<'b>(&self, x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
@@ -73,7 +73,7 @@ impl Structural for While {
     fn vjp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], _: &[Option<Ex<'b>>], _: &[bool]) -> Vec<Option<Ex<'b>>> {
         if let Some(x) = x.first() {
             let e = err::grad("`while_loop` has no gradient: the number of its steps is not known before it runs");
-            x.builder().wrap(Err(e.help("a loop of known length is a `scan`, which has one")));
+            x.builder().fail(e.help("a loop of known length is a `scan`, which has one"));
         }
         vec![None; x.len()]
     }

@@ -174,7 +174,7 @@ pub static ROWS: &[RowDef] = &[
         doc: "The magnitude of x; the least integer is itself. The gradient at 0 is 0.",
         args: &["x"],
         rule: Rule::NoBool(""),
-        lower: |b, x| if b.ty(x[0]) == Reg::U8 { x[0] } else { b.abs(x[0]) },
+        lower: |b, x| super::divide::magnitude(b, x[0]),
         vjp: Some(|x, _, dy| vec![Some(dy * x[0].sign())]),
         domain: (-4.0, 4.0),
         ulp: 0.0,

@@ -64,7 +64,7 @@ fn floor_divide(b: &mut Block, x: V, y: V) -> V {
 }
 
 /// Magnitude; the least integer is itself.
-fn magnitude(b: &mut Block, x: V) -> V {
+pub(super) fn magnitude(b: &mut Block, x: V) -> V {
     if b.ty(x) == Reg::U8 { x } else { b.abs(x) }
 }
 

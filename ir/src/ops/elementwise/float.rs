@@ -6,7 +6,7 @@ use crate::scalar::{Block, V, math};
 use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LN_10};
 
 /// A row for a unary function with an accuracy of one unit in the last place.
-const fn unary(
+pub(super) const fn unary(
     name: &'static str,
     doc: &'static str,
     lower: fn(&mut Block, &[V]) -> V,

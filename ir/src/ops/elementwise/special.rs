@@ -1,21 +1,11 @@
 //! Special functions of floats: the gamma function's relatives, Bessel functions, the normal distribution, and the two
 //! parts of a float. Integers and bool become `f32`. The bodies are in [`crate::scalar::math`].
 
-use super::{RowDef, Rule, Vjp};
+use super::float::unary;
+use super::{RowDef, Rule};
 use crate::builder::Ex;
 use crate::scalar::{Block, V, math};
 use std::f64::consts::{FRAC_2_SQRT_PI, PI};
-
-/// A row for a unary function with an accuracy of one unit in the last place.
-const fn unary(
-    name: &'static str,
-    doc: &'static str,
-    lower: fn(&mut Block, &[V]) -> V,
-    vjp: Vjp,
-    domain: (f64, f64),
-) -> RowDef {
-    RowDef { name, doc, args: &["x"], rule: Rule::Float, lower, vjp: Some(vjp), domain, ulp: 1.0 }
-}
 
 /// `-x log x`, 0 at 0, minus infinity below.
 fn entr(b: &mut Block, x: V) -> V {

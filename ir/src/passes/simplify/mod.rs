@@ -11,7 +11,7 @@ mod consts;
 mod updates;
 mod views;
 
-use super::{Rebuild, results};
+use super::Rebuild;
 use crate::builder::Builder;
 use crate::dim::{Dim, Dims};
 use crate::dtype::Scalar;
@@ -60,7 +60,7 @@ impl<'b> Rules<'b> {
             return Ok(v);
         }
         let n = self.b.emit_all(op, x)?;
-        Ok(results(self.b, n)[0])
+        Ok(self.b.results(n)[0])
     }
 
     fn rewrite(self, op: &Op, x: &[Value]) -> Rewrite {

@@ -35,9 +35,8 @@ fn decay<'a>(z: Pair<'a>) -> (exp::Scaled<'a>, Pair<'a>) {
     let end = c.pick(112.0, 760.0);
     let near = z.hi.abs().lt(end);
     // NaN stays NaN.
-    let mut e = exp::parts((-z.hi.abs()).at_least(-end));
-    let rest = near.select(-z.lo.flip(z.hi.sign()), 0.0);
-    e.pair.lo = rest.fma(e.pair.hi, e.pair.lo);
+    let hi = (-z.hi.abs()).at_least(-end);
+    let e = exp::parts_of_pair(Pair { hi, lo: near.select(-z.lo.flip(z.hi.sign()), 0.0) });
     let [hi, lo] = exp::scale([e.pair.hi, e.pair.lo], e.t);
     (e, Pair { hi, lo })
 }

@@ -37,9 +37,8 @@ pub(super) fn erfc<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
 pub(super) fn tail<'a>(t: Pair<'a>) -> (Pair<'a>, Expr<'a>) {
     let square = two_prod(t.hi, t.hi);
     let square = Pair { hi: square.hi, lo: (t.hi + t.hi).fma(t.lo, square.lo) };
-    let e = exp::parts(-square.hi);
-    let e_pair = Pair { hi: e.pair.hi, lo: (-square.lo).fma(e.pair.hi, e.pair.lo) };
-    (e_pair.times_pair(erfcx_ratio(t)), e.t)
+    let e = exp::parts_of_pair(Pair { hi: -square.hi, lo: -square.lo });
+    (e.pair.times_pair(erfcx_ratio(t)), e.t)
 }
 
 /// `e^(t^2) erfc t` likewise.
@@ -62,9 +61,9 @@ pub(super) fn erfcx<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
     let (c, a) = (x.ctx, x.abs());
     let b = a.at_most(c.pick(9.6, 26.8));
     let square = two_prod(b, b);
-    let e = exp::parts(square.hi);
+    let e = exp::parts_of_pair(square);
     // Normal, so that the larger part alone does not overflow where the sum does not.
-    let e_pair = Pair { hi: e.pair.hi, lo: square.lo.fma(e.pair.hi, e.pair.lo) }.normal();
+    let e_pair = e.pair.normal();
     let one = fast_two_sum(c.f(1.0), -x);
     let one = Pair { hi: one.hi, lo: (-x).fma((x * x).poly(&ERF32, &ERF64), one.lo) };
     let [near] = exp::scale([e_pair.times_pair(one).sum()], e.t);

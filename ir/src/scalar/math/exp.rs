@@ -93,6 +93,12 @@ pub(super) fn parts<'a>(x: Expr<'a>) -> Scaled<'a> {
     Scaled { pair: reduced(r, rest), t }
 }
 
+/// `e^(hi + lo)` likewise.
+pub(super) fn parts_of_pair<'a>(x: Pair<'a>) -> Scaled<'a> {
+    let e = parts(x.hi);
+    Scaled { pair: Pair { hi: e.pair.hi, lo: x.lo.fma(e.pair.hi, e.pair.lo) }, t: e.t }
+}
+
 /// `2^(hi + lo)` likewise.
 pub(super) fn parts2<'a>(x: Pair<'a>) -> Scaled<'a> {
     let (c, magic) = (x.hi.ctx, x.hi.ctx.magic());

@@ -114,9 +114,15 @@ pub(super) fn log<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
 /// `log2 x = k + log m / ln2`, exact for powers of two.
 pub(super) fn log2<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
     let (k, p) = parts(x);
-    let p = p.times_constant(x.ctx.pick(LOG2_E.0.0, LOG2_E.0.1), x.ctx.pick(LOG2_E.1.0, LOG2_E.1.1));
+    special(x, base_2(k, p).sum())
+}
+
+/// `k + log m / ln2`.
+fn base_2<'a>(k: Expr<'a>, p: Pair<'a>) -> Pair<'a> {
+    let c = k.ctx;
+    let p = p.times_constant(c.pick(LOG2_E.0.0, LOG2_E.0.1), c.pick(LOG2_E.1.0, LOG2_E.1.1));
     let s = fast_two_sum(k, p.hi);
-    special(x, s.hi + (s.lo + p.lo))
+    Pair { hi: s.hi, lo: s.lo + p.lo }
 }
 
 /// `log10 x = k log10(2) + log m / ln10`.
@@ -191,21 +197,14 @@ pub(super) fn atanh<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
 /// `log(e^x + e^y) = m + log(1 + e^-d)`, `m` the larger operand and `d` their distance, all as pairs; an infinite
 /// operand that is the larger, and two equal infinities, give that infinity.
 pub(super) fn logaddexp<'a>(x: [Expr<'a>; 2]) -> Expr<'a> {
-    let power = |d: Pair<'a>| {
-        let e = exp::parts(d.hi);
-        exp::Scaled { pair: Pair { hi: e.pair.hi, lo: d.lo.fma(e.pair.hi, e.pair.lo) }, t: e.t }
-    };
-    add_exponentials(x, (104.0, 746.0), power, of_pair)
+    add_exponentials(x, (104.0, 746.0), exp::parts_of_pair, of_pair)
 }
 
 /// `log2(2^x + 2^y)`, likewise with powers of two.
 pub(super) fn logaddexp2<'a>(x: [Expr<'a>; 2]) -> Expr<'a> {
     add_exponentials(x, (152.0, 1076.0), exp::parts2, |u| {
         let (k, p) = parts_of_pair(u);
-        let c = k.ctx;
-        let p = p.times_constant(c.pick(LOG2_E.0.0, LOG2_E.0.1), c.pick(LOG2_E.1.0, LOG2_E.1.1));
-        let s = fast_two_sum(k, p.hi);
-        Pair { hi: s.hi, lo: s.lo + p.lo }
+        base_2(k, p)
     })
 }
 

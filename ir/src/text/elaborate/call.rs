@@ -231,8 +231,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
         self.b.set_loc(loc);
         let node = self.b.emit_all(Op::Grad(Grad { seeded, allow_unused }), &operands);
         let node = self.at(loc, node)?;
-        let all: Vec<_> = self.b.with_graph(|g| g.results(node).collect());
-        let mut all = all.into_iter().map(|v| Val::Tensor(self.b.ex(v)));
+        let mut all = self.b.results(node).into_iter().map(|v| Val::Tensor(self.b.ex(v)));
         match (many, all.next()) {
             (false, Some(one)) => Ok(one),
             (_, first) => Ok(Val::Tuple(first.into_iter().chain(all).collect())),

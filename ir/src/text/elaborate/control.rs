@@ -282,7 +282,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
             })
         });
         let node = self.at(loc, node)?;
-        Ok(self.b.with_graph(|g| g.results(node).collect::<Vec<_>>()).into_iter().map(|v| self.b.ex(v)).collect())
+        Ok(self.b.results(node).into_iter().map(|v| self.b.ex(v)).collect())
     }
 
     /// How an operand lies in memory when it is handed on whole.

@@ -1,6 +1,7 @@
 //! Runs one function of [`MATH`] in the interpreter and measures its error. The sweeps over all operands run compiled
 //! kernels: `tests/accuracy` of the workspace.
 
+use super::units::{digamma, lgamma, logistic};
 use crate::scalar::math::{MATH, MathFn};
 use crate::scalar::{Block, Inst, Reg, V, eval};
 
@@ -85,20 +86,6 @@ pub(super) fn reference(name: &str) -> Option<fn(f64) -> f64> {
         "i1" => pxfm::f_i1,
         _ => return None,
     })
-}
-
-/// pxfm's function is only good down to about -700.
-fn logistic(x: f64) -> f64 {
-    if x < -40.0 { pxfm::f_exp(x) } else { pxfm::f_logistic(x) }
-}
-
-/// pxfm gives NaN for huge operands, where the first terms of the series are all there is.
-fn lgamma(x: f64) -> f64 {
-    if x > 1e200 && x < 1e306 { x * (pxfm::f_log(x) - 1.0) } else { pxfm::f_lgamma(x) }
-}
-
-fn digamma(x: f64) -> f64 {
-    if x > 1e200 { pxfm::f_log(x) } else { pxfm::f_digamma(x) }
 }
 
 /// Where the result of a function at `x` can cancel to any small number, its error is measured against this magnitude

@@ -1,4 +1,5 @@
-//! Errors in units in the last place. A file for the tests of the workspace too: `tests/accuracy`.
+//! Errors in units in the last place, and pxfm's functions where they need help. A file for the tests of the workspace
+//! too: `tests/accuracy`.
 
 /// `|got - exact|` in units in the last place of `exact` (or of `terms`, if that is larger) as an `f32`; infinity
 /// counts as 2^128. NaN matches NaN only, an exact zero needs a zero of the same sign.
@@ -33,4 +34,26 @@ pub fn ulps64(got: f64, want: f64, terms: f64) -> f64 {
         if b < 0 { i64::MIN - b } else { b }
     };
     ordered(got).abs_diff(ordered(want)) as f64
+}
+
+/// pxfm is wrong for some subnormal results (by a factor at -709.67).
+pub fn exp(x: f64) -> f64 {
+    if x < -700.0 { pxfm::f_exp(x / 2.0) * pxfm::f_exp(x / 2.0) } else { pxfm::f_exp(x) }
+}
+
+/// pxfm's function is only good down to about -700.
+pub fn logistic(x: f64) -> f64 {
+    if x < -40.0 { exp(x) } else { pxfm::f_logistic(x) }
+}
+
+/// pxfm gives NaN for huge operands, where the first terms of the series are all there is.
+pub fn lgamma(x: f64) -> f64 {
+    if x > 1e200 && x < 1e306 { x * (pxfm::f_log(x) - 1.0) } else { pxfm::f_lgamma(x) }
+}
+
+pub fn digamma(x: f64) -> f64 {
+    if x == 0.0 {
+        return -1.0 / x;
+    }
+    if x > 1e200 { pxfm::f_log(x) } else { pxfm::f_digamma(x) }
 }
