@@ -217,6 +217,13 @@ impl<'b> Ex<'b> {
         self.sum(&axes, false)
     }
 
+    /// A vector along dimension `dim` of `rank`, the others of extent 1.
+    pub fn laid_along(self, dim: usize, rank: usize) -> Ex<'b> {
+        let mut shape = vec![Dim::ONE; rank];
+        shape[dim] = self.count();
+        self.reshape(&shape)
+    }
+
     /// Sums so that the result has that shape, which broadcasts to this one: the transpose of `expand`.
     pub fn sum_to<D: Copy + Into<Dim>>(self, shape: &[D]) -> Ex<'b> {
         let (mine, shape) = (self.dims(), to_dims(shape));
@@ -266,7 +273,7 @@ impl<'b> Ex<'b> {
     pub fn extent(self, d: Dim) -> Ex<'b> {
         match d.known() {
             Some(v) => self.number(v as f64),
-            None => self.b.size_number(d),
+            None => self.b.int(d),
         }
     }
 

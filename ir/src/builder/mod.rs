@@ -183,8 +183,9 @@ impl Builder {
         Ex::new(self, Some(n.into()))
     }
 
-    /// A symbolic size as a plain number of category integer.
-    pub fn size_number(&self, d: Dim) -> Ex<'_> {
+    /// An integer, which may be a symbolic size, as a plain number.
+    pub fn int(&self, d: impl Into<Dim>) -> Ex<'_> {
+        let d = d.into();
         if let Some(v) = d.known() {
             return self.number(Scalar::from_i64(DType::I64, v));
         }

@@ -10,19 +10,15 @@ use crate::ops::reduce::ReduceKind;
 use crate::ops::registry::{Arg, Args, FnDef, Out, require_float};
 use crate::types::checked_numel;
 
-fn int(b: &Builder, v: usize) -> Ex<'_> {
-    b.number(Scalar::from_i64(DType::I64, v as i64))
-}
-
 /// For each of `out` parts of `n` elements, `floor(i n / out) .. ceil((i + 1) n / out)`, the positions in it, padded to the
 /// longest part by its last one: `i64[out, longest]`.
 fn parts(b: &Builder, n: usize, out: usize) -> (Ex<'_>, usize) {
     let divisor = out.max(1);
     let longest = (0..out).map(|i| ((i + 1) * n).div_ceil(out) - i * n / out).max().unwrap_or(0);
     let i = b.iota(out).unsqueeze(1);
-    let start = (i * int(b, n)).floor_divide(int(b, divisor));
-    let end = ((i + int(b, 1)) * int(b, n) + int(b, divisor - 1)).floor_divide(int(b, divisor));
-    ((start + b.iota(longest)).minimum(end - int(b, 1)), longest)
+    let start = (i * b.int(n)).floor_divide(b.int(divisor));
+    let end = ((i + b.int(1)) * b.int(n) + b.int(divisor - 1)).floor_divide(b.int(divisor));
+    ((start + b.iota(longest)).minimum(end - b.int(1)), longest)
 }
 
 /// The largest element of each part and, if asked, its position in the flattened spatial dimensions.
@@ -59,7 +55,7 @@ fn adaptive_max<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Out<'b>> {
         let (p, longest) = parts(b, s[lead + i], out[i]);
         let mut shape = vec![1; 2 * n];
         (shape[i], shape[n + i]) = (out[i], longest);
-        at = at * int(b, s[lead + i]) + p.reshape(&shape);
+        at = at * b.int(s[lead + i]) + p.reshape(&shape);
         kernel.push(longest);
     }
     let (c, o, k): (usize, usize, usize) = (s[..lead].iter().product(), out.iter().product(), kernel.iter().product());
@@ -93,21 +89,12 @@ fn lp_pool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
         None => kernel.clone(),
     };
     let lead = s.len() - n;
-    let (mut axes, mut counts) = (Vec::new(), Vec::new());
-    for i in 0..n {
-        let mut axis = Axis { kernel: kernel[i], stride: stride[i], dilation: 1, pad: (0, 0) };
-        let len = s[lead + i];
-        if let (true, Some(room)) = (a.bool(4)?, len.checked_sub(kernel[i])) {
-            let more = room.div_ceil(stride[i]);
-            let more = if more * stride[i] >= len { more - 1 } else { more };
-            axis.pad.1 = (more * stride[i] + kernel[i]).saturating_sub(len);
-        }
-        // How many elements of each window are inside.
-        let windows = axis.windows(len).unwrap_or(0);
-        let count = |o: usize| (len - (o * stride[i]).min(len)).min(kernel[i]) as f64;
-        counts.push((windows, (0..windows).map(count).collect::<Vec<_>>()));
-        axes.push(axis);
-    }
+    let ceil = a.bool(4)?;
+    let axis = |i: usize| {
+        let a = Axis { kernel: kernel[i], stride: stride[i], dilation: 1, pad: (0, 0) };
+        if ceil { a.ceil(s[lead + i]) } else { a }
+    };
+    let axes: Vec<Axis> = (0..n).map(axis).collect();
     let whole: f64 = kernel.iter().map(|k| *k as f64).product();
     let dtype = x.dtype();
     let wide = x.cast(dtype.compute());
@@ -115,16 +102,9 @@ fn lp_pool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
     let powers = image.map("pow", &[image.number(p)]);
     let (cols, out) = windows(b, powers, &axes, Scalar::from_f64(image.dtype(), 0.0))?;
     // The mean over what is inside, times the size of a window.
-    let mut count = b.constant(Scalar::from_f64(image.dtype(), 1.0));
-    for (i, (len, c)) in counts.iter().enumerate() {
-        let mut thin = vec![1; n];
-        thin[i] = *len;
-        let values = c.iter().map(|v| Scalar::from_f64(image.dtype(), *v)).collect::<Vec<_>>();
-        let l =
-            crate::ops::literal::Literal { dtype: image.dtype(), shape: thin.as_slice().into(), values: values.into() };
-        count = count * b.ex(b.emit(crate::ops::Op::Literal(l), &[])?);
-    }
-    let mean = cols.sum(&[2], false) / count.reshape::<usize>(&[out.iter().product()]);
+    let inside = super::pool::window_counts(&axes, &s[lead..], &out, false);
+    let inside = inside.iter().map(|v| Scalar::from_f64(image.dtype(), *v)).collect();
+    let mean = cols.sum(&[2], false) / super::create::vector(b, image.dtype(), inside)?;
     let y = (mean.sign() * mean.abs().map("relu", &[]) * whole).map("pow", &[mean.number(1.0 / p)]);
     Ok(y.reshape(&[&s[..lead], &out[..]].concat()).cast(dtype))
 }
@@ -156,7 +136,7 @@ fn local_response_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (cols, _) = windows(b, image, &[across, along], Scalar::from_f64(x.dtype(), 0.0))?;
     let sum = cols.sum(&[2], false);
     // The mean of integers is one, as PyTorch's pooling has it.
-    let mean = if dtype.is_float() { sum / size as f64 } else { sum.floor_divide(int(b, size)) };
+    let mean = if dtype.is_float() { sum / size as f64 } else { sum.floor_divide(b.int(size)) };
     let div = (mean * alpha + k).map("pow", &[x.number(beta)]);
     Ok((x / div.reshape(&s)).cast(dtype.to_float()))
 }

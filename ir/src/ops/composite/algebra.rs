@@ -29,14 +29,10 @@ fn cross<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     let shape = broadcast(&x.shape(), &y.shape())
         .ok_or_else(|| err::shape(format!("`cross`: {} and {} do not broadcast", x.ty(), y.ty())))?;
-    let all: Vec<crate::types::Range> = shape.iter().map(|n| crate::types::Range::all(*n)).collect();
     Ok(unit([x.expand(&shape), y.expand(&shape)], |[x, y]| {
         let at = |e: Ex<'b>, i: usize| e.narrow(d, i % 3, 1);
-        (0..3).fold(x.zeros(), |out, i| {
-            let mut ranges = all.clone();
-            ranges[d] = crate::types::Range { start: i, len: 1, step: 1 };
-            out.slice_update(&ranges, at(x, i + 1) * at(y, i + 2) - at(x, i + 2) * at(y, i + 1))
-        })
+        let part = |i: usize| at(x, i + 1) * at(y, i + 2) - at(x, i + 2) * at(y, i + 1);
+        super::join::cat(b, &[0, 1, 2].map(part), d as i64).unwrap_or_else(|e| b.wrap(Err(e)))
     }))
 }
 
@@ -63,15 +59,7 @@ fn addr<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         let on = |e: Ex<'b>| e.cast(DType::Bool);
         return Ok(on(beta).logical_and(wide(x)).logical_or(on(alpha).logical_and(outer)));
     }
-    let scale = |e: Ex<'b>, s: Ex<'b>| match super::arith::constant(s) {
-        Some(c) if c.to_f64() == 1.0 => e,
-        _ => e * s,
-    };
-    // What is multiplied by 0 does not count, NaN neither.
-    if super::arith::constant(beta).is_some_and(|c| c.to_f64() == 0.0) {
-        return Ok(scale(outer, alpha).cast(dtype));
-    }
-    Ok((scale(wide(x), beta) + scale(outer, alpha)).cast(dtype))
+    Ok(super::matmul::blend(wide(x), beta, outer, alpha).cast(dtype))
 }
 
 /// `x^n` for `n` at least 0, by squaring.

@@ -43,9 +43,7 @@ fn meshgrid<'b>(_: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     }
     let shape: Vec<usize> = parts.iter().map(|p| p.numel()).collect();
     let grids = parts.iter().enumerate().map(|(i, p)| {
-        let mut thin = vec![1; shape.len()];
-        thin[i] = shape[i];
-        let g = p.reshape(&thin).expand(&shape);
+        let g = p.laid_along(i, shape.len()).expand(&shape);
         if swap && shape.len() > 1 { g.transpose(0, 1) } else { g }
     });
     Ok(Out::Many(grids.collect()))

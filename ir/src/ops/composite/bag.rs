@@ -1,5 +1,6 @@
 //! `embedding_bag`: rows of a table picked, and combined bag by bag.
 
+use super::compact::counts;
 use super::pick::{along, index_of};
 use super::row;
 use crate::builder::{Builder, Ex};
@@ -10,10 +11,6 @@ use crate::ops::registry::{Args, FnDef, require_float};
 use crate::ops::scan::ScanKind;
 use crate::types::axis;
 
-fn int(b: &Builder, v: i64) -> Ex<'_> {
-    b.number(Scalar::from_i64(DType::I64, v))
-}
-
 /// The bag that each of `n` indices is in, and the number of bags. An offset says where a bag begins; all but the last,
 /// if that one is the end.
 fn bags<'b>(b: &'b Builder, offsets: Ex<'b>, n: usize, ends: bool) -> Result<(Ex<'b>, usize)> {
@@ -22,10 +19,8 @@ fn bags<'b>(b: &'b Builder, offsets: Ex<'b>, n: usize, ends: bool) -> Result<(Ex
     if o.rank() != 1 || count < ends as usize {
         return Err(err::shape(format!("`embedding_bag`: offsets has to be a 1D Tensor, got {}", offsets.ty())));
     }
-    let o = row("check_index", &[o, int(b, n as i64 + 1)])?;
-    let ones = b.full(Scalar::from_i64(DType::I64, 1), &[count]);
-    let marks = b.full(Scalar::from_i64(DType::I64, 0), &[n + 1]).scatter(0, ScatterMode::Add, o, ones);
-    let bag = marks.scan(ScanKind::Sum, 0).narrow(0, 0, n) - int(b, 1);
+    let o = row("check_index", &[o, b.int(n as i64 + 1)])?;
+    let bag = counts(o, n + 1).scan(ScanKind::Sum, 0).narrow(0, 0, n) - b.int(1);
     Ok((bag, count - ends as usize))
 }
 
@@ -60,7 +55,7 @@ fn embedding_bag<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (bag, count) = match (x.rank(), offsets) {
         (2, None) => {
             let (m, k) = (x.shape()[0], x.shape()[1]);
-            (b.iota(n).floor_divide(int(b, k.max(1) as i64)), m)
+            (b.iota(n).floor_divide(b.int(k.max(1) as i64)), m)
         }
         (1, Some(o)) => bags(b, o, n, a.bool(9)?)?,
         (2, Some(_)) => return Err(err::ty("`embedding_bag`: if input is 2D, then offsets has to be None")),
@@ -69,12 +64,12 @@ fn embedding_bag<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     };
     let picked = x.reshape(&[n]);
     // What is padding, or lies before the first bag, goes to one more bag behind the others.
-    let mut in_bag = bag.ge(int(b, 0)).logical_and(bag.lt(int(b, count as i64)));
+    let mut in_bag = bag.ge(b.int(0)).logical_and(bag.lt(b.int(count as i64)));
     if let Some(p) = a.opt_int(10)? {
         let p = axis(p, rows)? as i64;
-        in_bag = in_bag.logical_and(picked.ne(int(b, p)));
+        in_bag = in_bag.logical_and(picked.ne(b.int(p)));
     }
-    let bag = in_bag.select(bag, int(b, count as i64));
+    let bag = in_bag.select(bag, b.int(count as i64));
     let work = w.dtype().compute();
     let mut values = along(w, 0, picked).cast(work);
     if let Some(s) = weights {
@@ -87,13 +82,11 @@ fn embedding_bag<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         _ => fill(Scalar::from_f64(work, 0.0)).scatter(0, ScatterMode::Add, at, values),
     };
     let y = y.narrow(0, 0, count);
-    let ones = b.full(Scalar::from_i64(DType::I64, 1), &[n]);
-    let zero = b.full(Scalar::from_i64(DType::I64, 0), &[count + 1]);
-    let sizes = zero.scatter(0, ScatterMode::Add, bag, ones).narrow(0, 0, count).unsqueeze(1);
+    let sizes = counts(bag, count + 1).narrow(0, 0, count).unsqueeze(1);
     let y = match mode {
         "sum" => y,
-        "mean" => y / sizes.maximum(int(b, 1)).cast(work),
-        _ => row("where", &[sizes.eq(int(b, 0)), y.zeros(), y])?,
+        "mean" => y / sizes.maximum(b.int(1)).cast(work),
+        _ => row("where", &[sizes.eq(b.int(0)), y.zeros(), y])?,
     };
     Ok(y.cast(w.dtype()).copy())
 }

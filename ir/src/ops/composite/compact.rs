@@ -5,15 +5,12 @@
 
 use super::row;
 use crate::builder::{Builder, Ex};
+use crate::dim::Dim;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::gather::ScatterMode;
 use crate::ops::registry::{Args, FnDef, Out};
 use crate::types::{axis, broadcast, checked_numel};
-
-fn int(b: &Builder, v: usize) -> Ex<'_> {
-    b.number(Scalar::from_i64(DType::I64, v as i64))
-}
 
 /// The `size` argument.
 fn size(a: &Args<'_>, i: usize, name: &str) -> Result<usize> {
@@ -30,18 +27,18 @@ fn size(a: &Args<'_>, i: usize, name: &str) -> Result<usize> {
 pub fn true_places<'b>(mask: Ex<'b>, n: usize) -> Ex<'b> {
     let b = mask.builder();
     let count = mask.numel();
-    let place = mask.cast(DType::I64).scan(crate::ops::scan::ScanKind::Sum, 0) - int(b, 1);
+    let place = mask.cast(DType::I64).scan(crate::ops::scan::ScanKind::Sum, 0) - b.int(1);
     // What is not wanted goes to one more place behind the others.
-    let slot = mask.logical_and(place.lt(int(b, n))).select(place, int(b, n));
+    let slot = mask.logical_and(place.lt(b.int(n))).select(place, b.int(n));
     let spots = b.full(Scalar::from_i64(DType::I64, 0), &[n + 1]);
     spots.scatter(0, ScatterMode::Set, slot, b.iota(count)).narrow(0, 0, n)
 }
 
 /// Where the true elements of a vector stand, in order, as `i64[n]`, and which of the `n` places are taken.
 fn places<'b>(b: &'b Builder, mask: Ex<'b>, n: usize) -> Result<(Ex<'b>, Ex<'b>)> {
-    let found = row("check_index", &[mask.cast(DType::I64).sum(&[0], false), int(b, n + 1)])?;
+    let found = row("check_index", &[mask.cast(DType::I64).sum(&[0], false), b.int(n + 1)])?;
     let taken = b.iota(n).lt(found);
-    Ok((taken.select(true_places(mask, n), int(b, 0)), taken))
+    Ok((taken.select(true_places(mask, n), b.int(0)), taken))
 }
 
 /// The elements of a vector where the mask holds; 0 in the places left over.
@@ -65,7 +62,7 @@ fn nonzero<'b>(b: &'b Builder, x: Ex<'b>, n: usize, as_tuple: bool) -> Result<Ou
     let mut columns = Vec::new();
     for (d, extent) in shape.iter().enumerate() {
         let inner: usize = shape[d + 1..].iter().product();
-        columns.push(at.floor_divide(int(b, inner.max(1))).remainder(int(b, (*extent).max(1))));
+        columns.push(at.floor_divide(b.int(inner.max(1))).remainder(b.int((*extent).max(1))));
     }
     if as_tuple {
         // A number counts as a vector of one element.
@@ -87,6 +84,19 @@ fn masked_select<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     chosen(b, flat(x.expand(&shape)), flat(mask.expand(&shape)), n)
 }
 
+/// How often each of `0..n` stands in a vector.
+pub fn counts<'b>(index: Ex<'b>, n: impl Into<Dim>) -> Ex<'b> {
+    let b = index.builder();
+    let ones = b.full(Scalar::from_i64(DType::I64, 1), &index.dims());
+    b.full(Scalar::from_i64(DType::I64, 0), &[n.into()]).scatter(0, ScatterMode::Add, index, ones)
+}
+
+/// How long the first `n` runs are, by the run of each element.
+fn lengths<'b>(run: Ex<'b>, n: usize) -> Ex<'b> {
+    // Runs beyond the places are an error already; here they only must stay inside.
+    counts(run.minimum(run.builder().int(n)), n + 1).narrow(0, 0, n).copy()
+}
+
 /// Values that differ from the one before, in order; with the run that each belongs to, and the runs' lengths if asked.
 fn runs<'b>(b: &'b Builder, x: Ex<'b>, n: usize) -> Result<(Ex<'b>, Ex<'b>, Ex<'b>)> {
     let count = x.numel();
@@ -97,12 +107,8 @@ fn runs<'b>(b: &'b Builder, x: Ex<'b>, n: usize) -> Result<(Ex<'b>, Ex<'b>, Ex<'
         _ => super::join::cat(b, &[first, keys.narrow(0, 1, count - 1).ne(keys.narrow(0, 0, count - 1))], 0)?,
     };
     let values = chosen(b, x, new, n)?;
-    let run = new.cast(DType::I64).scan(crate::ops::scan::ScanKind::Sum, 0) - int(b, 1);
-    // Runs beyond the places are an error already; here they only must stay inside.
-    let place = run.minimum(int(b, n));
-    let ones = b.full(Scalar::from_i64(DType::I64, 1), &[count]);
-    let counts = b.full(Scalar::from_i64(DType::I64, 0), &[n + 1]).scatter(0, ScatterMode::Add, place, ones);
-    Ok((values, run, counts.narrow(0, 0, n).copy()))
+    let run = new.cast(DType::I64).scan(crate::ops::scan::ScanKind::Sum, 0) - b.int(1);
+    Ok((values, run, lengths(run, n)))
 }
 
 /// `unique_consecutive`: the first element of each run of equal ones.
@@ -151,22 +157,17 @@ fn unique<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     let values = if count == 0 {
         b.full(Scalar::from_i64(x.dtype(), 0), &full)
     } else {
-        let mut thin = vec![1; full.len()];
-        thin[0] = n;
         let picked = super::pick::along(sorted, 0, at).reshape(&full);
-        row("where", &[taken.reshape(&thin), picked, picked.zeros()])?
+        row("where", &[taken.laid_along(0, full.len()), picked, picked.zeros()])?
     };
     let mut out = vec![if let Some(d) = d { values.transpose(0, d).copy() } else { values }];
-    let run = first.cast(DType::I64).scan(crate::ops::scan::ScanKind::Sum, 0) - int(b, 1);
+    let run = first.cast(DType::I64).scan(crate::ops::scan::ScanKind::Sum, 0) - b.int(1);
     if a.bool(2)? {
         let inverse = b.full(Scalar::from_i64(DType::I64, 0), &[count]).scatter(0, ScatterMode::Set, order, run);
         out.push(if d.is_some() { inverse } else { inverse.reshape(&x.shape()) });
     }
     if a.bool(3)? {
-        // Runs behind the places were counted as an error already.
-        let ones = b.full(Scalar::from_i64(DType::I64, 1), &[count]);
-        let slots = b.full(Scalar::from_i64(DType::I64, 0), &[n + 1]);
-        out.push(slots.scatter(0, ScatterMode::Add, run.minimum(int(b, n)), ones).narrow(0, 0, n).copy());
+        out.push(lengths(run, n));
     }
     let one = out[0];
     Ok(if out.len() == 1 { one.into() } else { Out::Many(out) })

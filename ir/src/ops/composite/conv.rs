@@ -33,6 +33,17 @@ impl Axis {
         self.dilation * (self.kernel.max(1) - 1) + 1
     }
 
+    /// With room behind for one more window, if it starts before the padding behind the `n` elements (`ceil_mode`).
+    pub fn ceil(mut self, n: usize) -> Axis {
+        let padded = n + self.pad.0 + self.pad.1;
+        if let Some(room) = padded.checked_sub(self.span()) {
+            let more = room.div_ceil(self.stride);
+            let more = if more * self.stride >= n + self.pad.0 { more - 1 } else { more };
+            self.pad.1 += (more * self.stride + self.span()).saturating_sub(padded);
+        }
+        self
+    }
+
     /// The number of windows in a dimension of extent `n`, if the first one fits.
     pub fn windows(&self, n: usize) -> Option<usize> {
         let room = (n + self.pad.0 + self.pad.1).checked_sub(self.span())?;
@@ -43,14 +54,13 @@ impl Axis {
 /// Positions in the flattened dimensions `extent`, row-major: one for each element of each window, `[k.., o..]`.
 pub fn positions<'b>(b: &'b Builder, axes: &[Axis], extent: &[usize], out: &[usize]) -> Ex<'b> {
     let n = axes.len();
-    let int = |v: usize| b.number(Scalar::from_i64(DType::I64, v as i64));
-    let mut at = int(0);
+    let mut at = b.int(0);
     for (i, a) in axes.iter().enumerate() {
         let step: usize = extent[i + 1..].iter().product();
         let column = |len: usize, d: usize, by: usize| {
             let mut shape = vec![1; 2 * n];
             shape[d] = len;
-            (b.iota(len) * int(by * step)).reshape(&shape)
+            (b.iota(len) * b.int(by * step)).reshape(&shape)
         };
         at = at + column(a.kernel, i, a.dilation) + column(out[i], n + i, a.stride);
     }
@@ -186,6 +196,28 @@ fn conv<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>
     finish(&c, y.reshape(&shape), a.tensor(b, 0)?.dtype())
 }
 
+/// Columns `[batch, channel, k * o]` added at the places of their windows in dimensions `full`, of which `pads` are cut
+/// off again at both ends: the transpose of [`windows`].
+///
+/// # Errors
+/// `shape` if that is too large or nothing is left.
+pub fn overlaid<'b>(
+    b: &'b Builder,
+    cols: Ex<'b>,
+    axes: &[Axis],
+    full: &[usize],
+    out: &[usize],
+    pads: &[usize],
+) -> Result<Ex<'b>> {
+    let s = cols.shape();
+    let flat = [s[0], s[1], full.iter().product()];
+    checked_numel(&flat)?;
+    let (at, zero) = (positions(b, axes, full, out).expand(&s), Scalar::from_f64(cols.dtype(), 0.0));
+    let y = b.full(zero, &flat).scatter(2, ScatterMode::Add, at, cols);
+    let cut: Vec<(i64, i64)> = [0, 0].into_iter().chain(pads.iter().map(|p| -(*p as i64))).map(|p| (p, p)).collect();
+    pad_constant(b, y.reshape(&[&s[..2], full].concat()), &cut, zero)
+}
+
 /// The transpose of a convolution: each input element times the weight is added to its window of the output.
 fn conv_transpose<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>> {
     let c = operands(b, a, name, n, a.int(6)?)?;
@@ -209,15 +241,7 @@ fn conv_transpose<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Res
     let (g, k, o): (usize, usize, usize) = (c.groups, ws[2..].iter().product(), xs[2..].iter().product());
     let w = c.weight.reshape(&[g, ws[0] / g, ws[1] * k]).transpose(1, 2);
     let cols = matmul(w, c.x.reshape(&[xs[0], g, ws[0] / g, o]))?.reshape(&[xs[0], g * ws[1], k * o]);
-    let at = positions(b, &axes, &full, &xs[2..]).expand(&cols.shape());
-    let flat = [xs[0], g * ws[1], full.iter().product()];
-    checked_numel(&flat)?;
-    let y = b.full(Scalar::from_f64(c.x.dtype(), 0.0), &flat).scatter(2, ScatterMode::Add, at, cols);
-    let mut shape = vec![xs[0], g * ws[1]];
-    shape.extend(&full);
-    let cut: Vec<(i64, i64)> =
-        [(0, 0); 2].into_iter().chain(pad.iter().map(|p| (-(*p as i64), -(*p as i64)))).collect();
-    let y = pad_constant(b, y.reshape(&shape), &cut, Scalar::from_f64(c.x.dtype(), 0.0))?;
+    let y = overlaid(b, cols, &axes, &full, &xs[2..], &pad)?;
     finish(&c, y, a.tensor(b, 0)?.dtype())
 }
 

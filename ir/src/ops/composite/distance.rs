@@ -1,13 +1,10 @@
 //! Distances between points: `pairwise_distance`, `cdist`, `pdist`. Half floats are rounded once.
 
-use super::compact::true_places;
 use super::stats::vector_norm;
 use super::{row, unit};
 use crate::builder::{Builder, Ex};
-use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::registry::{Args, FnDef, require_float};
-use crate::types::checked_numel;
 
 /// The p-norm over the last dimension of `x - y + eps`; `x` and `y` broadcast.
 ///
@@ -58,11 +55,7 @@ fn pdist<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     require_float("pdist", x)?;
     let n = x.shape()[0];
-    checked_numel(&[n, n])?;
-    let int = b.number(Scalar::from_i64(DType::I64, n.max(1) as i64));
-    let after = b.iota(n).gt(b.iota(n).unsqueeze(1)).reshape(&[n * n]);
-    let at = true_places(after, n * n.saturating_sub(1) / 2);
-    let (i, j) = (at.floor_divide(int), at.remainder(int));
+    let [i, j] = super::grid::triangle_places(b, n, n, 1, false)?;
     let along = super::pick::along;
     Ok(unit([x], |[x]| vector_norm(along(x, 0, i) - along(x, 0, j), p, &[1], false)))
 }

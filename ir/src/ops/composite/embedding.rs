@@ -1,13 +1,12 @@
 //! `embedding`: rows of a table.
 
+use super::compact::counts;
 use super::pick::{along, index_of};
 use super::{row, unit};
 use crate::builder::{Builder, Ex};
-use crate::dim::Dim;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::Op;
-use crate::ops::gather::ScatterMode;
 use crate::ops::registry::{Args, require_float, write};
 use crate::types::axis;
 
@@ -37,7 +36,7 @@ pub fn embedding<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let mut y = along(table, 0, flat);
     if a.bool(5)? {
         // The value is y's, the gradient that of y / count.
-        let count = counts(b, flat, rows).gather(0, flat).unsqueeze(1);
+        let count = counts(flat, rows).gather(0, flat).unsqueeze(1);
         y = unit([y], |[y]| {
             let z = y / count.cast(y.dtype());
             y.apply(Op::Detach, &[]) + (z - z.apply(Op::Detach, &[]))
@@ -48,16 +47,10 @@ pub fn embedding<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     Ok(y.reshape(&shape))
 }
 
-/// How often each row is named.
-fn counts<'b>(b: &'b Builder, index: Ex<'b>, rows: Dim) -> Ex<'b> {
-    let ones = b.full(Scalar::from_i64(DType::I64, 1), &index.dims());
-    b.full(Scalar::from_i64(DType::I64, 0), &[rows]).scatter(0, ScatterMode::Add, index, ones)
-}
-
 /// Scales the rows that are named and whose norm is above the bound down to it, in the memory of `w`.
 fn renorm<'b>(b: &'b Builder, w: Ex<'b>, index: Ex<'b>, most: f64, p: f64) -> Result<()> {
     require_float("embedding", w)?;
-    let used = counts(b, index, w.dims()[0]).cast(DType::Bool).unsqueeze(1);
+    let used = counts(index, w.dims()[0]).cast(DType::Bool).unsqueeze(1);
     let scaled = unit([w], |[w]| {
         let w = w.apply(Op::Detach, &[]);
         let norm = super::stats::vector_norm(w, p, &[1], true);

@@ -1,18 +1,16 @@
 //! Views by strides and windows (`as_strided`, `unfold` of a dimension), and `unfold` and `fold` of images: their windows
 //! as columns, and the sum of columns back into the places they came from.
 
-use super::conv::{Axis, positions, spatial, windows};
+use super::conv::{Axis, overlaid, spatial, windows};
 use super::shape::view_of;
-use super::unit;
 use crate::builder::{Builder, Ex};
 use crate::dtype::Scalar;
 use crate::error::{Result, err};
 use crate::layout::Layout;
-use crate::ops::gather::ScatterMode;
 use crate::ops::registry::{Arg, Args, FnDef, Out, require_float};
 use crate::ops::strided::{Strided, Unfold, row_major_order, strides_of};
 use crate::ops::{Op, view};
-use crate::types::{ShapeText, axis, checked_numel};
+use crate::types::{ShapeText, axis};
 
 /// The view by strides of a tensor that lies row-major in some order of its dimensions, if it reaches no further.
 fn strided<'b>(x: Ex<'b>, own: &Layout, want: &Layout) -> Option<Result<Ex<'b>>> {
@@ -140,8 +138,7 @@ fn fold<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let out = spatial("fold", "output_size", &a.ints(1)?, 2, 1)?;
     let axes = image_axes("fold", [&a.ints(2)?, &a.ints(3)?, &a.ints(4)?, &a.ints(5)?])?;
     let full: Vec<usize> = out.iter().zip(&axes).map(|(n, a)| n + 2 * a.pad.0).collect();
-    let bare: Vec<Axis> = axes.iter().map(|a| Axis { pad: (0, 0), ..*a }).collect();
-    let windows: Option<Vec<usize>> = bare.iter().zip(&full).map(|(a, n)| a.windows(*n)).collect();
+    let windows: Option<Vec<usize>> = axes.iter().zip(&out).map(|(a, n)| a.windows(*n)).collect();
     let k: usize = axes.iter().map(|a| a.kernel).product();
     let s = if x.rank() == 3 { x.shape() } else { x.unsqueeze(0).shape() };
     let Some(windows) = windows.filter(|w| s.len() == 3 && s[1] % k == 0 && s[2] == w.iter().product::<usize>()) else {
@@ -150,23 +147,9 @@ fn fold<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
             x.ty()
         )));
     };
-    let flat = [s[0], s[1] / k, full.iter().product()];
-    checked_numel(&flat)?;
-    let at = positions(b, &bare, &full, &windows);
-    let n = at.numel();
-    let crop: Vec<(i64, i64)> =
-        [(0, 0); 2].into_iter().chain(axes.iter().map(|a| (-(a.pad.0 as i64), -(a.pad.1 as i64)))).collect();
-    let y = unit([x], |[x]| {
-        let cols = x.reshape(&[s[0], s[1] / k, n]);
-        let zeros = b.full(Scalar::from_f64(cols.dtype(), 0.0), &flat);
-        zeros.scatter(2, ScatterMode::Add, at.expand(&cols.shape()), cols)
-    });
-    let y = super::join::pad_constant(
-        b,
-        y.reshape(&[flat[0], flat[1], full[0], full[1]]),
-        &crop,
-        Scalar::from_f64(x.dtype(), 0.0),
-    )?;
+    let pads: Vec<usize> = axes.iter().map(|a| a.pad.0).collect();
+    let cols = super::widen(x).reshape(&[s[0], s[1] / k, s[2] * k]);
+    let y = overlaid(b, cols, &axes, &full, &windows, &pads)?.cast(x.dtype());
     Ok(if x.rank() == 3 { y } else { y.reshape(&y.shape()[1..]) })
 }
 

@@ -11,10 +11,6 @@ use crate::ops::registry::{Args, FnDef, Out};
 use crate::ops::scan::ScanKind;
 use crate::types::{Range, checked_numel};
 
-fn int(b: &Builder, v: i64) -> Ex<'_> {
-    b.number(Scalar::from_i64(DType::I64, v))
-}
-
 /// Every choice of one element of each vector, the last one changing fastest, as rows.
 fn cartesian_prod<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let parts = a.tensors(0)?;
@@ -27,11 +23,7 @@ fn cartesian_prod<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     let shape: Vec<usize> = parts.iter().map(|p| p.shape()[0]).collect();
     let n = checked_numel(&shape)?;
-    let column = |(i, p): (usize, &Ex<'b>)| {
-        let mut thin = vec![1; shape.len()];
-        thin[i] = shape[i];
-        p.reshape(&thin).expand(&shape).reshape(&[n])
-    };
+    let column = |(i, p): (usize, &Ex<'b>)| p.laid_along(i, shape.len()).expand(&shape).reshape(&[n]);
     stack(b, &parts.iter().enumerate().map(column).collect::<Vec<_>>(), 1)
 }
 
@@ -50,21 +42,17 @@ fn combinations<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return Ok(b.full(Scalar::from_i64(x.dtype(), 0), shape).copy());
     }
     // Position k of each tuple.
-    let digit =
-        |k: usize| b.iota(tuples).floor_divide(int(b, n.pow((r - 1 - k) as u32) as i64)).remainder(int(b, n as i64));
-    let ascend = |k: usize| if repeated { digit(k).le(digit(k + 1)) } else { digit(k).lt(digit(k + 1)) };
-    let mask = (0..r - 1).map(ascend).reduce(Ex::logical_and);
+    let digit = |of: Ex<'b>, k: usize| of.floor_divide(b.int(n.pow((r - 1 - k) as u32))).remainder(b.int(n));
+    let digits: Vec<Ex<'b>> = (0..r).map(|k| digit(b.iota(tuples), k)).collect();
+    let ascend = |w: &[Ex<'b>]| if repeated { w[0].le(w[1]) } else { w[0].lt(w[1]) };
+    let mask = digits.windows(2).map(ascend).reduce(Ex::logical_and);
     // n over r, or n + r - 1 over r.
     let top = if repeated { n + r - 1 } else { n };
     let shorter = r.min(top.saturating_sub(r));
     let count = if top < r { 0 } else { (0..shorter).fold(1, |c: u128, i| c * (top - i) as u128 / (i + 1) as u128) };
     let count = count as usize;
     let at = mask.map_or_else(|| b.iota(tuples), |m| true_places(m, count));
-    let pick = |k: usize| {
-        let of = at.floor_divide(int(b, n.pow((r - 1 - k) as u32) as i64)).remainder(int(b, n as i64));
-        x.gather(0, of)
-    };
-    stack(b, &(0..r).map(pick).collect::<Vec<_>>(), 1)
+    stack(b, &(0..r).map(|k| x.gather(0, digit(at, k))).collect::<Vec<_>>(), 1)
 }
 
 /// Rows and columns of the elements of a triangle, row by row, `i64[2, n]`.
@@ -72,6 +60,20 @@ fn triangle<'b>(b: &'b Builder, a: &Args<'b>, lower: bool) -> Result<Ex<'b>> {
     let shape = crate::dim::extents(&sizes(&[a.int(0)?, a.int(1)?])?)?;
     let (rows, columns, offset) = (shape[0], shape[1], a.int(2)?);
     let dtype = a.opt_dtype(3)?.unwrap_or(DType::I64);
+    Ok(stack(b, &triangle_places(b, rows, columns, offset, lower)?, 0)?.cast(dtype))
+}
+
+/// Rows and columns of the elements of a triangle, row by row.
+///
+/// # Errors
+/// `shape` if the matrix is too large.
+pub fn triangle_places<'b>(
+    b: &'b Builder,
+    rows: usize,
+    columns: usize,
+    offset: i64,
+    lower: bool,
+) -> Result<[Ex<'b>; 2]> {
     checked_numel(&[rows, columns])?;
     // Row r has r + k columns left of the diagonal's end, held between none and all: none before `from`, all after `to`.
     let k = offset.saturating_add(lower as i64).clamp(-(rows as i64), columns as i64);
@@ -79,11 +81,11 @@ fn triangle<'b>(b: &'b Builder, a: &Args<'b>, lower: bool) -> Result<Ex<'b>> {
     let to = (columns as i64 - k).clamp(from, rows as i64);
     let left = (to - from) * (from + to - 1) / 2 + k * (to - from) + (rows as i64 - to) * columns as i64;
     let count = if lower { left as usize } else { rows * columns - left as usize };
-    let edge = b.iota(rows).unsqueeze(1) + int(b, k - lower as i64);
+    let edge = b.iota(rows).unsqueeze(1) + b.int(k - lower as i64);
     let mask = if lower { b.iota(columns).le(edge) } else { b.iota(columns).ge(edge) };
     let at = true_places(mask.reshape(&[rows * columns]), count);
-    let width = int(b, columns.max(1) as i64);
-    Ok(stack(b, &[at.floor_divide(width), at.remainder(width)], 0)?.cast(dtype))
+    let width = b.int(columns.max(1) as i64);
+    Ok([at.floor_divide(width), at.remainder(width)])
 }
 
 fn block_diag<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
@@ -197,7 +199,7 @@ pub static FNS: &[FnDef] = &[
         build: |b, a| {
             let n = a.int(0)?;
             let shape = sizes(&[n, a.opt_int(1)?.unwrap_or(n)])?;
-            let edge = b.iota(shape[0]).unsqueeze(1) + int(b, a.int(2)?);
+            let edge = b.iota(shape[0]).unsqueeze(1) + b.number(Scalar::from_i64(DType::I64, a.int(2)?));
             Ok(b.iota(shape[1]).le(edge).cast(a.opt_dtype(3)?.unwrap_or(DType::F32)).into())
         },
     },

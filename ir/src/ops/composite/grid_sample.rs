@@ -55,7 +55,6 @@ fn padded<'b>(x: Ex<'b>, n: usize, padding: Padding, align: bool) -> Ex<'b> {
 /// The image's elements at whole coordinates, `[n, c, places]`; 0 where one is outside.
 fn pick<'b>(flat: Ex<'b>, at: &[Ex<'b>], extents: &[usize]) -> Ex<'b> {
     let b = flat.builder();
-    let int = |v: usize| b.number(Scalar::from_i64(DType::I64, v as i64));
     let (s, places) = (flat.shape(), at[0].shape()[1]);
     let mut inside: Option<Ex<'b>> = None;
     let mut index: Option<Ex<'b>> = None;
@@ -63,7 +62,7 @@ fn pick<'b>(flat: Ex<'b>, at: &[Ex<'b>], extents: &[usize]) -> Ex<'b> {
         let here = x.ge(x.number(0.0)).logical_and(x.lt(x.number(*n as f64)));
         let i = here.select(*x, x.zeros()).cast(DType::I64);
         inside = Some(inside.map_or(here, |all| all.logical_and(here)));
-        index = Some(index.map_or(i, |outer| outer * int(*n) + i));
+        index = Some(index.map_or(i, |outer| outer * b.int(*n) + i));
     }
     let (Some(inside), Some(index)) = (inside, index) else { return flat };
     let wide = [s[0], s[1], places];
@@ -74,16 +73,14 @@ fn pick<'b>(flat: Ex<'b>, at: &[Ex<'b>], extents: &[usize]) -> Ex<'b> {
 /// The weighted sum over the corners of the cell around each place.
 fn linear<'b>(flat: Ex<'b>, at: &[Ex<'b>], extents: &[usize]) -> Ex<'b> {
     let low: Vec<Ex<'b>> = at.iter().map(|x| x.floor()).collect();
-    let mut sum: Option<Ex<'b>> = None;
-    for corner in 0..1usize << at.len() {
+    let corner = |corner: usize| {
         let upper = |d: usize| corner >> (at.len() - 1 - d) & 1 == 1;
         let place: Vec<Ex<'b>> = (0..at.len()).map(|d| if upper(d) { low[d] + 1.0 } else { low[d] }).collect();
         let weight = |d: usize| if upper(d) { at[d] - low[d] } else { low[d] + 1.0 - at[d] };
         let w = (1..at.len()).fold(weight(0), |w, d| w * weight(d));
-        let v = pick(flat, &place, extents) * w.unsqueeze(1);
-        sum = Some(sum.map_or(v, |s| s + v));
-    }
-    sum.unwrap_or(flat)
+        pick(flat, &place, extents) * w.unsqueeze(1)
+    };
+    (0..1usize << at.len()).map(corner).reduce(|s, v| s + v).unwrap_or(flat)
 }
 
 /// Keys' cubic convolution with a = -0.75, over four rows and columns around each place.
@@ -95,17 +92,11 @@ fn cubic<'b>(flat: Ex<'b>, at: &[Ex<'b>], extents: &[usize], hold: impl Fn(Ex<'b
     let low = [at[0].floor(), at[1].floor()];
     let [rows, columns] = [0, 1].map(|d| weights(at[d] - low[d]));
     let place = |d: usize, i: usize| hold(low[d] + (i as f64 - 1.0), d);
-    let mut sum: Option<Ex<'b>> = None;
-    for (i, r) in rows.iter().enumerate() {
-        let mut line: Option<Ex<'b>> = None;
-        for (j, c) in columns.iter().enumerate() {
-            let v = pick(flat, &[place(0, i), place(1, j)], extents) * c.unsqueeze(1);
-            line = Some(line.map_or(v, |l| l + v));
-        }
-        let line = line.unwrap_or(flat) * r.unsqueeze(1);
-        sum = Some(sum.map_or(line, |s| s + line));
-    }
-    sum.unwrap_or(flat)
+    let line = |(i, r): (usize, &Ex<'b>)| {
+        let cell = |(j, c): (usize, &Ex<'b>)| pick(flat, &[place(0, i), place(1, j)], extents) * c.unsqueeze(1);
+        columns.iter().enumerate().map(cell).reduce(|l, v| l + v).unwrap_or(flat) * r.unsqueeze(1)
+    };
+    rows.iter().enumerate().map(line).reduce(|s, l| s + l).unwrap_or(flat)
 }
 
 fn grid_sample<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
@@ -187,9 +178,8 @@ fn affine_grid<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         let mut columns: Vec<Ex<'b>> = (0..n)
             .rev()
             .map(|d| {
-                let mut thin = vec![1; n];
-                thin[d] = extents[d];
-                base(b, extents[d], align, theta.dtype()).reshape(&thin).expand(extents).reshape(&[places])
+                let along = base(b, extents[d], align, theta.dtype()).laid_along(d, n);
+                along.expand(extents).reshape(&[places])
             })
             .collect();
         columns.push(b.full(Scalar::from_f64(theta.dtype(), 1.0), &[places]));

@@ -138,16 +138,15 @@ fn join<'b>(b: &'b Builder, x: Ex<'b>, tensors: &[(usize, Ex<'b>)]) -> Result<Jo
             err::index(format!("shape mismatch: indexing tensors {} do not broadcast", all.join(" and ")))
         })?;
     }
-    let int = |v: Dim| b.size_number(v);
     let mut index: Option<Ex<'b>> = None;
     for (d, t) in tensors {
         if !matches!(t.dtype(), DType::I64 | DType::I32) {
             return Err(err::dtype(format!("tensors used as indices must be i64, i32 or bool, got {}", t.dtype())));
         }
         let n = x.dims()[*d];
-        let i = row("wrap_index", &[t.cast(DType::I64), int(n)])?;
+        let i = row("wrap_index", &[t.cast(DType::I64), b.int(n)])?;
         index = Some(match index {
-            Some(outer) => row("add", &[row("mul", &[outer, int(n)])?, i])?,
+            Some(outer) => row("add", &[row("mul", &[outer, b.int(n)])?, i])?,
             None => i,
         });
     }
@@ -273,9 +272,7 @@ fn changed<'b>(
     }
     let count = j.index.count();
     let (flat, picked) = (j.shape(&s, &[j.count(view)]), j.shape(&s, &[count]));
-    let mut thin = vec![Dim::ONE; flat.len()];
-    thin[j.place] = count;
-    let at = j.index.reshape(&[count]).reshape(&thin).expand(&picked);
+    let at = j.index.reshape(&[count]).laid_along(j.place, flat.len()).expand(&picked);
     let value = value.expand(&part).reshape(&picked);
     let written = super::unit([base.reshape(&flat), value], |[x, v]| x.scatter(j.place, mode, at, v));
     let mut back = vec![0; order.len()];
@@ -328,20 +325,19 @@ fn set_mask<'b>(view: Ex<'b>, tensors: &[(usize, Ex<'b>)], value: Ex<'b>, mode: 
 /// `data` when the program runs, if there are not.
 pub fn placed<'b>(x: Ex<'b>, mask: Ex<'b>, source: Ex<'b>, exact: bool) -> Result<Ex<'b>> {
     let b = x.builder();
-    let int = |v: usize| b.size_number(v.into());
     let (n, have) = (x.numel(), source.numel());
     let ones = mask.reshape(&[n]).cast(DType::I64);
     let wanted = ones.sum(&[0], false);
-    let extra = if exact { (wanted - int(have)).abs() } else { wanted };
-    let extra = row("check_index", &[extra, int(if exact { 1 } else { have + 1 })])?;
+    let extra = if exact { (wanted - b.int(have)).abs() } else { wanted };
+    let extra = row("check_index", &[extra, b.int(if exact { 1 } else { have + 1 })])?;
     // The checked number takes part in the result, so that the check stays with it.
     if have == 0 || n == 0 {
-        return row("where", &[extra.eq(int(0)), x, x.zeros()]);
+        return row("where", &[extra.eq(b.int(0)), x, x.zeros()]);
     }
-    let place = ones.scan(crate::ops::scan::ScanKind::Sum, 0) - int(1);
+    let place = ones.scan(crate::ops::scan::ScanKind::Sum, 0) - b.int(1);
     let limit = if exact { wanted + extra } else { extra };
     let mask = row("logical_and", &[mask, place.lt(limit).reshape(&x.shape())])?;
-    let place = place.maximum(int(0)).minimum(int(have - 1));
+    let place = place.maximum(b.int(0)).minimum(b.int(have - 1));
     let picked = source.reshape(&[have]).gather(0, place).reshape(&x.shape());
     row("where", &[mask, picked, x])
 }

@@ -142,12 +142,11 @@ enum Mode {
 /// The index into `0..n` of each element of a padded dimension, as an `i64` vector.
 fn source<'b>(b: &'b Builder, mode: Mode, n: i64, before: i64, len: usize) -> Ex<'b> {
     let i = b.iota(len) + b.number(Scalar::from_i64(DType::I64, -before));
-    let int = |v: i64| b.number(Scalar::from_i64(DType::I64, v));
     match mode {
-        Mode::Replicate => i.maximum(int(0)).minimum(int(n - 1)),
-        Mode::Circular => i.remainder(int(n)),
+        Mode::Replicate => i.maximum(b.int(0)).minimum(b.int(n - 1)),
+        Mode::Circular => i.remainder(b.int(n)),
         Mode::Reflect => {
-            let last = int(n - 1);
+            let last = b.int(n - 1);
             last - (i.abs() - last).abs()
         }
     }
@@ -170,21 +169,6 @@ pub fn pad_constant<'b>(b: &'b Builder, x: Ex<'b>, pads: &[(i64, i64)], value: S
     }
     checked_count(&shape)?;
     Ok(b.full(value, &shape).slice_update(&outer, x.slice(&inner)))
-}
-
-/// One dimension cut by negative numbers, and padded by positive ones with what stands at the other end of the rest.
-fn circular<'b>(b: &'b Builder, x: Ex<'b>, d: usize, before: i64, after: i64) -> Result<Ex<'b>> {
-    let n = x.shape()[d] as i64;
-    let (low, high) = ((-before).max(0), (-after).max(0));
-    let len = n - low - high;
-    if len <= 0 || before > len || after > len {
-        return Err(err::shape(format!(
-            "`pad`: padding ({before}, {after}) of dimension {d} does not fit its extent {n}"
-        )));
-    }
-    let rest = x.narrow(d, low as usize, len as usize);
-    let index = source(b, Mode::Circular, len, before.max(0), (len + before.max(0) + after.max(0)) as usize);
-    Ok(super::pick::along(rest, d, index))
 }
 
 fn pad<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
@@ -217,24 +201,24 @@ fn pad<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let mut out = x.copy();
     for (d, (before, after)) in pads.iter().enumerate().filter(|(_, p)| **p != (0, 0)) {
         let n = x.shape()[d] as i64;
+        // Of a circle, what is cut off does not come back on the other side.
+        let cut = |p: i64| if mode == Mode::Circular { (-p).max(0) } else { 0 };
+        let low = cut(*before);
+        let rest = n - low - cut(*after);
         let limit = match mode {
-            Mode::Reflect => n - 1,
-            Mode::Circular => n,
+            Mode::Reflect => rest - 1,
+            Mode::Circular => rest,
             Mode::Replicate => i64::MAX,
         };
         let len = n + before + after;
-        if *before > limit || *after > limit || len < 0 || n == 0 {
+        if *before > limit || *after > limit || len < 0 || rest <= 0 {
             return Err(err::shape(format!(
                 "`pad`: padding ({before}, {after}) of dimension {d} does not fit its extent {n}"
             )));
         }
-        if mode == Mode::Circular && (*before < 0 || *after < 0) {
-            // What is cut off does not come back on the other side.
-            out = circular(b, out, d, *before, *after)?;
-            continue;
-        }
-        let index = source(b, mode, n, *before, len as usize);
-        out = super::pick::along(out, d, index);
+        let part = if rest == n { out } else { out.narrow(d, low, rest) };
+        let index = source(b, mode, rest, before + low, len as usize);
+        out = super::pick::along(part, d, index);
     }
     Ok(out)
 }
@@ -264,9 +248,8 @@ fn repeat_each<'b>(b: &'b Builder, x: Ex<'b>, d: usize, counts: Ex<'b>, n: usize
         return Err(err::shape(format!("repeats must have the same size as input along dim, got {c} for {len}")));
     }
     let counts = counts.cast(DType::I64).reshape(&[counts.numel()]).expand(&[len]);
-    let int = |v: usize| b.number(Scalar::from_i64(DType::I64, v as i64));
-    let wrong = (counts.sum(&[0], false) - int(n)).abs() + counts.minimum(int(0)).sum(&[0], false).abs();
-    let wrong = super::row("check_index", &[wrong, int(1)])?;
+    let wrong = (counts.sum(&[0], false) - b.int(n)).abs() + counts.minimum(b.int(0)).sum(&[0], false).abs();
+    let wrong = super::row("check_index", &[wrong, b.int(1)])?;
     if n == 0 || len == 0 {
         let mut shape = x.shape();
         shape[d] = n;
@@ -275,7 +258,7 @@ fn repeat_each<'b>(b: &'b Builder, x: Ex<'b>, d: usize, counts: Ex<'b>, n: usize
     // Element `i` of the result is of the first one whose counts, summed up to it, exceed `i`.
     let ends = counts.scan(crate::ops::scan::ScanKind::Sum, 0) + wrong;
     let at = ends.le(b.iota(n).unsqueeze(1)).cast(DType::I64).sum(&[1], false);
-    Ok(super::pick::along(x, d, at.minimum(int(len - 1))))
+    Ok(super::pick::along(x, d, at.minimum(b.int(len - 1))))
 }
 
 fn repeat_interleave<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {

@@ -149,7 +149,7 @@ impl<'b> Classes<'b> {
     fn class(&self) -> Result<Ex<'b>> {
         let zero = self.b.number(Scalar::from_i64(DType::I64, 0));
         let t = row("where", &[self.counts(), self.target, zero])?;
-        row("check_target", &[t, self.b.size_number(self.count)])
+        row("check_target", &[t, self.b.int(self.count)])
     }
 
     /// The score of each sample's class.

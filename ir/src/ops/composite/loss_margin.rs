@@ -161,14 +161,13 @@ fn multilabel_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         )));
     }
     let t = t.reshape(&[n, c]);
-    let int = |v: i64| b.number(Scalar::from_i64(DType::I64, v));
     // Labels stand before the first -1.
-    let ended = t.eq(int(-1)).cast(DType::I64).scan(crate::ops::scan::ScanKind::Sum, 1);
-    let given = ended.eq(int(0));
-    let label = row("check_target", &[given.select(t, int(0)), int(c as i64)])?;
+    let ended = t.eq(b.int(-1)).cast(DType::I64).scan(crate::ops::scan::ScanKind::Sum, 1);
+    let given = ended.eq(b.int(0));
+    let label = row("check_target", &[given.select(t, b.int(0)), b.int(c as i64)])?;
     let marks = given.cast(DType::I64);
     let zero = b.full(Scalar::from_i64(DType::I64, 0), &[n, c]);
-    let is_target = zero.scatter(1, ScatterMode::Add, label, marks).ne(int(0));
+    let is_target = zero.scatter(1, ScatterMode::Add, label, marks).ne(b.int(0));
     // [n, label, class]: the hinge of each label's score against each class that is no label.
     let z = hinge(1.0 - s.gather(1, label).unsqueeze(2) + s.unsqueeze(1));
     let counts = row("logical_and", &[given.unsqueeze(2), is_target.logical_not().unsqueeze(1)])?;

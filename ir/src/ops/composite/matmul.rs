@@ -97,18 +97,21 @@ fn scaled_sum<'b>(b: &'b Builder, a: &Args<'b>, name: &str, left: usize, right: 
     if broadcast(&x.dims(), &shape).as_ref() != Some(&shape) {
         return Err(err::shape(format!("`{name}`: {} does not broadcast to the product {}", x.ty(), product.ty())));
     }
+    Ok(blend(wide(x), beta, product, alpha).cast(y.dtype()))
+}
+
+/// `beta * x + alpha * product`. With beta = 0 nothing of x is read, not even NaN.
+pub fn blend<'b>(x: Ex<'b>, beta: Ex<'b>, product: Ex<'b>, alpha: Ex<'b>) -> Ex<'b> {
+    use super::arith::constant;
+    let dtype = product.dtype();
     // Integers are scaled by integers: a float is cut off.
-    let number = |s: Ex<'b>| if y.dtype().is_int() { s.cast(y.dtype()) } else { s };
-    let scale = |e: Ex<'b>, s: Ex<'b>| match super::arith::constant(s) {
+    let number = |s: Ex<'b>| if dtype.is_int() { s.cast(dtype) } else { s };
+    let scale = |e: Ex<'b>, s: Ex<'b>| match constant(s) {
         Some(c) if c.to_f64() == 1.0 => e,
         _ => e * number(s),
     };
     let scaled = scale(product, alpha);
-    // With beta = 0 nothing of x is read, not even NaN.
-    if super::arith::constant(beta).is_some_and(|c| c.to_f64() == 0.0) {
-        return Ok(scaled.cast(y.dtype()));
-    }
-    Ok((scale(wide(x), beta) + scaled).cast(y.dtype()))
+    if constant(beta).is_some_and(|c| c.to_f64() == 0.0) { scaled } else { scale(x, beta) + scaled }
 }
 
 /// `x @ weight^T + bias`, with `weight` `[out, in]` (or `[in]`), rounded once.

@@ -4,7 +4,6 @@
 
 use super::row;
 use crate::builder::{Builder, Ex};
-use crate::dim::Dim;
 use crate::dtype::{Category, DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::registry::{Args, FnDef, Out};
@@ -25,11 +24,9 @@ pub fn index_of<'b>(name: &str, i: Ex<'b>) -> Result<Ex<'b>> {
 
 /// The elements of one dimension that a vector of indices names, in its order. The indices are in range.
 pub fn along<'b>(x: Ex<'b>, dim: usize, index: Ex<'b>) -> Ex<'b> {
-    let mut thin = vec![Dim::ONE; x.rank()];
-    thin[dim] = index.count();
     let mut wide = x.dims();
-    wide[dim] = thin[dim];
-    x.gather(dim, index.reshape(&thin).expand(&wide))
+    wide[dim] = index.count();
+    x.gather(dim, index.laid_along(dim, x.rank()).expand(&wide))
 }
 
 /// The operand, an axis of it, and an index tensor with as many dimensions.

@@ -41,16 +41,8 @@ fn pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize, dilation: &[i64]
     }
     let x = if batched { x } else { x.unsqueeze(0) };
     let axis = |i: usize| {
-        let mut a = Axis { kernel: kernel[i], stride: stride[i], dilation: dilation[i], pad: (pad[i], pad[i]) };
-        let len = x.shape()[2 + i];
-        let padded = len + 2 * pad[i];
-        if ceil && padded >= a.span() {
-            // One more window for what is left, if it starts before the padding behind the input.
-            let more = (padded - a.span()).div_ceil(a.stride);
-            let more = if more * a.stride >= len + pad[i] { more - 1 } else { more };
-            a.pad.1 += (more * a.stride + a.span()).saturating_sub(padded);
-        }
-        a
+        let a = Axis { kernel: kernel[i], stride: stride[i], dilation: dilation[i], pad: (pad[i], pad[i]) };
+        if ceil { a.ceil(x.shape()[2 + i]) } else { a }
     };
     Ok(Pool { x, axes: (0..n).map(axis).collect(), batched })
 }
@@ -102,23 +94,21 @@ fn max_pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ou
 
 /// The place in the flattened spatial dimensions of the input of element `at` of each window, `[batch, channel, o..]`.
 fn flat_places<'b>(b: &'b Builder, p: &Pool<'b>, at: Ex<'b>) -> Ex<'b> {
-    let int = |v: i64| b.number(Scalar::from_i64(DType::I64, v));
-    let mut flat = int(0);
+    let mut flat = b.int(0);
     for (i, a) in p.axes.iter().enumerate() {
         let inner: usize = p.axes[i + 1..].iter().map(|a| a.kernel).product();
         let step: usize = p.x.shape()[3 + i..].iter().product();
-        let in_window = at.floor_divide(int(inner as i64)).remainder(int(a.kernel as i64)) * int(a.dilation as i64);
-        let mut thin = vec![1; at.rank()];
-        thin[2 + i] = at.shape()[2 + i];
-        let start = b.iota(thin[2 + i]) * int(a.stride as i64) + int(-(a.pad.0 as i64));
-        flat = (start.reshape(&thin) + in_window) * int(step as i64) + flat;
+        let in_window =
+            at.floor_divide(b.int(inner as i64)).remainder(b.int(a.kernel as i64)) * b.int(a.dilation as i64);
+        let start = b.iota(at.shape()[2 + i]) * b.int(a.stride as i64) + b.int(-(a.pad.0 as i64));
+        flat = (start.laid_along(2 + i, at.rank()) + in_window) * b.int(step as i64) + flat;
     }
     flat
 }
 
 /// How many elements each window of one dimension counts.
-fn counts(a: &Axis, len: usize, out: usize, before: usize, include_pad: bool) -> Vec<f64> {
-    let (p, len) = (before as i64, len as i64);
+fn counts(a: &Axis, len: usize, out: usize, include_pad: bool) -> Vec<f64> {
+    let (p, len) = (a.pad.0 as i64, len as i64);
     (0..out as i64)
         .map(|o| {
             let start = o * a.stride as i64 - p;
@@ -128,10 +118,20 @@ fn counts(a: &Axis, len: usize, out: usize, before: usize, include_pad: bool) ->
         .collect()
 }
 
+/// How many elements each window counts, row-major.
+pub fn window_counts(axes: &[Axis], extents: &[usize], out: &[usize], include_pad: bool) -> Vec<f64> {
+    let mut table = vec![1.0];
+    for ((a, len), o) in axes.iter().zip(extents).zip(out) {
+        let c = counts(a, *len, *o, include_pad);
+        table = table.iter().flat_map(|t| c.iter().map(move |v| t * v)).collect();
+    }
+    table
+}
+
 fn avg_pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>> {
     let p = pool(b, a, name, n, &[1], a.bool(4)?)?;
     if p.x.dtype() == DType::I64 {
-        return int_avg_pool(b, a, name, &p);
+        return int_avg_pool(b, a, &p);
     }
     require_float(name, p.x)?;
     let include = a.bool(5)?;
@@ -143,34 +143,20 @@ fn avg_pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex
     let wide = p.x.cast(dtype.compute());
     let (cols, out) = windows(b, wide, &p.axes, Scalar::from_f64(wide.dtype(), 0.0))?;
     let sums = cols.sum(&[2], false);
-    let pads = spatial(name, "padding", &a.ints(3)?, n, 0)?;
-    let each: Vec<Vec<f64>> =
-        (0..n).map(|i| counts(&p.axes[i], p.x.shape()[2 + i], out[i], pads[i], include)).collect();
-    let uniform = each.iter().all(|c| c.windows(2).all(|w| w[0] == w[1]));
-    let y = if let Some(d) = fixed {
-        sums / d as f64
-    } else if uniform {
-        sums / each.iter().map(|c| c.first().copied().unwrap_or(1.0)).product::<f64>()
-    } else {
-        let mut table = vec![1.0];
-        for c in &each {
-            table = table.iter().flat_map(|t| c.iter().map(move |v| t * v)).collect();
-        }
-        sums / vector(b, wide.dtype(), table.iter().map(|v| Scalar::from_f64(wide.dtype(), *v)).collect())?
+    let table = window_counts(&p.axes, &p.x.shape()[2..], &out, include);
+    let y = match fixed {
+        Some(d) => sums / d as f64,
+        None if table.iter().all(|v| *v == table[0]) => sums / table.first().copied().unwrap_or(1.0),
+        None => sums / vector(b, wide.dtype(), table.iter().map(|v| Scalar::from_f64(wide.dtype(), *v)).collect())?,
     };
     Ok(shaped(&p, y, &out).cast(dtype))
 }
 
 /// The mean of windows of integers, cut off toward zero, as PyTorch gives it for `i64`.
-fn int_avg_pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, p: &Pool<'b>) -> Result<Ex<'b>> {
+fn int_avg_pool<'b>(b: &'b Builder, a: &Args<'b>, p: &Pool<'b>) -> Result<Ex<'b>> {
     let (cols, out) = windows(b, p.x, &p.axes, Scalar::from_i64(DType::I64, 0))?;
-    let (sums, n) = (cols.sum(&[2], false), p.axes.len());
-    let pads = spatial(name, "padding", &a.ints(3)?, n, 0)?;
-    let mut table = vec![1.0];
-    for i in 0..n {
-        let c = counts(&p.axes[i], p.x.shape()[2 + i], out[i], pads[i], a.bool(5)?);
-        table = table.iter().flat_map(|t| c.iter().map(move |v| t * v)).collect();
-    }
+    let sums = cols.sum(&[2], false);
+    let table = window_counts(&p.axes, &p.x.shape()[2..], &out, a.bool(5)?);
     let divisor = a.opt_int(6)?;
     let each = table.iter().map(|v| Scalar::from_i64(DType::I64, divisor.unwrap_or(*v as i64))).collect();
     Ok(shaped(p, sums.map("trunc_divide", &[vector(b, DType::I64, each)?]), &out))
@@ -231,21 +217,13 @@ pub fn adaptive_means<'b>(b: &'b Builder, x: Ex<'b>, lead: usize, out: &[usize])
 
 /// Means of unequal parts along one dimension, as the product with a matrix of weights.
 fn parts<'b>(b: &'b Builder, x: Ex<'b>, d: usize, len: usize, out: usize) -> Ex<'b> {
-    let int = |v: usize| b.number(Scalar::from_i64(DType::I64, v as i64));
     let i = b.iota(out);
-    let start = (i * int(len)).floor_divide(int(out));
-    let end = (i * int(len) + int(len + out - 1)).floor_divide(int(out));
+    let start = (i * b.int(len)).floor_divide(b.int(out));
+    let end = (i * b.int(len) + b.int(len + out - 1)).floor_divide(b.int(out));
     let at = b.iota(len).unsqueeze(1);
     let inside = at.ge(start).logical_and(at.lt(end)).cast(x.dtype());
     let weights = inside / (end - start).cast(x.dtype());
-    let last = x.rank() - 1;
-    let rows = x.transpose(d, last);
-    let s = rows.shape();
-    let n: usize = s[..last].iter().product();
-    let product = rows.reshape(&[1, n, len]).bmm(weights.unsqueeze(0));
-    let mut shape = s.to_vec();
-    shape[last] = out;
-    product.reshape(&shape).transpose(d, last).copy()
+    super::resize::by_matrix(x, d, [len, out], weights)
 }
 
 macro_rules! pooling {

@@ -74,7 +74,11 @@ pub fn pick_along<'b>(x: Ex<'b>, axis: usize, arg: ReduceKind, keepdim: bool) ->
     }
     // Of truth values the positions are those of the largest as integers.
     let numbers = if x.dtype() == DType::Bool { x.cast(DType::U8) } else { x };
-    let at = numbers.reduce(arg, &[axis], true);
+    at_place(x, axis, numbers.reduce(arg, &[axis], true), keepdim)
+}
+
+/// Places along an axis, of extent 1 there, and the elements at them.
+pub fn at_place<'b>(x: Ex<'b>, axis: usize, at: Ex<'b>, keepdim: bool) -> (Ex<'b>, Ex<'b>) {
     let picked = x.gather(axis, at);
     if keepdim {
         return (at, picked);

@@ -107,12 +107,10 @@ fn antialiased(s: Step, radius: f64, filter: fn(f64) -> f64) -> Vec<f64> {
 
 /// The sum of the taps along dimension `d`.
 fn weighted<'b>(b: &'b Builder, x: Ex<'b>, d: usize, taps: &[Tap]) -> Result<Ex<'b>> {
-    let mut thin = vec![1; x.rank()];
     let mut sum: Option<Ex<'b>> = None;
     for (at, w) in taps {
-        thin[d] = at.len();
         let w = vector(b, x.dtype(), w.iter().map(|w| Scalar::from_f64(x.dtype(), *w)).collect())?;
-        let part = along(x, d, indices(b, at)?) * w.reshape(&thin);
+        let part = along(x, d, indices(b, at)?) * w.laid_along(d, x.rank());
         sum = Some(sum.map_or(part, |s| s + part));
     }
     Ok(sum.unwrap_or(x))
@@ -124,17 +122,17 @@ fn indices<'b>(b: &'b Builder, at: &[i64]) -> Result<Ex<'b>> {
 
 fn product<'b>(b: &'b Builder, x: Ex<'b>, d: usize, s: Step, matrix: &[f64]) -> Result<Ex<'b>> {
     let w = vector(b, x.dtype(), matrix.iter().map(|w| Scalar::from_f64(x.dtype(), *w)).collect())?;
-    Ok(by_matrix(x, d, s, w))
+    Ok(by_matrix(x, d, [s.from, s.to], w))
 }
 
 /// Dimension `d` multiplied by a matrix `[from, to]`.
-fn by_matrix<'b>(x: Ex<'b>, d: usize, s: Step, w: Ex<'b>) -> Ex<'b> {
+pub fn by_matrix<'b>(x: Ex<'b>, d: usize, [from, to]: [usize; 2], w: Ex<'b>) -> Ex<'b> {
     let last = x.rank() - 1;
     let rows = x.transpose(d, last);
     let mut shape = rows.shape();
     let n: usize = shape[..last].iter().product();
-    let y = rows.reshape(&[1, n, s.from]).bmm(w.reshape(&[1, s.from, s.to]));
-    shape[last] = s.to;
+    let y = rows.reshape(&[1, n, from]).bmm(w.reshape(&[1, from, to]));
+    shape[last] = to;
     y.reshape(&shape).transpose(d, last).copy()
 }
 
@@ -157,10 +155,9 @@ fn bytes<'b>(b: &'b Builder, x: Ex<'b>, d: usize, s: Step, matrix: &[f64]) -> Re
     let one = f64::from(1u32 << bits);
     let fixed = matrix.iter().map(|w| Scalar::from_i64(DType::I64, (w * one).round() as i64)).collect();
     let w = vector(b, DType::I64, fixed)?;
-    let int = |v: i64| b.number(Scalar::from_i64(DType::I64, v));
-    let y = by_matrix(x.cast(DType::I64), d, s, w) + int((1 << bits) >> 1);
-    let y = y.floor_divide(int(1 << bits));
-    Ok(y.maximum(int(0)).minimum(int(255)).cast(DType::U8))
+    let y = by_matrix(x.cast(DType::I64), d, [s.from, s.to], w) + b.int((1 << bits) >> 1);
+    let y = y.floor_divide(b.int(1 << bits));
+    Ok(y.maximum(b.int(0)).minimum(b.int(255)).cast(DType::U8))
 }
 
 /// The sizes to resize to, and the scales that were given.

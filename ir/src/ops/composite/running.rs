@@ -20,7 +20,7 @@ fn behind<'b>(x: Ex<'b>, dim: usize, d: usize, fill: Scalar) -> Ex<'b> {
 }
 
 /// Widths 1, 2, 4, … below the length.
-fn widths(n: usize) -> impl Iterator<Item = usize> {
+pub fn widths(n: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(1usize), |d| d.checked_mul(2)).take_while(move |d| *d < n)
 }
 
@@ -34,9 +34,7 @@ fn extreme<'b>(b: &'b Builder, a: &Args<'b>, better: fn(Ex<'b>, Ex<'b>) -> Ex<'b
     }
     let keys = if x.dtype() == DType::Bool { x.cast(DType::U8) } else { x };
     let n = x.shape()[dim];
-    let mut column = vec![1; x.rank()];
-    column[dim] = n;
-    let place = b.iota(n).reshape(&column).expand(&x.shape());
+    let place = b.iota(n).laid_along(dim, x.rank()).expand(&x.shape());
     let (mut v, mut at) = (keys, place);
     for d in widths(n) {
         let before = behind(v, dim, d, Scalar::from_i64(v.dtype(), 0));

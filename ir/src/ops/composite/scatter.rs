@@ -126,9 +126,7 @@ fn vector<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>, usize
         let (s, want) = (src.ty(), ShapeText(&want));
         return Err(err::shape(format!("`{name}`: the source is {s}, expected the shape {want}")));
     }
-    let mut thin = vec![Dim::ONE; x.rank()];
-    thin[d] = want[d];
-    Ok((x, d, i.reshape(&thin).expand(&want), src))
+    Ok((x, d, i.laid_along(d, x.rank()).expand(&want), src))
 }
 
 fn index_add<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
@@ -161,13 +159,11 @@ fn index_fill<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     let x = if x.rank() == 0 { x.reshape(&[1]) } else { x };
     let (n, extent) = (i.count(), x.dims()[d]);
-    let at = row("wrap_index", &[i, b.size_number(extent)])?;
+    let at = row("wrap_index", &[i, b.int(extent)])?;
     // Which indices of the dimension are named, however often: the value gets the gradient of each once.
     let of = |v: bool, len: Dim| b.full(Scalar::from_bool(v), &[len]);
     let named = of(false, extent).scatter(0, ScatterMode::Set, at.reshape(&[n]), of(true, n));
-    let mut thin = vec![Dim::ONE; x.rank()];
-    thin[d] = extent;
-    Ok(row("where", &[named.reshape(&thin), v.cast(x.dtype()), x])?.reshape(&shape))
+    Ok(row("where", &[named.laid_along(d, x.rank()), v.cast(x.dtype()), x])?.reshape(&shape))
 }
 
 fn index_put<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {

@@ -24,11 +24,9 @@ pub fn order<'b>(x: Ex<'b>, axis: usize, descending: bool) -> Ex<'b> {
     let dims = x.dims();
     // There are as many passes as the extent has digits, so it must be known; the others need not be.
     let n = dims[axis].extent().unwrap_or_else(|| x.shape()[axis]);
-    let mut thin = vec![1; x.rank()];
-    thin[axis] = n;
-    let start = x.builder().iota(n).reshape(&thin).expand(&dims);
-    let widths = std::iter::successors(Some(1usize), |w| w.checked_mul(2)).take_while(|w| *w < n);
-    let sorted = widths.fold(start, |order, width| keys.merge(order, Merge { axis, width, descending }));
+    let start = x.builder().iota(n).laid_along(axis, x.rank()).expand(&dims);
+    let sorted =
+        super::running::widths(n).fold(start, |order, width| keys.merge(order, Merge { axis, width, descending }));
     if n < 2 { sorted.copy() } else { sorted }
 }
 
@@ -92,13 +90,8 @@ fn topk<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Vec<Ex<'b>>> {
 pub fn kth<'b>(x: Ex<'b>, d: usize, k: Ex<'b>, keepdim: bool) -> Vec<Ex<'b>> {
     let mut thin = x.shape();
     thin[d] = 1;
-    let at = order(x, d, false).gather(d, k.expand(&thin));
-    let picked = x.gather(d, at);
-    if keepdim {
-        return vec![picked, at];
-    }
-    thin.remove(d);
-    vec![picked.reshape(&thin), at.reshape(&thin)]
+    let (at, v) = super::reduce::at_place(x, d, order(x, d, false).gather(d, k.expand(&thin)), keepdim);
+    vec![v, at]
 }
 
 /// The lower median along an axis: the middle of the order, or the first NaN.
@@ -124,7 +117,7 @@ fn median<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
         return Err(err::dtype("`median` is not defined for bool"));
     }
     if let Some(d) = dim {
-        return Ok(Out::Many(lifted(x, d, |x, d| median_along(x, d, keepdim || x.rank() == 0))?));
+        return Ok(Out::Many(lifted(x, d, |x, d| median_along(x, d, keepdim))?));
     }
     let flat = x.reshape(&[x.numel()]);
     let v = median_along(flat, 0, false)?[0];
@@ -151,7 +144,6 @@ pub fn searchsorted<'b>(sorted: Ex<'b>, values: Ex<'b>, right: bool) -> Result<E
     let dtype = super::arith::common(&[sorted, values]);
     let (keys, v) = (sorted.cast(dtype), values.cast(dtype));
     let (b, last, n) = (sorted.builder(), s.len() - 1, s[s.len() - 1]);
-    let int = |v: usize| b.number(Scalar::from_i64(DType::I64, v as i64));
     let at = |i: Ex<'b>| match last {
         // One sequence for all values.
         0 => keys.gather(0, i.reshape(&[i.numel()])).reshape(&v.shape()),
@@ -161,10 +153,10 @@ pub fn searchsorted<'b>(sorted: Ex<'b>, values: Ex<'b>, right: bool) -> Result<E
     let mut found = b.full(Scalar::from_i64(DType::I64, 0), &v.shape());
     let digits = usize::BITS - n.leading_zeros();
     for step in (0..digits).rev().map(|k| 1usize << k) {
-        let more = found + int(step);
-        let probe = at((more - int(1)).minimum(int(n - 1)));
+        let more = found + b.int(step);
+        let probe = at((more - b.int(1)).minimum(b.int(n - 1)));
         let comes = if right { less(v, probe).logical_not() } else { less(probe, v) };
-        found = comes.logical_and(more.le(int(n))).select(more, found);
+        found = comes.logical_and(more.le(b.int(n))).select(more, found);
     }
     Ok(found.copy())
 }

@@ -11,10 +11,6 @@ use crate::ops::registry::{Args, FnDef, Out, require_float};
 use crate::ops::scan::ScanKind;
 use crate::types::{axis, checked_numel};
 
-fn int(b: &Builder, v: i64) -> Ex<'_> {
-    b.number(Scalar::from_i64(DType::I64, v))
-}
-
 /// Integers in the default float dtype.
 fn float(x: Ex<'_>) -> Ex<'_> {
     x.cast(x.dtype().to_float())
@@ -109,19 +105,9 @@ fn mode_along<'b>(x: Ex<'b>, d: usize, keepdim: bool) -> Result<Vec<Ex<'b>>> {
     let one = b.full(Scalar::from_i64(DType::I64, 1), &x.shape());
     let lengths = one.zeros().scatter(d, ScatterMode::Add, run, one);
     let longest = lengths.reduce(ReduceKind::ArgMax, &[d], true);
-    let end = lengths.scan(ScanKind::Sum, d).gather(d, longest) - int(b, 1);
-    let place = at.gather(d, end);
-    Ok(without(d, keepdim, vec![x.gather(d, place), place]))
-}
-
-/// Without the axis, unless it is kept.
-fn without<'b>(d: usize, keepdim: bool, x: Vec<Ex<'b>>) -> Vec<Ex<'b>> {
-    let drop = |e: Ex<'b>| {
-        let mut s = e.shape();
-        s.remove(d);
-        e.reshape(&s)
-    };
-    if keepdim { x } else { x.into_iter().map(drop).collect() }
+    let end = lengths.scan(ScanKind::Sum, d).gather(d, longest) - b.int(1);
+    let (place, v) = super::reduce::at_place(x, d, at.gather(d, end), keepdim);
+    Ok(vec![v, place])
 }
 
 /// The lower median of what is not NaN along an axis, and its position; NaN and the first one if there is nothing else.
@@ -131,7 +117,7 @@ fn nanmedian_along<'b>(x: Ex<'b>, d: usize, keepdim: bool) -> Result<Vec<Ex<'b>>
         return Err(err::index(format!("`nanmedian`: expected dimension {d} to have non-zero size")));
     }
     let count = x.eq(x).cast(DType::I64).sum(&[d], true);
-    let k = (count - int(b, 1)).maximum(int(b, 0)).floor_divide(int(b, 2));
+    let k = (count - b.int(1)).maximum(b.int(0)).floor_divide(b.int(2));
     Ok(kth(x, d, k, keepdim))
 }
 
@@ -141,7 +127,7 @@ fn nanmedian<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
         return Err(err::dtype("`nanmedian` is not defined for bool"));
     }
     if let Some(d) = a.opt_int(1)? {
-        return Ok(Out::Many(lifted(x, d, |x, d| nanmedian_along(x, d, keepdim || a.tensor(b, 0)?.rank() == 0))?));
+        return Ok(Out::Many(lifted(x, d, |x, d| nanmedian_along(x, d, keepdim))?));
     }
     let n = x.numel();
     if n == 0 && x.dtype().is_float() {
@@ -179,9 +165,9 @@ fn histc<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     let inside = row("logical_and", &[x.ge(low), x.le(high)])?;
     let place = ((x - low) * bins as f64 / (high - low)).map("trunc", &[]);
-    let place = inside.select(place, place.zeros()).cast(DType::I64).minimum(int(b, bins as i64 - 1));
+    let place = inside.select(place, place.zeros()).cast(DType::I64).minimum(b.int(bins as i64 - 1));
     let ones = inside.cast(dtype.compute());
-    Ok(zeros.cast(dtype.compute()).scatter(0, ScatterMode::Add, place.maximum(int(b, 0)), ones).cast(dtype))
+    Ok(zeros.cast(dtype.compute()).scatter(0, ScatterMode::Add, place.maximum(b.int(0)), ones).cast(dtype))
 }
 
 /// The areas between neighbouring samples along an axis: means of neighbours times their distances.
@@ -215,9 +201,7 @@ fn areas<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>, DType,
             )));
         }
         let (p, q) = pairs(x, 0);
-        let mut thin = vec![1; y.rank()];
-        thin[d] = n.saturating_sub(1);
-        (q - p).reshape(&thin)
+        (q - p).laid_along(d, y.rank())
     } else {
         let lead = y.rank().checked_sub(x.rank()).filter(|_| x.rank() > 0);
         let lead = lead.ok_or_else(|| err::shape(format!("`{name}`: x {} for y {}", x.ty(), y.ty())))?;
@@ -250,8 +234,8 @@ pub static FNS: &[FnDef] = &[
         doc: "The most frequent element along an axis (the smallest of several), and its last position, i64. The gradient \
               goes to that one.",
         build: |b, a| {
-            let (x, keep) = (a.tensor(b, 0)?, a.bool(2)?);
-            Ok(Out::Many(lifted(x, a.int(1)?, |e, d| mode_along(e, d, keep || x.rank() == 0))?))
+            let keepdim = a.bool(2)?;
+            Ok(Out::Many(lifted(a.tensor(b, 0)?, a.int(1)?, |x, d| mode_along(x, d, keepdim))?))
         },
     },
     FnDef {

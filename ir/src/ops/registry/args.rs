@@ -43,7 +43,7 @@ impl<'b> Args<'b> {
         Ok(match &self.values[i] {
             Arg::Tensor(e) => *e,
             Arg::Int(v) => b.number(Scalar::from_i64(DType::I64, *v)),
-            Arg::Size(d) => b.size_number(*d),
+            Arg::Size(d) => b.int(*d),
             Arg::Float(v) => b.number(Scalar::from_f64(DType::F64, *v)),
             Arg::Bool(v) => b.number(Scalar::from_bool(*v)),
             _ => return Err(self.bad(i)),

@@ -68,7 +68,7 @@ impl<'b> Val<'b> {
 /// A plain number of the graph.
 pub(super) fn plain(b: &Builder, n: Num) -> Ex<'_> {
     b.number(match n {
-        Num::Size(d) => return b.size_number(d),
+        Num::Size(d) => return b.int(d),
         Num::Int(v) => Scalar::from_i64(DType::I64, v),
         Num::Float(v) => Scalar::from_f64(DType::F64, v),
         Num::Bool(v) => Scalar::from_bool(v),
