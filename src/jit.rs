@@ -2,7 +2,8 @@
 //!
 //! The signature is the structure of the argument, and dtype, shape, strides and sharing of its tensors. A warm call
 //! looks the signature up, binds memory and runs kernels; the closure does not run again. Concrete tensors that the
-//! closure has captured are read at each call, so changes to them are seen.
+//! closure has captured are arguments that are not passed: they are read and written at each call. What the closure itself
+//! makes is made at each call.
 
 use crate::dynamic::{Table, Variant};
 use crate::tensor::{Repr, Tensor, compile_traced};
@@ -104,7 +105,7 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
         let mut leaves = Vec::with_capacity(8);
         let structure = args.take_apart(&mut leaves);
         // Inside another trace this function is a part of that program.
-        if trace::body().is_some() || leaves.iter().any(|t| matches!(t.0, Repr::Traced(_))) {
+        if trace::current().is_some() || leaves.iter().any(|t| matches!(t.0, Repr::Traced(_))) {
             return (self.f)(args);
         }
         if !self.marks.is_empty()

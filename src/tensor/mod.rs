@@ -102,7 +102,7 @@ pub fn call(name: &str, args: &[(Option<&str>, Argument)]) -> Result<Vec<Tensor>
         a => std::slice::from_ref(a),
     });
     let tensors = tensors.filter_map(|a| if let Argument::Tensor(t) = a { Some(t) } else { None });
-    match trace::of(tensors).or_else(trace::body) {
+    match trace::of(tensors).or_else(trace::current) {
         Some(trace) => trace.record(name, args, loc),
         None if let Some(found) = sized::run(name, args).transpose() => found.map_err(|e| e.at(loc)),
         None if registry::lacks_seed(name, args.iter().map(|(k, _)| *k)) => {
@@ -193,6 +193,9 @@ impl Tensor {
             return Err(err::shape(format!("{} bytes for a tensor {dtype}{shape:?}", bytes.len())).at(Loc::caller()));
         }
         let storage = Storage::from_bytes(bytes)?;
+        if let Some(trace) = trace::current() {
+            trace.born(storage.clone());
+        }
         Ok(Tensor::concrete(View { storage, dtype, layout: Layout::contiguous(shape) }))
     }
 
