@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tensorc_ir::error::err;
 use tensorc_ir::ops::registry::{self, Arg, Out};
 use tensorc_ir::{Builder, DType, Error, Graph, Kind, Layout, Loc, Op, Result, Scalar, Shape, Strided, Type, Value};
+use tensorc_runtime::executable::View;
 use tensorc_runtime::storage::Storage;
 
 /// A value of a trace.
@@ -34,13 +35,20 @@ pub(crate) struct Trace {
 struct State {
     builder: Option<Builder>,
     captured: Vec<(Tensor, Value)>,
+    /// Concrete tensors whose values were declared before.
+    placed: Vec<(Tensor, Value)>,
     /// The memory of tensors that the closure has made of numbers: at each call of the program they are new.
     born: Vec<Storage>,
 }
 
 impl State {
     fn new(name: &str) -> Mutex<State> {
-        Mutex::new(State { builder: Some(Builder::new(name)), captured: Vec::new(), born: Vec::new() })
+        Mutex::new(State {
+            builder: Some(Builder::new(name)),
+            captured: Vec::new(),
+            placed: Vec::new(),
+            born: Vec::new(),
+        })
     }
 }
 
@@ -201,17 +209,12 @@ impl Trace {
     /// The input that a tensor from outside is.
     fn capture(&self, t: &Tensor, layout: Strided) -> Result<Value> {
         let mut state = self.lock();
-        if let Some((_, value)) = state.captured.iter().find(|(u, _)| u.is(t)) {
+        if let Some((_, value)) = state.placed.iter().chain(&state.captured).find(|(u, _)| u.is(t)) {
             return Ok(*value);
         }
         let born = matches!(&t.0, Repr::Concrete(v) if state.born.iter().any(|s| s.same(&v.storage)));
         // A body writes to none of them, so they may share memory.
         let mutable = self.outer.is_none() && !born;
-        if mutable && state.captured.iter().any(|(u, _)| u.shares_storage(t)) {
-            return Err(err::unsupported(
-                "two captured tensors share memory through different views; pass them as arguments, or copy one",
-            ));
-        }
         let ty = Type::new(t.dtype(), layout.shape.iter().copied());
         let name = format!("captured{}", state.captured.len());
         let b = state.builder.as_ref().ok_or_else(ended)?;
@@ -220,6 +223,11 @@ impl Trace {
         let value = if born { b.emit(Op::Copy, &[input])? } else { input };
         state.captured.push((t.clone(), value));
         Ok(value)
+    }
+
+    /// Says which value a concrete tensor is, should the closure use it.
+    pub(crate) fn place(&self, view: View, value: Value) {
+        self.lock().placed.push((Tensor::concrete(view), value));
     }
 
     /// Notes memory that the closure fills with numbers while it is recorded.

@@ -15,7 +15,7 @@ use tensorc_codegen::program::{BufferDecl, BufferKind, Output, Program, Step};
 use tensorc_ir::dim::{Assumption, Scope, Sizes, strongest};
 use tensorc_ir::error::err;
 use tensorc_ir::passes::fuse::Mode;
-use tensorc_ir::{DType, Graph, Layout, Loc, Result, Strided};
+use tensorc_ir::{DType, Graph, Layout, Loc, Result, Strided, alias};
 
 /// A tensor in memory: a storage, and how its elements lie in it.
 #[derive(Clone)]
@@ -26,6 +26,29 @@ pub struct View {
     pub dtype: DType,
     /// Where its elements lie, in elements from the start of the storage.
     pub layout: Layout,
+}
+
+impl View {
+    /// Whether both have a byte in common. Exact, unless that takes very long: then yes.
+    pub fn overlaps(&self, other: &View) -> bool {
+        if !self.storage.same(&other.storage) {
+            return false;
+        }
+        match self.dtype.size() == other.dtype.size() {
+            true => alias::overlap(&self.layout, &other.layout),
+            false => alias::overlap(&self.bytes(), &other.bytes()),
+        }
+    }
+
+    /// Where its bytes lie.
+    fn bytes(&self) -> Layout {
+        let (size, l) = (self.dtype.size(), &self.layout);
+        Layout {
+            shape: l.shape.iter().copied().chain([size]).collect(),
+            strides: l.strides.iter().map(|s| s * size as isize).chain([1]).collect(),
+            offset: l.offset * size,
+        }
+    }
 }
 
 /// What to do when a written argument shares memory with another one.
@@ -308,7 +331,7 @@ impl Executable {
     fn separate(&self, args: &mut [View], loc: Loc) -> Result<()> {
         for m in &self.program.mutated {
             for i in 0..args.len() {
-                if i == *m || !shares(&args[*m], &args[i]) {
+                if i == *m || !args[*m].overlaps(&args[i]) {
                     continue;
                 }
                 if self.overlap == Overlap::Refuse || self.program.mutated.contains(&i) {
@@ -363,10 +386,4 @@ impl Stage {
             Stage::Control(c) => c.run(bases, error),
         }
     }
-}
-
-/// Whether two arguments have a byte in common (by the range they span).
-fn shares(a: &View, b: &View) -> bool {
-    let (Some((al, ah)), Some((bl, bh))) = (a.layout.bounds(), b.layout.bounds()) else { return false };
-    a.storage.same(&b.storage) && al <= bh && bl <= ah
 }
