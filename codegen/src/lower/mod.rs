@@ -13,7 +13,7 @@ mod finish;
 mod groups;
 mod sort;
 
-pub use groups::{Store, lower_group, lower_stores};
+pub use groups::{Store, lower_checks, lower_group, lower_stores};
 
 use crate::loopnest::{AccId, Access, Affine, Buf, BufDecl, Coef, Extent, Loop, LoopKind, LoopNest, Stmt, Var};
 use crate::program::{BufferArg, LoopStep, Place, Word};
