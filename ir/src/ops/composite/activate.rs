@@ -38,30 +38,35 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "leaky_relu",
         sig: "x, negative_slope: number = 0.01",
+        example: "x: D[2, 3] => leaky_relu(x, 0.1)",
         doc: "x above 0, else x * negative_slope. Floats only; the gradient at 0 is the slope.",
         build: |b, a| activation(b, a, "leaky_relu", 2),
     },
     FnDef {
         name: "elu",
         sig: "x, alpha: number = 1.0",
+        example: "x: D[2, 3] => elu(x)",
         doc: "x above 0, else alpha (e^x - 1). Floats only.",
         build: |b, a| activation(b, a, "elu", 2),
     },
     FnDef {
         name: "celu",
         sig: "x, alpha: number = 1.0",
+        example: "x: D[2, 3] => celu(x)",
         doc: "x above 0, else alpha (e^(x / alpha) - 1). Floats only.",
         build: |b, a| activation(b, a, "celu", 2),
     },
     FnDef {
         name: "softplus",
         sig: "x, beta: number = 1.0, threshold: number = 20.0",
+        example: "x: D[2, 3] => softplus(x, beta=2.0)",
         doc: "log(1 + e^(beta x)) / beta; x itself where beta x is above the threshold. Floats only.",
         build: |b, a| activation(b, a, "softplus", 3),
     },
     FnDef {
         name: "gelu",
         sig: "x, approximate: str = none",
+        example: "x: D[2, 3] => gelu(x)",
         doc: "x times the normal distribution function; approximate=\"tanh\" takes the formula with tanh. Floats only.",
         build: |b, a| {
             let name = match a.str(1)? {
@@ -77,6 +82,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "relu6",
         sig: "x",
+        example: "x: D[2, 3] => relu6(x)",
         doc: "x held between 0 and 6. Not bool. The gradient at both is 0.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -87,6 +93,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "hardtanh",
         sig: "x, min_val: number = -1.0, max_val: number = 1.0",
+        example: "x: D[2, 3] => hardtanh(x)",
         doc: "x held between two numbers. Not bool. The gradient at both is 0.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -104,6 +111,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "threshold",
         sig: "x, threshold: number, value: number",
+        example: "x: D[2, 3] => threshold(x, 0.1, 20)",
         doc: "x where it is above the threshold, else the value.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -114,6 +122,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "hardshrink",
         sig: "x, lambd: number = 0.5",
+        example: "x: D[2, 3] => hardshrink(x)",
         doc: "x where |x| > lambd, else 0. Floats only.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -124,6 +133,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "softshrink",
         sig: "x, lambd: number = 0.5",
+        example: "x: D[2, 3] => softshrink(x)",
         doc: "x moved toward 0 by lambd, 0 between. Floats only.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -143,18 +153,21 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "softsign",
         sig: "x",
+        example: "x: D[2, 3] => softsign(x)",
         doc: "x / (1 + |x|). Integers become f32.",
         build: |b, a| float_of(a.tensor(b, 0)?, "softsign"),
     },
     FnDef {
         name: "tanhshrink",
         sig: "x",
+        example: "x: D[2, 3] => tanhshrink(x)",
         doc: "x - tanh(x). Integers become f32.",
         build: |b, a| float_of(a.tensor(b, 0)?, "tanhshrink"),
     },
     FnDef {
         name: "prelu",
         sig: "x, weight",
+        example: "x: D[2, 3], weight: D[3] => prelu(x, weight)",
         doc: "x above 0, else x * weight, with one weight or one for each channel (dimension 1). Floats only.",
         build: |b, a| {
             let (x, w) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
@@ -178,6 +191,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "glu",
         sig: "x, dim: int = -1",
+        example: "x: D[2, 4] => glu(x)",
         doc: "The first half along a dimension times the sigmoid of the second. Floats only.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;

@@ -160,24 +160,28 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "add",
         sig: "x, other, alpha: number = 1",
+        example: "x: D[2, 3], other: D[3] => add(x, other, alpha=2)",
         doc: "x + alpha * other. On bool: or.",
         build: |b, a| scaled([a.tensor(b, 0)?, a.tensor(b, 1)?], a.tensor(b, 2)?, "add"),
     },
     FnDef {
         name: "sub",
         sig: "x, other, alpha: number = 1",
+        example: "x: D[2, 3], other: D[3] => sub(x, other, alpha=2)",
         doc: "x - alpha * other. Not for bool.",
         build: |b, a| scaled([a.tensor(b, 0)?, a.tensor(b, 1)?], a.tensor(b, 2)?, "sub"),
     },
     FnDef {
         name: "rsub",
         sig: "x, other, alpha: number = 1",
+        example: "x: D[2, 3], other: D[3] => rsub(x, other)",
         doc: "other - alpha * x. Not for bool.",
         build: |b, a| scaled([a.tensor(b, 1)?, a.tensor(b, 0)?], a.tensor(b, 2)?, "sub"),
     },
     FnDef {
         name: "div",
         sig: "x, other, rounding_mode: str? = None",
+        example: "x: D[2, 3], other: D[3] => div(x, other)",
         doc: "x / other, in floating point also for integers; with rounding_mode \"trunc\" or \"floor\" an integer \
               quotient in the operands' dtype.",
         build: div,
@@ -185,18 +189,21 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "pow",
         sig: "x, exponent",
+        example: "x: D[2, 3] => pow(x, 2)",
         doc: "x to a power, a number or a tensor. An integer to a negative integer number is an error.",
         build: |b, a| Ok(pow(a.tensor(b, 0)?, a.tensor(b, 1)?)?.into()),
     },
     FnDef {
         name: "float_power",
         sig: "x, exponent",
+        example: "x: D[2, 3] => float_power(x, 2)",
         doc: "x to a power, in f64.",
         build: |b, a| Ok(pow(a.tensor(b, 0)?.cast(DType::F64), a.tensor(b, 1)?.cast(DType::F64))?.into()),
     },
     FnDef {
         name: "square",
         sig: "x",
+        example: "x: D[2, 3] => square(x)",
         doc: "x * x; i64 for bool.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -206,6 +213,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "round",
         sig: "x, decimals: int = 0",
+        example: "x: D[2, 3] => round(x)",
         doc: "To the nearest multiple of 10^-decimals, ties to even. Integers are themselves; not bool.",
         build: |b, a| {
             let (x, d) = (a.tensor(b, 0)?, a.int(1)?);
@@ -219,6 +227,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "clamp",
         sig: "x, min: any = None, max: any = None",
+        example: "x: D[2, 3] => clamp(x, 0, 1)",
         doc: "x held between bounds, which are numbers or tensors. No gradient at or beyond a number; a tie with a tensor \
               shares it.",
         build: |b, a| clamp(b, a).map(Out::One),
@@ -226,6 +235,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "lerp",
         sig: "x, end, weight",
+        example: "x: D[2, 3], end: D[2, 3] => lerp(x, end, 0.25)",
         doc: "x + weight (end - x). Floats of one dtype.",
         build: |b, a| {
             let all = [a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?];
@@ -237,6 +247,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "addcmul",
         sig: "x, tensor1, tensor2, value: number = 1",
+        example: "x: D[2, 3], tensor1: D[2, 3], tensor2: D[3] => addcmul(x, tensor1, tensor2, value=2)",
         doc: "x + value * tensor1 * tensor2.",
         build: |b, a| {
             let v = a.tensor(b, 3)?;
@@ -246,6 +257,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "addcdiv",
         sig: "x, tensor1, tensor2, value: number = 1",
+        example: "x: D[2, 3], tensor1: D[2, 3], tensor2: D[3] => addcdiv(x, tensor1, tensor2, value=2)",
         doc: "x + value * (tensor1 / tensor2). Not for two integers.",
         build: |b, a| {
             let (x, s, t, v) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?, a.tensor(b, 3)?);
@@ -258,18 +270,21 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "nan_to_num",
         sig: "x, nan: float? = None, posinf: float? = None, neginf: float? = None",
+        example: "x: D[2, 3] => nan_to_num(x, nan=1.0)",
         doc: "NaN as 0 and infinities as the largest numbers of the dtype, or as given.",
         build: nan_to_num,
     },
     FnDef {
         name: "isclose",
         sig: "x, other, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = false",
+        example: "x: D[2, 3], other: D[3] => isclose(x, other)",
         doc: "Whether |x - other| <= atol + rtol |other|, or both are equal.",
         build: |b, a| Ok(isclose(b, a)?.into()),
     },
     FnDef {
         name: "allclose",
         sig: "x, other, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = false",
+        example: "x: D[2, 3], other: D[3] => allclose(x, other)",
         doc: "Whether all elements are close; see `isclose`.",
         build: |b, a| {
             let close = isclose(b, a)?;
@@ -280,6 +295,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "deg2rad",
         sig: "x",
+        example: "x: D[2, 3] => deg2rad(x)",
         doc: "Degrees as radians.",
         build: |b, a| {
             Ok(formula([a.tensor(b, 0)?.map("div", &[b.number(Scalar::from_f64(DType::F64, 1.0))])], |[x]| {
@@ -291,6 +307,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "rad2deg",
         sig: "x",
+        example: "x: D[2, 3] => rad2deg(x)",
         doc: "Radians as degrees.",
         build: |b, a| {
             Ok(formula([a.tensor(b, 0)?.map("div", &[b.number(Scalar::from_f64(DType::F64, 1.0))])], |[x]| {
@@ -302,6 +319,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "logit",
         sig: "x, eps: float? = None",
+        example: "x: D[2, 3] => logit(x, eps=0.01)",
         doc: "log(x / (1 - x)), with x held between eps and 1 - eps if given.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -321,6 +339,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "nextafter",
         sig: "x, other",
+        example: "x: D[2, 3], other: D[3] => nextafter(x, other)",
         doc: "The next float after x on the side of other, in steps of the dtype that both promote to. Floats only.",
         build: |b, a| {
             let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
@@ -333,6 +352,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "positive",
         sig: "x",
+        example: "x: D[2, 3] => positive(x)",
         doc: "x itself. Not for bool.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;

@@ -116,18 +116,21 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "meshgrid",
         sig: "tensors: tensors, indexing: str = ij",
+        example: "x: D[2], y: D[3] => meshgrid(x, y, indexing=\"ij\")",
         doc: "Vectors spread over the grid of all of them; views. indexing \"xy\" swaps the first two dimensions.",
         build: meshgrid,
     },
     FnDef {
         name: "diag",
         sig: "x, diagonal: int = 0",
+        example: "x: D[3] => diag(x)",
         doc: "A vector as a diagonal of a matrix of zeros, or the diagonal of a matrix; copied.",
         build: |b, a| Ok(diag(b, a)?.into()),
     },
     FnDef {
         name: "diag_embed",
         sig: "x, offset: int = 0, dim1: int = -2, dim2: int = -1",
+        example: "x: D[2, 3] => diag_embed(x)",
         doc: "Vectors (the last dimension) as diagonals of matrices of zeros, which lie in the dimensions dim1 and dim2.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -151,6 +154,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "diagflat",
         sig: "x, offset: int = 0",
+        example: "x: D[2, 2] => diagflat(x)",
         doc: "The elements as a diagonal of a matrix of zeros.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -160,12 +164,14 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "rot90",
         sig: "x, k: int = 1, dims: ints? = None",
+        example: "x: D[2, 3] => rot90(x)",
         doc: "Turned by k quarters from the first dimension toward the second (0 and 1 if none are given), copied.",
         build: |b, a| Ok(rot90(b, a)?.into()),
     },
     FnDef {
         name: "select_scatter",
         sig: "x, src, dim: int, index: int",
+        example: "x: D[2, 3], src: D[3] => select_scatter(x, src, 0, 1)",
         doc: "A copy of x with one index of a dimension replaced by src.",
         build: |b, a| {
             let (x, src, i) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.int(3)?);
@@ -179,6 +185,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "slice_scatter",
         sig: "x, src, dim: int = 0, start: int? = None, end: int? = None, step: int = 1",
+        example: "x: D[4, 3], src: D[2, 3] => slice_scatter(x, src, 0, 1, 3)",
         doc: "A copy of x with a slice of a dimension replaced by src.",
         build: |b, a| {
             use super::index::{IndexItem, index};
@@ -194,6 +201,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "diagonal_scatter",
         sig: "x, src, offset: int = 0, dim1: int = 0, dim2: int = 1",
+        example: "x: D[3, 3], src: D[2] => diagonal_scatter(x, src, 1)",
         doc: "A copy of x with a diagonal replaced by src.",
         build: |b, a| {
             let (x, src, offset) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.int(2)?);
@@ -205,6 +213,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "pixel_shuffle",
         sig: "x, upscale_factor: int",
+        example: "x: D[1, 4, 2, 3] => pixel_shuffle(x, 2)",
         doc: "[.., c r^2, h, w] as [.., c, h r, w r].",
         build: |b, a| {
             let (x, r) = (a.tensor(b, 0)?, factor(a, "pixel_shuffle")?);
@@ -224,6 +233,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "pixel_unshuffle",
         sig: "x, downscale_factor: int",
+        example: "x: D[1, 1, 4, 6] => pixel_unshuffle(x, 2)",
         doc: "[.., c, h r, w r] as [.., c r^2, h, w]: the inverse of `pixel_shuffle`.",
         build: |b, a| {
             let (x, r) = (a.tensor(b, 0)?, factor(a, "pixel_unshuffle")?);
@@ -242,6 +252,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "channel_shuffle",
         sig: "x, groups: int",
+        example: "x: D[2, 4, 3] => channel_shuffle(x, 2)",
         doc: "Channels (dimension 1) in another order: the first of each group, then the second of each, and so on.",
         build: |b, a| {
             let (x, s) = (a.tensor(b, 0)?, a.tensor(b, 0)?.shape());

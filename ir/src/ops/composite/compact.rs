@@ -199,18 +199,21 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "nonzero",
         sig: "x, as_tuple: bool = false, size: int? = None",
+        example: "x: D[2, 3] => nonzero(x, size=4)",
         doc: "The indices of elements that are not 0, i64[size, rank], or as a tuple of vectors. Refused without `size`.",
         build: |b, a| nonzero(b, a.tensor(b, 0)?, size(a, 2, "nonzero")?, a.bool(1)?),
     },
     FnDef {
         name: "masked_select",
         sig: "x, mask, size: int? = None",
+        example: "x: D[2, 3] => masked_select(x, tensor([true, false, true]), size=4)",
         doc: "The elements where the mask holds, in row-major order, [size]. Refused without `size`.",
         build: |b, a| Ok(masked_select(b, a)?.into()),
     },
     FnDef {
         name: "argwhere",
         sig: "x, size: int? = None",
+        example: "x: D[2, 3] => argwhere(x, size=4)",
         doc: "As `nonzero`.",
         build: |b, a| nonzero(b, a.tensor(b, 0)?, size(a, 1, "argwhere")?, false),
     },
@@ -218,6 +221,7 @@ pub static FNS: &[FnDef] = &[
         name: "unique",
         sig: "x, sorted: bool = true, return_inverse: bool = false, return_counts: bool = false, dim: int? = None, \
               size: int? = None",
+        example: "x: D[6] => unique(x, size=6)",
         doc: "The different elements in ascending order, [size], or the different slices along a dimension; with \
               return_inverse also where each element went, with return_counts how often each occurs. Always sorted. Refused \
               without `size`.",
@@ -226,6 +230,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "unique_consecutive",
         sig: "x, return_inverse: bool = false, return_counts: bool = false, dim: int? = None, size: int? = None",
+        example: "x: D[6] => unique_consecutive(x, size=6)",
         doc: "The elements that differ from the one before, [size]; with return_inverse the place of each element's run, \
               with return_counts the runs' lengths. Refused without `size`.",
         build: unique_consecutive,
@@ -233,6 +238,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "bincount",
         sig: "x, weights = None, minlength: int = 0, size: int? = None",
+        example: "weights: D[4] => bincount(tensor([0, 2, 2, 3]), weights, size=5)",
         doc: "How often each of 0..size occurs, i64, or the sum of its weights (f64, of f32 f32). A number outside is an error. \
               Refused without `size`.",
         build: |b, a| Ok(bincount(b, a)?.into()),

@@ -246,11 +246,12 @@ fn conv_transpose<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Res
 }
 
 macro_rules! convolution {
-    ($name:literal, $transposed:literal, $n:literal) => {
+    ($name:literal, $transposed:literal, $n:literal, $x:literal, $w:literal) => {
         [
             FnDef {
                 name: $name,
                 sig: "x, weight, bias = None, stride: ints = 1, padding: any = 0, dilation: ints = 1, groups: int = 1",
+                example: concat!("x: D[1, 2", $x, "], weight: D[3, 2", $w, "], bias: D[3] => ", $name, "(x, weight, bias)"),
                 doc: "Cross-correlation of [batch, in, ..] (or without batch) with a weight [out, in / groups, ..]; padding \
                       also \"same\" and \"valid\". Floats of one dtype, and i64.",
                 build: |b, a| Ok(conv(b, a, $name, $n)?.into()),
@@ -259,6 +260,7 @@ macro_rules! convolution {
                 name: $transposed,
                 sig: "x, weight, bias = None, stride: ints = 1, padding: ints = 0, output_padding: ints = 0, \
                       groups: int = 1, dilation: ints = 1",
+                example: concat!("x: D[1, 2", $x, "], weight: D[2, 3", $w, "], bias: D[3] => ", $transposed, "(x, weight, bias)"),
                 doc: "The transpose of a convolution, with a weight [in, out / groups, ..]. Floats of one dtype, and i64.",
                 build: |b, a| Ok(conv_transpose(b, a, $transposed, $n)?.into()),
             },
@@ -267,9 +269,9 @@ macro_rules! convolution {
 }
 
 static ALL: [[FnDef; 2]; 3] = [
-    convolution!("conv1d", "conv_transpose1d", 1),
-    convolution!("conv2d", "conv_transpose2d", 2),
-    convolution!("conv3d", "conv_transpose3d", 3),
+    convolution!("conv1d", "conv_transpose1d", 1, ", 4", ", 3"),
+    convolution!("conv2d", "conv_transpose2d", 2, ", 4, 3", ", 3, 2"),
+    convolution!("conv3d", "conv_transpose3d", 3, ", 3, 2, 3", ", 2, 2, 2"),
 ];
 
 /// The functions.

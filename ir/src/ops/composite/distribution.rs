@@ -167,10 +167,11 @@ fn every<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Vec<Dim>> {
 }
 
 macro_rules! dropout {
-    ($name:literal, $f:ident, $shape:expr, $doc:literal) => {
+    ($name:literal, $more:literal, $f:ident, $shape:expr, $doc:literal) => {
         FnDef {
             name: $name,
             sig: "x, p: float = 0.5, training: bool = true, seed: tensor? = None",
+            example: concat!("x: D[2, 3, 2", $more, "] => ", $name, "(x, 0.5, seed=7)"),
             doc: $doc,
             build: |b, a| Ok($f(b, a, &$shape(b, a)?)?.into()),
         }
@@ -182,6 +183,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "normal",
         sig: "mean: number, std: number = 1.0, size: ints? = None, seed: tensor? = None, dtype: dtype? = None",
+        example: "mean: D[2, 3], std: D[3] => normal(mean, exp(std), seed=7)",
         doc: "Normal numbers: for each element of mean and std, which broadcast, or of that size for two numbers. f32 if no \
               operand says else. In place, `x.normal_(mean=0, std=1, seed=…)` fills x.",
         build: |b, a| Ok(normal_of(b, a)?.into()),
@@ -189,6 +191,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "normal_fill",
         sig: "x, mean: float = 0.0, std: float = 1.0, seed: tensor? = None",
+        example: "x: D[2, 3] => normal_fill(x, seed=7)",
         doc: "Normal numbers of the shape and dtype of x: what `x.normal_` writes. Floats only.",
         build: |b, a| {
             let (x, mean, std) = (a.tensor(b, 0)?, a.float(1)?, a.float(2)?);
@@ -203,6 +206,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "uniform",
         sig: "x, from: float = 0.0, to: float = 1.0, seed: tensor? = None",
+        example: "x: D[2, 3] => uniform(x, seed=7)",
         doc: "Uniform numbers in [from, to) of the shape and dtype of x. Floats only.",
         build: |b, a| {
             let (from, to) = (a.float(1)?, a.float(2)?);
@@ -221,6 +225,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "exponential",
         sig: "x, lambd: float = 1.0, seed: tensor? = None",
+        example: "x: D[2, 3] => exponential(x, seed=7)",
         doc: "Exponential numbers of rate lambd, of the shape and dtype of x. Floats only.",
         build: |b, a| {
             let rate = positive(a, 1, "lambda")?;
@@ -230,6 +235,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "geometric",
         sig: "x, p: float, seed: tensor? = None",
+        example: "x: D[2, 3] => geometric(x, 0.5, seed=7)",
         doc: "How many trials of probability p there are up to the first success, of the shape and dtype of x. Floats only.",
         build: |b, a| {
             let p = positive(a, 1, "p")?;
@@ -243,6 +249,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "cauchy",
         sig: "x, median: float = 0.0, sigma: float = 1.0, seed: tensor? = None",
+        example: "x: D[2, 3] => cauchy(x, seed=7)",
         doc: "Cauchy numbers of that median and width, of the shape and dtype of x. Floats only.",
         build: |b, a| {
             let (median, sigma) = (a.float(1)?, positive(a, 2, "sigma")?);
@@ -252,6 +259,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "log_normal",
         sig: "x, mean: float = 1.0, std: float = 2.0, seed: tensor? = None",
+        example: "x: D[2, 3] => log_normal(x, seed=7)",
         doc: "e to normal numbers of that mean and deviation, of the shape and dtype of x. Floats only.",
         build: |b, a| {
             let (x, mean, std) = (a.tensor(b, 0)?, a.float(1)?, positive(a, 2, "std")?);
@@ -263,6 +271,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "random",
         sig: "x, from: int = 0, to: int? = None, seed: tensor? = None",
+        example: "x: D[2, 3] => random(x, 0, 2, seed=7)",
         doc: "Uniform integers in from..to (0..from if one bound is given), of the shape and dtype of x; without bounds all \
               that the dtype holds exactly from 0 on.",
         build: |b, a| {
@@ -290,6 +299,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "bernoulli",
         sig: "x, p: number? = None, seed: tensor? = None",
+        example: "x: D[2, 3] => bernoulli(x, seed=7)",
         doc: "1 with the probability that each element of x says (or p, in the shape of x), else 0, in the dtype of x. In \
               place, `x.bernoulli_(p=0.5, seed=…)` fills x.",
         build: |b, a| {
@@ -303,6 +313,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "bernoulli_fill",
         sig: "x, p: number = 0.5, seed: tensor? = None",
+        example: "x: D[2, 3] => bernoulli_fill(x, 0.3, seed=7)",
         doc: "1 with probability p, a number or a tensor that broadcasts, else 0, of the shape and dtype of x: what \
               `x.bernoulli_` writes.",
         build: |b, a| {
@@ -313,6 +324,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "multinomial",
         sig: "x, num_samples: int, replacement: bool = false, seed: tensor? = None",
+        example: "x: D[2, 4] => multinomial(x, 2, seed=7)",
         doc: "Categories drawn by their weights x, [c] or [m, c], as i64 [num_samples] or [m, num_samples]; without \
               replacement all different. Floats only.",
         build: |b, a| Ok(multinomial(b, a)?.into()),
@@ -320,35 +332,41 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "rrelu",
         sig: "x, lower: float = 0.125, upper: float = 0.3333333333333333, training: bool = false, seed: tensor? = None",
+        example: "x: D[2, 3] => rrelu(x)",
         doc: "x above 0, else x times a slope: the mean of the bounds, or when training a random number between them. Floats.",
         build: |b, a| Ok(rrelu(b, a)?.into()),
     },
     dropout!(
         "dropout",
+        "",
         dropped,
         every,
         "When training, each element is 0 with probability p, else divided by 1 - p; needs a seed. Floats only."
     ),
     dropout!(
         "dropout1d",
+        "",
         dropped,
         |b, a| channels(b, a, &[2, 3]),
         "As `dropout`, with all of a channel of [batch, channel, n] (or without batch) kept or dropped together."
     ),
     dropout!(
         "dropout2d",
+        ", 2",
         dropped,
         |b, a| channels(b, a, &[4]),
         "As `dropout`, with all of a channel of [batch, channel, h, w] kept or dropped together."
     ),
     dropout!(
         "dropout3d",
+        ", 2, 1",
         dropped,
         |b, a| channels(b, a, &[4, 5]),
         "As `dropout`, with all of a channel of [batch, channel, d, h, w] (or without batch) kept or dropped together."
     ),
     dropout!(
         "alpha_dropout",
+        "",
         alpha_dropped,
         every,
         "Dropout for `selu`: when training, elements with probability p become its least value, and all are scaled so that \
@@ -356,6 +374,7 @@ pub static FNS: &[FnDef] = &[
     ),
     dropout!(
         "feature_alpha_dropout",
+        "",
         alpha_dropped,
         |b, a| channels(b, a, &[2, 3, 4, 5]),
         "As `alpha_dropout`, with all of a channel (dimension 1) kept or dropped together."

@@ -241,18 +241,21 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "einsum",
         sig: "equation: str, operands: tensors",
+        example: "a: D[2, 3], b: D[3, 4] => einsum(\"ij,jk->ik\", a, b)",
         doc: "Products of operands summed over named dimensions: einsum(\"bij,bjk->bik\", a, b). One dtype.",
         build: |b, a| Ok(einsum(b, a)?.into()),
     },
     FnDef {
         name: "tensordot",
         sig: "a, b, dims: any = 2",
+        example: "a: D[2, 3, 4], b: D[3, 4, 2] => tensordot(a, b)",
         doc: "The product summed over the last dims dimensions of a and the first of b, or over those that two lists name.",
         build: |b, a| Ok(tensordot(b, a)?.into()),
     },
     FnDef {
         name: "kron",
         sig: "x, other",
+        example: "x: D[2, 3], other: D[2, 2] => kron(x, other)",
         doc: "The Kronecker product.",
         build: |b, a| {
             let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);

@@ -297,18 +297,21 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "cat",
         sig: "tensors: tensors, dim: int = 0",
+        example: "a: D[2, 3], b: D[1, 3] => cat([a, b], 0)",
         doc: "Tensors one after the other along a dimension; other extents are equal, dtypes promote.",
         build: |b, a| Ok(cat(b, &a.tensors(0)?, a.int(1)?)?.into()),
     },
     FnDef {
         name: "stack",
         sig: "tensors: tensors, dim: int = 0",
+        example: "a: D[3], b: D[3] => stack([a, b], 1)",
         doc: "Tensors of one shape along a new dimension; dtypes promote.",
         build: |b, a| Ok(stack(b, &a.tensors(0)?, a.int(1)?)?.into()),
     },
     FnDef {
         name: "hstack",
         sig: "tensors: tensors",
+        example: "a: D[2, 3], b: D[2, 1] => hstack([a, b])",
         doc: "Tensors one after the other along dimension 1 (0 for vectors).",
         build: |b, a| {
             let parts: Vec<_> = a.tensors(0)?.into_iter().map(|p| at_least(p, 1)).collect();
@@ -318,6 +321,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "vstack",
         sig: "tensors: tensors",
+        example: "a: D[3], b: D[3] => vstack([a, b])",
         doc: "Tensors one above the other: along dimension 0, vectors as rows.",
         build: |b, a| {
             let parts: Vec<_> = a.tensors(0)?.into_iter().map(|p| at_least(p, 2)).collect();
@@ -327,6 +331,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "dstack",
         sig: "tensors: tensors",
+        example: "a: D[2, 3], b: D[2, 3] => dstack([a, b])",
         doc: "Tensors one behind the other: along dimension 2.",
         build: |b, a| {
             let parts: Vec<_> = a.tensors(0)?.into_iter().map(|p| at_least(p, 3)).collect();
@@ -336,6 +341,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "column_stack",
         sig: "tensors: tensors",
+        example: "a: D[2], b: D[2, 3] => column_stack([a, b])",
         doc: "Tensors beside each other: along dimension 1, vectors and scalars as columns.",
         build: |b, a| {
             let mut parts = a.tensors(0)?;
@@ -348,12 +354,14 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "repeat",
         sig: "x, repeats: ints",
+        example: "x: D[2, 3] => repeat(x, 2, 1)",
         doc: "Every dimension laid out that many times; more numbers than dimensions add leading ones.",
         build: |b, a| Ok(repeat(a.tensor(b, 0)?, &a.dims(1)?)?.into()),
     },
     FnDef {
         name: "tile",
         sig: "x, dims: ints",
+        example: "x: D[2, 3] => tile(x, 2)",
         doc: "As `repeat`; fewer numbers than dimensions leave the leading ones alone.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -366,6 +374,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "repeat_interleave",
         sig: "x, repeats: any, dim: int? = None, output_size: int? = None",
+        example: "x: D[2, 3] => repeat_interleave(x, 2, 1)",
         doc: "Every element that many times in a row, along a dimension or of the flattened tensor. A tensor of counts, one for \
               each element, needs output_size, their sum.",
         build: |b, a| Ok(repeat_interleave(b, a)?.into()),
@@ -373,6 +382,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "flip",
         sig: "x, dims: ints",
+        example: "x: D[2, 3] => flip(x, [0, 1])",
         doc: "Dimensions in reverse order, copied.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -384,6 +394,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "fliplr",
         sig: "x",
+        example: "x: D[2, 3] => fliplr(x)",
         doc: "Dimension 1 in reverse order, copied.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -396,6 +407,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "flipud",
         sig: "x",
+        example: "x: D[2, 3] => flipud(x)",
         doc: "Dimension 0 in reverse order, copied.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -408,12 +420,14 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "roll",
         sig: "x, shifts: ints, dims: ints? = None",
+        example: "x: D[2, 3] => roll(x, 1, 1)",
         doc: "Elements moved along dimensions, those that leave at the end coming in at the start.",
         build: |b, a| Ok(roll(b, a)?.into()),
     },
     FnDef {
         name: "pad",
         sig: "x, pad: ints, mode: str = constant, value: float? = None",
+        example: "x: D[2, 3] => pad(x, [1, 2])",
         doc: "Elements added before and after the last dimensions, the last one first. Modes: \"constant\" (with a value, 0 \
               if none), \"reflect\", \"replicate\", \"circular\".",
         build: |b, a| Ok(pad(b, a)?.into()),

@@ -269,18 +269,21 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "mse_loss",
         sig: "x, target, reduction: str = mean",
+        example: "x: D[2, 3], target: D[2, 3] => mse_loss(x, target)",
         doc: "(x - target)^2. Floats.",
         build: |b, a| Ok(pairwise(b, a, "mse_loss", 2, |x, t| (x - t).map("square", &[]))?.into()),
     },
     FnDef {
         name: "l1_loss",
         sig: "x, target, reduction: str = mean",
+        example: "x: D[2, 3], target: D[2, 3] => l1_loss(x, target)",
         doc: "|x - target|. Floats.",
         build: |b, a| Ok(pairwise(b, a, "l1_loss", 2, |x, t| (x - t).abs())?.into()),
     },
     FnDef {
         name: "smooth_l1_loss",
         sig: "x, target, reduction: str = mean, beta: float = 1.0",
+        example: "x: D[2, 3], target: D[2, 3] => smooth_l1_loss(x, target)",
         doc: "d^2 / (2 beta) for |d| below beta, else |d| - beta / 2, with d = x - target. Floats.",
         build: |b, a| {
             let beta = a.float(3)?;
@@ -293,6 +296,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "huber_loss",
         sig: "x, target, reduction: str = mean, delta: float = 1.0",
+        example: "x: D[2, 3], target: D[2, 3] => huber_loss(x, target)",
         doc: "d^2 / 2 for |d| below delta, else delta (|d| - delta / 2), with d = x - target. Floats.",
         build: |b, a| {
             let delta = a.float(3)?;
@@ -306,12 +310,14 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "binary_cross_entropy",
         sig: "x, target, weight = None, reduction: str = mean",
+        example: "x: D[2, 3], target: D[2, 3] => binary_cross_entropy(x, target)",
         doc: "-(target log x + (1 - target) log(1 - x)), with logarithms of at least -100. Floats of one shape.",
         build: |b, a| Ok(weighted(b, a, "binary_cross_entropy", 3, |x, t| row("bce", &[x, t]))?.into()),
     },
     FnDef {
         name: "binary_cross_entropy_with_logits",
         sig: "x, target, weight = None, reduction: str = mean, pos_weight = None",
+        example: "x: D[2, 3], target: D[2, 3] => binary_cross_entropy_with_logits(x, target)",
         doc: "Binary cross entropy of sigmoid(x) without overflow; positive samples count pos_weight times. Floats of one \
               shape.",
         build: |b, a| Ok(with_logits(b, a)?.into()),
@@ -319,6 +325,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "kl_div",
         sig: "x, target, reduction: str = mean, log_target: bool = false",
+        example: "x: D[2, 3], target: D[2, 3] => kl_div(x, target, reduction=\"batchmean\")",
         doc: "target (log target - x), or e^target (target - x) for log_target; reduction also \"batchmean\". Floats.",
         build: |b, a| {
             let log = a.bool(3)?;
@@ -329,12 +336,14 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "nll_loss",
         sig: "x, target, weight = None, ignore_index: int = -100, reduction: str = mean",
+        example: "x: D[2, 3] => nll_loss(x, tensor([0, 2]))",
         doc: "The negative log probability in [n, class, ..] (or [class]) of the i64 classes; the mean weighs by class.",
         build: |b, a| Ok(nll_loss(b, a)?.into()),
     },
     FnDef {
         name: "cross_entropy",
         sig: "x, target, weight = None, ignore_index: int = -100, reduction: str = mean, label_smoothing: float = 0.0",
+        example: "x: D[2, 3] => cross_entropy(x, tensor([0, 2]))",
         doc: "nll_loss of log_softmax over the classes; the target may also be probabilities of the shape of x.",
         build: |b, a| Ok(cross_entropy(b, a)?.into()),
     },

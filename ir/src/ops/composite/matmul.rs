@@ -140,6 +140,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "matmul",
         sig: "x, other",
+        example: "x: D[2, 3], other: D[3, 4] => matmul(x, other)",
         doc: "The matrix product `x @ other`; vectors are rows or columns, leading dimensions are batches that broadcast. \
               One dtype.",
         build: |b, a| Ok(matmul(a.tensor(b, 0)?, a.tensor(b, 1)?)?.into()),
@@ -147,12 +148,14 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "mm",
         sig: "x, mat2",
+        example: "x: D[2, 3], mat2: D[3, 4] => mm(x, mat2)",
         doc: "The product of two matrices [m, k] and [k, n].",
         build: |b, a| Ok(strict(b, a, "mm", 2, 2)?.into()),
     },
     FnDef {
         name: "bmm",
         sig: "x, mat2",
+        example: "x: D[2, 2, 3], mat2: D[2, 3, 4] => bmm(x, mat2)",
         doc: "The products of two batches of matrices [b, m, k] and [b, k, n].",
         build: |b, a| {
             let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
@@ -164,24 +167,28 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "mv",
         sig: "x, vec",
+        example: "x: D[2, 3], vec: D[3] => mv(x, vec)",
         doc: "The product of a matrix [m, k] and a vector [k].",
         build: |b, a| Ok(strict(b, a, "mv", 2, 1)?.into()),
     },
     FnDef {
         name: "dot",
         sig: "x, tensor",
+        example: "x: D[3], tensor: D[3] => dot(x, tensor)",
         doc: "The inner product of two vectors.",
         build: |b, a| Ok(strict(b, a, "dot", 1, 1)?.into()),
     },
     FnDef {
         name: "vdot",
         sig: "x, other",
+        example: "x: D[3], other: D[3] => vdot(x, other)",
         doc: "The inner product of two vectors.",
         build: |b, a| Ok(strict(b, a, "vdot", 1, 1)?.into()),
     },
     FnDef {
         name: "outer",
         sig: "x, vec2",
+        example: "x: D[2], vec2: D[3] => outer(x, vec2)",
         doc: "The product of every element of a vector with every element of another; dtypes promote.",
         build: |b, a| {
             let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
@@ -192,30 +199,35 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "addmm",
         sig: "x, mat1, mat2, beta: number = 1, alpha: number = 1",
+        example: "x: D[4], mat1: D[2, 3], mat2: D[3, 4] => addmm(x, mat1, mat2)",
         doc: "beta * x + alpha * (mat1 @ mat2), rounded once.",
         build: |b, a| Ok(scaled_sum(b, a, "addmm", 2, 2)?.into()),
     },
     FnDef {
         name: "addmv",
         sig: "x, mat, vec, beta: number = 1, alpha: number = 1",
+        example: "x: D[2], mat: D[2, 3], vec: D[3] => addmv(x, mat, vec)",
         doc: "beta * x + alpha * (mat @ vec), rounded once.",
         build: |b, a| Ok(scaled_sum(b, a, "addmv", 2, 1)?.into()),
     },
     FnDef {
         name: "baddbmm",
         sig: "x, batch1, batch2, beta: number = 1, alpha: number = 1",
+        example: "x: D[4], batch1: D[2, 2, 3], batch2: D[2, 3, 4] => baddbmm(x, batch1, batch2)",
         doc: "beta * x + alpha * (batch1 @ batch2), rounded once.",
         build: |b, a| Ok(scaled_sum(b, a, "baddbmm", 3, 3)?.into()),
     },
     FnDef {
         name: "linear",
         sig: "x, weight, bias = None",
+        example: "x: D[2, 3], weight: D[4, 3], bias: D[4] => linear(x, weight, bias)",
         doc: "x @ weight^T + bias with a weight [out, in], rounded once. One dtype.",
         build: |b, a| Ok(linear(b, a)?.into()),
     },
     FnDef {
         name: "trace",
         sig: "x",
+        example: "x: D[2, 3] => trace(x)",
         doc: "The sum of the diagonal of a matrix. Integers give i64.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;

@@ -122,30 +122,35 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "where",
         sig: "condition, x, other",
+        example: "condition: bool[2, 3], x: D[2, 3], other: D[3] => where(condition, x, other)",
         doc: "x where the bool condition holds, else other; all three broadcast.",
         build: |b, a| Ok(select(b, a)?.into()),
     },
     FnDef {
         name: "masked_fill",
         sig: "x, mask, value: number",
+        example: "x: D[2, 3], mask: bool[3] => masked_fill(x, mask, 0)",
         doc: "x with one value where the bool mask holds.",
         build: |b, a| Ok(masked_fill(b, a)?.into()),
     },
     FnDef {
         name: "tril",
         sig: "x, diagonal: int = 0",
+        example: "x: D[2, 3] => tril(x)",
         doc: "The lower triangle of matrices, 0 above the k-th diagonal.",
         build: |b, a| triangle(b, a, Ex::le),
     },
     FnDef {
         name: "triu",
         sig: "x, diagonal: int = 0",
+        example: "x: D[2, 3] => triu(x)",
         doc: "The upper triangle of matrices, 0 below the k-th diagonal.",
         build: |b, a| triangle(b, a, Ex::ge),
     },
     FnDef {
         name: "gather",
         sig: "x, dim: int, index",
+        example: "x: D[2, 3] => gather(x, 1, tensor([[0, 2], [1, 1]]))",
         doc: "out[.., i, ..] = x[.., index[.., i, ..], ..]. An index out of range is an error; negative ones too.",
         build: |b, a| {
             let index = a.tensor(b, 2)?;
@@ -162,6 +167,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "index_select",
         sig: "x, dim: int, index",
+        example: "x: D[2, 3] => index_select(x, 1, tensor([0, 2]))",
         doc: "The indices of a dimension that a vector names. One out of range is an error; negative ones too.",
         build: |b, a| {
             let (x, i) = (a.tensor(b, 0)?, index_of("index_select", a.tensor(b, 2)?)?);
@@ -178,6 +184,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "take",
         sig: "x, index",
+        example: "x: D[2, 3] => take(x, tensor([0, 5, -1]))",
         doc: "Elements of the flattened tensor; negative indices count from the end.",
         build: |b, a| {
             let (x, i) = (a.tensor(b, 0)?, index_of("take", a.tensor(b, 1)?)?);
@@ -190,6 +197,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "take_along_dim",
         sig: "x, indices, dim: int? = None",
+        example: "x: D[2, 3] => take_along_dim(x, tensor([[2, 0, 1]]), 1)",
         doc: "As `gather`, with the other dimensions broadcast and negative indices from the end; without a dimension, of the flattened tensors.",
         build: |b, a| Ok(take_along_dim(b, a)?.into()),
     },
@@ -197,6 +205,7 @@ pub static FNS: &[FnDef] = &[
         name: "embedding",
         sig: "input, weight, padding_idx: int? = None, max_norm: float? = None, norm_type: float = 2.0, \
               scale_grad_by_freq: bool = false, sparse: bool = false",
+        example: "weight: D[4, 3] => embedding(tensor([0, 3]), weight)",
         doc: "Rows of weight [n, d] that an integer tensor names. No gradient goes to row padding_idx. With max_norm the rows \
               that are read are first scaled down to that norm, in place. With scale_grad_by_freq the gradient of a row is \
               divided by how often it is read. Gradients are never sparse.",
@@ -205,6 +214,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "one_hot",
         sig: "x, num_classes: int = -1",
+        example: "=> one_hot(tensor([0, 2], dtype=D), 3)",
         doc: "A new last dimension with a 1 at the class of each element, i64. A class out of range is an error.",
         build: |b, a| Ok(one_hot(b, a)?.into()),
     },

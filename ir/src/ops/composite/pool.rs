@@ -227,12 +227,13 @@ fn parts<'b>(b: &'b Builder, x: Ex<'b>, d: usize, len: usize, out: usize) -> Ex<
 }
 
 macro_rules! pooling {
-    ($max:literal, $avg:literal, $adaptive:literal, $n:literal) => {
+    ($max:literal, $avg:literal, $adaptive:literal, $n:literal, $x:literal) => {
         [
             FnDef {
                 name: $max,
                 sig: "x, kernel_size: ints, stride: ints? = None, padding: ints = 0, dilation: ints = 1, \
                       ceil_mode: bool = false, return_indices: bool = false",
+                example: concat!("x: D[1, 2", $x, "] => ", $max, "(x, 2, stride=1)"),
                 doc: "The largest element of each window of [batch, channel, ..] (or without batch); the gradient goes to \
                       the first one. Windows do not overlap unless a stride says so. With return_indices also its place \
                       in the flattened spatial dimensions. Not for bool.",
@@ -242,12 +243,14 @@ macro_rules! pooling {
                 name: $avg,
                 sig: "x, kernel_size: ints, stride: ints? = None, padding: ints = 0, ceil_mode: bool = false, \
                       count_include_pad: bool = true, divisor_override: int? = None",
+                example: concat!("x: D[1, 2", $x, "] => ", $avg, "(x, 2, stride=1)"),
                 doc: "The mean of each window of [batch, channel, ..] (or without batch). Floats, and i64 (cut off toward 0).",
                 build: |b, a| Ok(avg_pool(b, a, $avg, $n)?.into()),
             },
             FnDef {
                 name: $adaptive,
                 sig: "x, output_size: any",
+                example: concat!("x: D[1, 2", $x, "] => ", $adaptive, "(x, 2)"),
                 doc: "The means of that many nearly equal parts of each spatial dimension; None leaves one as it is. Floats \
                       only.",
                 build: |b, a| Ok(adaptive_avg(b, a, $adaptive, $n)?.into()),
@@ -257,9 +260,9 @@ macro_rules! pooling {
 }
 
 static ALL: [[FnDef; 3]; 3] = [
-    pooling!("max_pool1d", "avg_pool1d", "adaptive_avg_pool1d", 1),
-    pooling!("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", 2),
-    pooling!("max_pool3d", "avg_pool3d", "adaptive_avg_pool3d", 3),
+    pooling!("max_pool1d", "avg_pool1d", "adaptive_avg_pool1d", 1, ", 4"),
+    pooling!("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", 2, ", 4, 3"),
+    pooling!("max_pool3d", "avg_pool3d", "adaptive_avg_pool3d", 3, ", 3, 2, 3"),
 ];
 
 /// The functions.

@@ -26,6 +26,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "slice",
         sig: "x, start: ints, len: ints, step: ints",
+        example: "x: D[2, 3] => slice(x, start=[0, 1], len=[2, 1], step=[1, 2])",
         doc: "len elements of each dimension, from start on, every step-th, as a view.",
         build: |b, a| {
             let (x, ranges) = (a.tensor(b, 0)?, ranges(a, 1)?);
@@ -35,50 +36,70 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "slice_update",
         sig: "x, update, start: ints, len: ints, step: ints",
+        example: "x: D[2, 3], update: D[2, 1] => slice_update(x, update, start=[0, 1], len=[2, 1], step=[1, 1])",
         doc: "A new tensor: x with a slice of it replaced by update.",
         build: |b, a| {
             let (x, update, ranges) = (a.tensor(b, 0)?, a.tensor(b, 1)?, ranges(a, 2)?);
             one(x, Op::SliceUpdate(SliceUpdate(Slice(ranges.into()))), &[update])
         },
     },
-    reduction("reduce_sum", "The sum over dimensions, in the dtype of x.", |b, a| reduce(b, a, ReduceKind::Sum)),
-    reduction("reduce_prod", "The product over dimensions, in the dtype of x.", |b, a| reduce(b, a, ReduceKind::Prod)),
-    reduction("reduce_max", "The largest over dimensions.", |b, a| reduce(b, a, ReduceKind::Max)),
-    reduction("reduce_min", "The smallest over dimensions.", |b, a| reduce(b, a, ReduceKind::Min)),
+    reduction(
+        "reduce_sum",
+        "x: D[2, 3] => reduce_sum(x, dim=[1])", "The sum over dimensions, in the dtype of x.", |b, a| reduce(b, a, ReduceKind::Sum)),
+    reduction(
+        "reduce_prod",
+        "x: D[2, 3] => reduce_prod(x, dim=[1])", "The product over dimensions, in the dtype of x.", |b, a| reduce(b, a, ReduceKind::Prod)),
+    reduction(
+        "reduce_max",
+        "x: D[2, 3] => reduce_max(x, dim=[1])", "The largest over dimensions.", |b, a| reduce(b, a, ReduceKind::Max)),
+    reduction(
+        "reduce_min",
+        "x: D[2, 3] => reduce_min(x, dim=[1])", "The smallest over dimensions.", |b, a| reduce(b, a, ReduceKind::Min)),
     reduction(
         "reduce_argmax",
+        "x: D[2, 3] => reduce_argmax(x, dim=[1])",
         "The place of the first largest, counted over the dimensions in row-major order.",
         |b, a| reduce(b, a, ReduceKind::ArgMax),
     ),
     reduction(
         "reduce_argmin",
+        "x: D[2, 3] => reduce_argmin(x, dim=[1])",
         "The place of the first smallest, counted over the dimensions in row-major order.",
         |b, a| reduce(b, a, ReduceKind::ArgMin),
     ),
     FnDef {
         name: "scan_sum",
         sig: "x, dim: int",
+        example: "x: D[2, 3] => scan_sum(x, 1)",
         doc: "The running sum along a dimension, in the dtype of x.",
         build: |b, a| scan(b, a, ScanKind::Sum),
     },
     FnDef {
         name: "scan_prod",
         sig: "x, dim: int",
+        example: "x: D[2, 3] => scan_prod(x, 1)",
         doc: "The running product along a dimension, in the dtype of x.",
         build: |b, a| scan(b, a, ScanKind::Prod),
     },
-    scatter("scatter_mul", "x with src multiplied in at the places of the index.", |b, a| {
+    scatter(
+        "scatter_mul",
+        "x: D[2, 3], src: D[2, 2] => scatter_mul(x, 1, tensor([[0, 2], [1, 1]]), src)", "x with src multiplied in at the places of the index.", |b, a| {
         combine(b, a, ScatterMode::Mul)
     }),
-    scatter("scatter_max", "x with the larger of it and src at the places of the index.", |b, a| {
+    scatter(
+        "scatter_max",
+        "x: D[2, 3], src: D[2, 2] => scatter_max(x, 1, tensor([[0, 2], [1, 1]]), src)", "x with the larger of it and src at the places of the index.", |b, a| {
         combine(b, a, ScatterMode::Max)
     }),
-    scatter("scatter_min", "x with the smaller of it and src at the places of the index.", |b, a| {
+    scatter(
+        "scatter_min",
+        "x: D[2, 3], src: D[2, 2] => scatter_min(x, 1, tensor([[0, 2], [1, 1]]), src)", "x with the smaller of it and src at the places of the index.", |b, a| {
         combine(b, a, ScatterMode::Min)
     }),
     FnDef {
         name: "merge_runs",
         sig: "x, order, dim: int, width: int, descending: bool = false",
+        example: "x: D[4] => merge_runs(x, tensor([0, 1, 2, 3]), 0, 1)",
         doc: "One pass of a merge sort: of positions (i64) along a dimension that sort the elements of x in runs of width, \
               those that sort runs of twice that width. Stable; NaN is the largest. Positions outside count as the ends.",
         build: |b, a| {
@@ -91,6 +112,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "strided",
         sig: "x, size: ints, stride: ints, offset: int",
+        example: "x: D[2, 3] => strided(x, [2, 2], [3, 1], 1)",
         doc: "Elements of x, counted in row-major order, at offset + index * stride, as a view. x must lie row-major.",
         build: |b, a| {
             let (size, strides, offset) = (super::create::known_sizes(&a.ints(1)?)?, a.ints(2)?, a.int(3)?);
@@ -102,6 +124,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "view_dtype",
         sig: "x, dtype: dtype",
+        example: "x: D[2, 3] => view_dtype(x, D)",
         doc: "The bits of the elements as elements of another dtype of the same size, sharing memory: `x.view(dtype)`.",
         build: |b, a| {
             let (x, d) = (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::ty("`view_dtype` needs a dtype"))?);
@@ -111,6 +134,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "bitcast",
         sig: "x, dtype: dtype",
+        example: "x: D[2, 3] => bitcast(x, D)",
         doc: "The bits of the elements as elements of another dtype of the same size, in new memory.",
         build: |b, a| {
             let (x, d) = (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::ty("`bitcast` needs a dtype"))?);
@@ -120,6 +144,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "iota",
         sig: "n: int",
+        example: "=> iota(4)",
         doc: "0 to n - 1, in i64.",
         build: |b, a| {
             let n = a.dim(0)?;
@@ -132,12 +157,14 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "extent",
         sig: "n: int",
+        example: "=> extent(4)",
         doc: "An expression of symbolic sizes as an i64 scalar.",
         build: |b, a| Ok(b.extent(a.dim(0)?, crate::DType::I64).into()),
     },
     FnDef {
         name: "write_",
         sig: "x, value",
+        example: "x: mut D[2, 3], value: D[2, 3] => write_(x, value)",
         doc: "Writes value into the memory of x. Both have the same dtype and shape: nothing is cast or stretched.",
         build: |b, a| {
             let (x, value) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
@@ -168,18 +195,20 @@ pub fn call<'b>(b: &'b Builder, name: &str, args: Vec<(Option<&str>, Arg<'b>)>) 
 
 const fn reduction(
     name: &'static str,
+    example: &'static str,
     doc: &'static str,
     build: for<'b> fn(&'b Builder, &Args<'b>) -> Result<Out<'b>>,
 ) -> FnDef {
-    FnDef { name, sig: "x, dim: ints", doc, build }
+    FnDef { name, sig: "x, dim: ints", example, doc, build }
 }
 
 const fn scatter(
     name: &'static str,
+    example: &'static str,
     doc: &'static str,
     build: for<'b> fn(&'b Builder, &Args<'b>) -> Result<Out<'b>>,
 ) -> FnDef {
-    FnDef { name, sig: "x, dim: int, index, src", doc, build }
+    FnDef { name, sig: "x, dim: int, index, src", example, doc, build }
 }
 
 fn combine<'b>(b: &'b Builder, a: &Args<'b>, mode: ScatterMode) -> Result<Out<'b>> {

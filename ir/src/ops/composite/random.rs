@@ -17,6 +17,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "rand",
         sig: "size: ints, seed: tensor? = None, dtype: dtype? = None",
+        example: "=> rand([2, 3], seed=7, dtype=D)",
         doc: "Uniform numbers in [0, 1): 53 random bits of f64, 24 of f32, 11 of f16, 8 of bf16. `seed` is an i64 scalar.",
         build: |b, a| {
             let (shape, dtype) = (size(a, 0)?, float(a, 2)?);
@@ -26,6 +27,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "randn",
         sig: "size: ints, seed: tensor? = None, dtype: dtype? = None",
+        example: "=> randn([2, 3], seed=7, dtype=D)",
         doc: "Normal numbers of mean 0 and variance 1, by Box and Muller's transform. `seed` is an i64 scalar.",
         build: |b, a| {
             let (shape, dtype) = (size(a, 0)?, float(a, 2)?);
@@ -35,6 +37,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "randint",
         sig: "low: any = 0, high: any = None, size: any = None, seed: tensor? = None, dtype: dtype? = None",
+        example: "=> randint(0, 2, [2, 3], seed=7, dtype=D)",
         doc: "Uniform integers in low..high (0..high if one bound is given), i64 if no dtype is. `seed` is an i64 scalar.",
         build: |b, a| {
             // `randint(high, size)` as well as `randint(low, high, size)`.
@@ -51,6 +54,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "rand_like",
         sig: "x, seed: tensor? = None, dtype: dtype? = None",
+        example: "x: D[2, 3] => rand_like(x, seed=7)",
         doc: "Uniform numbers in [0, 1) of the shape and dtype of x, as `rand`.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -61,6 +65,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "randn_like",
         sig: "x, seed: tensor? = None, dtype: dtype? = None",
+        example: "x: D[2, 3] => randn_like(x, seed=7)",
         doc: "Normal numbers of mean 0 and variance 1 of the shape and dtype of x.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -71,6 +76,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "randint_like",
         sig: "x, low: int = 0, high: int? = None, seed: tensor? = None, dtype: dtype? = None",
+        example: "x: D[2, 3] => randint_like(x, 0, 2, seed=7)",
         doc: "Uniform integers in low..high (0..low if one bound is given), of the shape and dtype of x.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -83,6 +89,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "randperm",
         sig: "n: int, seed: tensor? = None, dtype: dtype? = None",
+        example: "=> randperm(4, seed=7, dtype=D)",
         doc: "The numbers 0..n in random order, i64 if no dtype is given.",
         build: |b, a| {
             let n = usize::try_from(a.int(0)?).map_err(|_| err::shape("`randperm`: n must not be negative"))?;
@@ -94,6 +101,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "fold_in",
         sig: "seed: tensor, data: tensor",
+        example: "=> fold_in(7, 1)",
         doc: "Another seed, for a number: independent streams for steps, layers, workers. i64 scalars.",
         build: |b, a| {
             let (seed, data) = (seed(b, a, 0)?, seed(b, a, 1)?);

@@ -145,6 +145,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "sum",
         sig: "x, dim: ints? = None, keepdim: bool = false, dtype: dtype? = None",
+        example: "x: D[2, 3] => sum(x, 1)",
         doc: "Sum over axes, all of them if none are given. Integers and bool give i64.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -154,6 +155,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "nansum",
         sig: "x, dim: ints? = None, keepdim: bool = false, dtype: dtype? = None",
+        example: "x: D[2, 3] => nansum(x, 1)",
         doc: "Sum over axes with NaN as 0.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -163,6 +165,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "mean",
         sig: "x, dim: ints? = None, keepdim: bool = false, dtype: dtype? = None",
+        example: "x: D[2, 3] => mean(x, 1)",
         doc: "Mean over axes, all of them if none are given. Floats only, unless a float dtype is given.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -174,6 +177,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "nanmean",
         sig: "x, dim: ints? = None, keepdim: bool = false",
+        example: "x: D[2, 3] => nanmean(x, 1)",
         doc: "Mean over axes of what is not NaN. Floats only.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -189,6 +193,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "prod",
         sig: "x, dim: int? = None, keepdim: bool = false, dtype: dtype? = None",
+        example: "x: D[2, 3] => prod(x, 1)",
         doc: "Product along an axis, or of all elements. Integers and bool give i64. The gradient is exact with zeros.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -202,18 +207,21 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "amax",
         sig: "x, dim: ints? = None, keepdim: bool = false",
+        example: "x: D[2, 3] => amax(x, 1)",
         doc: "Largest over axes, NaN if any is. Ties share the gradient. An error if there is nothing to reduce.",
         build: |b, a| extreme(b, a, ReduceKind::Max),
     },
     FnDef {
         name: "amin",
         sig: "x, dim: ints? = None, keepdim: bool = false",
+        example: "x: D[2, 3] => amin(x, 1)",
         doc: "Smallest over axes, NaN if any is. Ties share the gradient. An error if there is nothing to reduce.",
         build: |b, a| extreme(b, a, ReduceKind::Min),
     },
     FnDef {
         name: "aminmax",
         sig: "x, dim: int? = None, keepdim: bool = false",
+        example: "x: D[2, 3] => aminmax(x, dim=1)",
         doc: "Smallest and largest.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -229,42 +237,49 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "argmax",
         sig: "x, dim: int? = None, keepdim: bool = false",
+        example: "x: D[2, 3] => argmax(x, 1)",
         doc: "Position (i64) of the first largest or first NaN, along an axis or in row-major order. Not bool.",
         build: |b, a| position(b, a, "argmax", ReduceKind::ArgMax),
     },
     FnDef {
         name: "argmin",
         sig: "x, dim: int? = None, keepdim: bool = false",
+        example: "x: D[2, 3] => argmin(x, 1)",
         doc: "Position (i64) of the first smallest or first NaN, along an axis or in row-major order. Not bool.",
         build: |b, a| position(b, a, "argmin", ReduceKind::ArgMin),
     },
     FnDef {
         name: "max",
         sig: "x, dim: any = None, keepdim: bool = false",
+        example: "x: D[2, 3] => max(x, 1)",
         doc: "The largest element (ties share the gradient); along an axis, values and positions; of two tensors, `maximum`.",
         build: |b, a| largest(b, a, ReduceKind::Max, ReduceKind::ArgMax, "maximum"),
     },
     FnDef {
         name: "min",
         sig: "x, dim: any = None, keepdim: bool = false",
+        example: "x: D[2, 3] => min(x, 1)",
         doc: "The smallest element (ties share the gradient); along an axis, values and positions; of two tensors, `minimum`.",
         build: |b, a| largest(b, a, ReduceKind::Min, ReduceKind::ArgMin, "minimum"),
     },
     FnDef {
         name: "all",
         sig: "x, dim: ints? = None, keepdim: bool = false",
+        example: "x: D[2, 3] => all(x, 1)",
         doc: "Whether all elements are not 0. bool; uint8 for uint8.",
         build: |b, a| truth(b, a, ReduceKind::Prod),
     },
     FnDef {
         name: "any",
         sig: "x, dim: ints? = None, keepdim: bool = false",
+        example: "x: D[2, 3] => any(x, 1)",
         doc: "Whether any element is not 0. bool; uint8 for uint8.",
         build: |b, a| truth(b, a, ReduceKind::Sum),
     },
     FnDef {
         name: "count_nonzero",
         sig: "x, dim: ints? = None",
+        example: "x: D[2, 3] => count_nonzero(x, 1)",
         doc: "How many elements are not 0, i64.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -274,18 +289,21 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "cumsum",
         sig: "x, dim: int, dtype: dtype? = None",
+        example: "x: D[2, 3] => cumsum(x, 1)",
         doc: "Running sum along an axis. Integers and bool give i64.",
         build: |b, a| running(b, a, ScanKind::Sum),
     },
     FnDef {
         name: "cumprod",
         sig: "x, dim: int, dtype: dtype? = None",
+        example: "x: D[2, 3] => cumprod(x, 1)",
         doc: "Running product along an axis. Integers and bool give i64. The gradient is exact with zeros.",
         build: |b, a| running(b, a, ScanKind::Prod),
     },
     FnDef {
         name: "diff",
         sig: "x, n: int = 1, dim: int = -1, prepend = None, append = None",
+        example: "x: D[2, 3] => diff(x)",
         doc: "Differences of neighbours along an axis, n times, of x with the others before and behind it. On bool: exclusive \
               or.",
         build: |b, a| Ok(diff(b, a)?.into()),

@@ -54,18 +54,21 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "cummax",
         sig: "x, dim: int",
+        example: "x: D[2, 3] => cummax(x, 1)",
         doc: "Running largest along an axis (NaN once there was one), and its last position.",
         build: |b, a| extreme(b, a, Ex::ge),
     },
     FnDef {
         name: "cummin",
         sig: "x, dim: int",
+        example: "x: D[2, 3] => cummin(x, 1)",
         doc: "Running smallest along an axis (NaN once there was one), and its last position.",
         build: |b, a| extreme(b, a, Ex::le),
     },
     FnDef {
         name: "logcumsumexp",
         sig: "x, dim: int",
+        example: "x: D[2, 3] => logcumsumexp(x, 1)",
         doc: "The logarithm of the running sum of e^x along an axis. Floats only.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;

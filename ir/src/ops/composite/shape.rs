@@ -162,7 +162,13 @@ pub fn contiguous(x: Ex<'_>) -> Result<Ex<'_>> {
 /// `to` under another name, for one dtype.
 macro_rules! cast {
     ($name:literal, $dtype:expr, $doc:literal) => {
-        FnDef { name: $name, sig: "x", doc: $doc, build: |b, a| Ok(a.tensor(b, 0)?.cast($dtype).into()) }
+        FnDef {
+            name: $name,
+            sig: "x",
+            example: concat!("x: D[2, 3] => ", $name, "(x)"),
+            doc: $doc,
+            build: |b, a| Ok(a.tensor(b, 0)?.cast($dtype).into()),
+        }
     };
 }
 
@@ -171,6 +177,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "view",
         sig: "x, shape: ints",
+        example: "x: D[2, 3] => view(x, 3, -1)",
         doc: "The same memory in another shape; one extent may be -1. An error if strides cannot say it.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -182,6 +189,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "reshape",
         sig: "x, shape: ints",
+        example: "x: D[2, 3] => reshape(x, 3, -1)",
         doc: "In another shape; one extent may be -1. Shares memory if it can, else copies.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -197,31 +205,36 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "view_as",
         sig: "x, other",
+        example: "x: D[2, 3], other: D[3, 2] => view_as(x, other)",
         doc: "The same memory in the shape of other.",
         build: |b, a| Ok(viewed(a.tensor(b, 0)?, &a.tensor(b, 1)?.dims())?.into()),
     },
     FnDef {
         name: "reshape_as",
         sig: "x, other",
+        example: "x: D[2, 3], other: D[3, 2] => reshape_as(x, other)",
         doc: "In the shape of other. Shares memory if it can, else copies.",
         build: |b, a| Ok(a.tensor(b, 0)?.reshape(&a.tensor(b, 1)?.dims()).into()),
     },
-    FnDef { name: "clone", sig: "x", doc: "A copy in new memory.", build: |b, a| Ok(a.tensor(b, 0)?.copy().into()) },
+    FnDef { name: "clone", sig: "x", example: "x: D[2, 3] => clone(x)", doc: "A copy in new memory.", build: |b, a| Ok(a.tensor(b, 0)?.copy().into()) },
     FnDef {
         name: "contiguous",
         sig: "x",
+        example: "x: D[2, 3] => contiguous(x)",
         doc: "x itself if its elements lie in row-major order, else a copy.",
         build: |b, a| Ok(contiguous(a.tensor(b, 0)?)?.into()),
     },
     FnDef {
         name: "detach",
         sig: "x",
+        example: "x: D[2, 3] => detach(x)",
         doc: "The same memory, through which no gradient flows.",
         build: |b, a| Ok(view_of(a.tensor(b, 0)?, Op::Detach)?.into()),
     },
     FnDef {
         name: "permute",
         sig: "x, dims: ints",
+        example: "x: D[2, 3, 4] => permute(x, 2, 0, 1)",
         doc: "Dimensions in that order, as a view.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -232,6 +245,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "transpose",
         sig: "x, dim0: int, dim1: int",
+        example: "x: D[2, 3] => transpose(x, 0, 1)",
         doc: "Two dimensions swapped, as a view.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -241,6 +255,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "t",
         sig: "x",
+        example: "x: D[2, 3] => t(x)",
         doc: "A matrix transposed, as a view; vectors and scalars are themselves.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -254,6 +269,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "T",
         sig: "x",
+        example: "x: D[2, 3] => T(x)",
         doc: "Dimensions in reverse order, as a view.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -263,6 +279,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "mT",
         sig: "x",
+        example: "x: D[2, 3, 4] => mT(x)",
         doc: "The last two dimensions swapped, as a view.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -275,6 +292,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "expand",
         sig: "x, size: ints",
+        example: "x: D[3] => expand(x, 2, 3)",
         doc: "Dimensions of extent 1 stretched and leading ones added, as a view; -1 keeps an extent.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -285,6 +303,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "expand_as",
         sig: "x, other",
+        example: "x: D[3], other: D[2, 3] => expand_as(x, other)",
         doc: "Expanded to the shape of other, as a view.",
         build: |b, a| {
             let shape = a.tensor(b, 1)?.dims();
@@ -294,6 +313,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "broadcast_to",
         sig: "x, size: ints",
+        example: "x: D[3] => broadcast_to(x, 2, 3)",
         doc: "As `expand`.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -304,12 +324,14 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "squeeze",
         sig: "x, dim: ints? = None",
+        example: "x: D[2, 1, 3] => squeeze(x, 1)",
         doc: "Without dimensions of extent 1, all of them or those given, as a view.",
         build: squeeze,
     },
     FnDef {
         name: "unsqueeze",
         sig: "x, dim: int",
+        example: "x: D[2, 3] => unsqueeze(x, 1)",
         doc: "With a new dimension of extent 1, as a view.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -321,6 +343,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "flatten",
         sig: "x, start_dim: int = 0, end_dim: int = -1",
+        example: "x: D[2, 3, 4] => flatten(x, 1)",
         doc: "Dimensions merged into one. Shares memory if it can, else copies.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -330,6 +353,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "ravel",
         sig: "x",
+        example: "x: D[2, 3] => ravel(x)",
         doc: "All dimensions merged into one. Shares memory if it can, else copies.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -339,12 +363,14 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "unflatten",
         sig: "x, dim: int, sizes: ints",
+        example: "x: D[2, 6] => unflatten(x, 1, [2, -1])",
         doc: "One dimension split into several, as a view; one size may be -1.",
         build: unflatten,
     },
     FnDef {
         name: "narrow",
         sig: "x, dim: int, start: int, length: int",
+        example: "x: D[2, 3] => narrow(x, 1, 1, 2)",
         doc: "That many elements of a dimension from a start, as a view.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -362,6 +388,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "select",
         sig: "x, dim: int, index: int",
+        example: "x: D[2, 3] => select(x, 1, -1)",
         doc: "One index of a dimension, as a view without it.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -371,18 +398,21 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "diagonal",
         sig: "x, offset: int = 0, dim1: int = 0, dim2: int = 1",
+        example: "x: D[2, 3] => diagonal(x)",
         doc: "The diagonal of two dimensions as a new last one, as a view.",
         build: diagonal,
     },
     FnDef {
         name: "movedim",
         sig: "x, source: ints, destination: ints",
+        example: "x: D[2, 3, 4] => movedim(x, 0, 2)",
         doc: "Dimensions moved to new places, as a view.",
         build: movedim,
     },
     FnDef {
         name: "to",
         sig: "x, dtype: dtype",
+        example: "x: f32[2, 3] => to(x, D)",
         doc: "The elements in another dtype; x itself if it has it. Floats are cut off toward 0, integers wrap.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -392,6 +422,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "type_as",
         sig: "x, other",
+        example: "x: D[2, 3], other: f32[1] => type_as(x, other)",
         doc: "The elements in the dtype of other.",
         build: |b, a| Ok(a.tensor(b, 0)?.cast(a.tensor(b, 1)?.dtype()).into()),
     },

@@ -171,30 +171,35 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "sort",
         sig: "x, dim: int = -1, descending: bool = false, stable: bool = true",
+        example: "x: D[2, 3] => sort(x)",
         doc: "Values in order along an axis, and their positions (i64). Stable; NaN is the largest.",
         build: |b, a| Ok(Out::Many(sort(b, a)?)),
     },
     FnDef {
         name: "argsort",
         sig: "x, dim: int = -1, descending: bool = false, stable: bool = true",
+        example: "x: D[2, 3] => argsort(x)",
         doc: "The positions that sort x along an axis.",
         build: |b, a| Ok(sort(b, a)?[1].into()),
     },
     FnDef {
         name: "msort",
         sig: "x",
+        example: "x: D[3, 2] => msort(x)",
         doc: "Values in order along dimension 0.",
         build: |b, a| Ok(lifted(a.tensor(b, 0)?, 0, |x, d| Ok(vec![sorted(x, d, false).0]))?[0].into()),
     },
     FnDef {
         name: "topk",
         sig: "x, k: int, dim: int = -1, largest: bool = true, sorted: bool = true",
+        example: "x: D[2, 3] => topk(x, 2)",
         doc: "The k largest (or smallest) elements along an axis in order, and their positions.",
         build: |b, a| Ok(Out::Many(topk(b, a)?)),
     },
     FnDef {
         name: "kthvalue",
         sig: "x, k: int, dim: int = -1, keepdim: bool = false",
+        example: "x: D[2, 3] => kthvalue(x, 2)",
         doc: "The k-th smallest element along an axis (from 1), and its position.",
         build: |b, a| {
             let (k, keep) = (a.int(1)?, a.bool(3)?);
@@ -212,12 +217,14 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "median",
         sig: "x, dim: int? = None, keepdim: bool = false",
+        example: "x: D[2, 3] => median(x, 1)",
         doc: "The lower median of all elements (equal ones share the gradient), or along an axis with its position.",
         build: median,
     },
     FnDef {
         name: "searchsorted",
         sig: "sorted_sequence, values, out_int32: bool = false, right: bool = false, side: str? = None, sorter = None",
+        example: "values: D[2] => searchsorted(tensor([0, 1, 1, 3], dtype=D), values)",
         doc: "Where each value would be inserted to keep the last dimension in order, i64 (i32 if asked for): before equal \
               ones, or behind them on the right side. sorter holds the positions that sort the sequence.",
         build: |b, a| {
@@ -254,6 +261,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "bucketize",
         sig: "x, boundaries, out_int32: bool = false, right: bool = false",
+        example: "x: D[2, 3] => bucketize(x, tensor([0, 1, 3], dtype=D))",
         doc: "The bucket of each element between boundaries in order, i64 (i32 if asked for).",
         build: |b, a| {
             let boundaries = a.tensor(b, 1)?;
@@ -266,6 +274,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "quantile",
         sig: "x, q, dim: int? = None, keepdim: bool = false, interpolation: str = linear",
+        example: "x: D[2, 3] => quantile(x, 0.4, 1)",
         doc: "The q-quantile along an axis or of all elements, in f32 and f64; of a vector of quantiles a first dimension. \
               Between neighbours in order it takes: \"linear\", \"lower\", \"higher\", \"midpoint\", \"nearest\".",
         build: |b, a| Ok(quantile(b, a)?.into()),

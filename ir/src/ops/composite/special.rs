@@ -20,6 +20,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "polygamma",
         sig: "n: int, x",
+        example: "x: D[2, 3] => polygamma(1, x)",
         doc: "The n-th derivative of digamma, n from 0 to 50. Integers become f32.",
         build: |b, a| {
             let (n, x) = (order("polygamma", a.int(0)?, 0)?, a.tensor(b, 1)?);
@@ -29,6 +30,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "mvlgamma",
         sig: "x, p: int",
+        example: "x: D[2, 3] => mvlgamma(x, 2)",
         doc: "The logarithm of the multivariate gamma function of dimension p: p (p - 1) / 4 log(pi) plus the sum of \
               lgamma(x - j / 2) over j from 0 to p - 1. Integers become f32.",
         build: |b, a| {
@@ -44,6 +46,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "ldexp",
         sig: "x, other",
+        example: "x: D[2, 3] => ldexp(x, tensor([0, 1, 2]))",
         doc: "x * 2^other, as PyTorch computes it: a power of integers is f32, and infinite from 128 on.",
         build: |b, a| {
             let (x, n) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
@@ -53,6 +56,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "frexp",
         sig: "x",
+        example: "x: D[2, 3] => frexp(x)",
         doc: "Mantissa and exponent (i32): x = mantissa 2^exponent with the mantissa's magnitude in 1/2..1. Floats only.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -63,6 +67,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "heaviside",
         sig: "x, values",
+        example: "x: D[2, 3], values: D[3] => heaviside(x, values)",
         doc: "0 below 0, 1 above, the second operand at 0; 0 for NaN. Operands of one dtype.",
         build: |b, a| {
             let (x, values) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
@@ -73,6 +78,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "log_ndtr",
         sig: "x",
+        example: "x: D[2, 3] => log_ndtr(x)",
         doc: "The logarithm of the normal distribution function, also where that is small. Integers become f32.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;

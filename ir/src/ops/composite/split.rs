@@ -109,12 +109,14 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "split",
         sig: "x, split_size: any, dim: int = 0",
+        example: "x: D[5, 2] => split(x, 2)",
         doc: "Pieces of one size along a dimension, the last one shorter, or of a list of sizes; views.",
         build: split,
     },
     FnDef {
         name: "chunk",
         sig: "x, chunks: int, dim: int = 0",
+        example: "x: D[5, 2] => chunk(x, 2)",
         doc: "At most that many pieces of equal size along a dimension, the last one shorter; views.",
         build: |b, a| {
             let (x, d) = operand(b, a, 2, "chunk")?;
@@ -130,30 +132,35 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "tensor_split",
         sig: "x, indices_or_sections: any, dim: int = 0",
+        example: "x: D[5, 2] => tensor_split(x, 2)",
         doc: "That many pieces along a dimension, the first ones longer, or pieces that end at given indices; views.",
         build: tensor_split,
     },
     FnDef {
         name: "hsplit",
         sig: "x, indices_or_sections: any",
+        example: "x: D[2, 4] => hsplit(x, 2)",
         doc: "Equal pieces, or pieces that end at given indices, along dimension 1 (0 for vectors); views.",
         build: |b, a| named(b, a, "hsplit", 1, 1),
     },
     FnDef {
         name: "vsplit",
         sig: "x, indices_or_sections: any",
+        example: "x: D[4, 2] => vsplit(x, 2)",
         doc: "Equal pieces, or pieces that end at given indices, along dimension 0 of at least two; views.",
         build: |b, a| named(b, a, "vsplit", 0, 2),
     },
     FnDef {
         name: "dsplit",
         sig: "x, indices_or_sections: any",
+        example: "x: D[2, 3, 4] => dsplit(x, 2)",
         doc: "Equal pieces, or pieces that end at given indices, along dimension 2 of at least three; views.",
         build: |b, a| named(b, a, "dsplit", 2, 3),
     },
     FnDef {
         name: "unbind",
         sig: "x, dim: int = 0",
+        example: "x: D[2, 3] => unbind(x)",
         doc: "Every index of a dimension, as views without it.",
         build: |b, a| {
             let (x, d) = operand(b, a, 1, "unbind")?;

@@ -217,6 +217,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "cov",
         sig: "x, correction: int = 1, fweights = None, aweights = None",
+        example: "x: D[2, 4] => cov(x)",
         doc: "The covariance matrix of variables (rows) over observations (columns), with a divisor of n - correction; \
               fweights counts, aweights weighs observations. A vector is one variable, whose result is 0-d. Integers become \
               f32; not bool.",
@@ -225,12 +226,14 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "corrcoef",
         sig: "x",
+        example: "x: D[2, 4] => corrcoef(x)",
         doc: "Pearson's correlation coefficients of variables (rows), in -1..1; see `cov`.",
         build: |b, a| Ok(corrcoef(b, a)?.into()),
     },
     FnDef {
         name: "mode",
         sig: "x, dim: int = -1, keepdim: bool = false",
+        example: "x: D[2, 3] => mode(x)",
         doc: "The most frequent element along an axis (the smallest of several), and its last position, i64. The gradient \
               goes to that one.",
         build: |b, a| {
@@ -241,6 +244,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "nanmedian",
         sig: "x, dim: int? = None, keepdim: bool = false",
+        example: "x: D[2, 3] => nanmedian(x, 1)",
         doc: "The lower median of what is not NaN, of all elements, or along an axis with its position; NaN if there is \
               nothing. The gradient goes to the element picked.",
         build: nanmedian,
@@ -248,6 +252,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "histc",
         sig: "x, bins: int = 100, min: float = 0, max: float = 0",
+        example: "x: D[6] => histc(x, 4, 0.0, 1.0)",
         doc: "How many elements lie in each of equal bins from min to max (from the smallest to the largest if both are 0), in \
               the dtype of x; others and NaN do not count. Floats only; no derivative.",
         build: |b, a| Ok(histc(b, a)?.into()),
@@ -255,6 +260,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "trapezoid",
         sig: "y, x: tensor? = None, dx: float? = None, dim: int = -1",
+        example: "y: D[2, 3], x: D[3] => trapezoid(y, x)",
         doc: "The integral of samples along an axis by the trapezoidal rule, at the places x (a vector, or broadcasting to y) \
               or at equal distances dx. Integers become f32.",
         build: |b, a| {
@@ -265,6 +271,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "cumulative_trapezoid",
         sig: "y, x: tensor? = None, dx: float? = None, dim: int = -1",
+        example: "y: D[2, 3] => cumulative_trapezoid(y)",
         doc: "The running integral of samples along an axis, one element shorter; see `trapezoid`.",
         build: |b, a| {
             let (parts, dtype, d) = areas(b, a, "cumulative_trapezoid")?;

@@ -125,6 +125,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "var",
         sig: "x, dim: any = None, unbiased: any = None, keepdim: bool = false, correction: any = None",
+        example: "x: D[2, 3] => var(x, 1)",
         doc: "Variance over axes, by default with a divisor of n - 1. Floats only; NaN for one element.",
         build: |b, a| {
             let m = moment(b, a, "var")?;
@@ -134,6 +135,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "std",
         sig: "x, dim: any = None, unbiased: any = None, keepdim: bool = false, correction: any = None",
+        example: "x: D[2, 3] => std(x, 1)",
         doc: "Standard deviation over axes, by default with a divisor of n - 1. Floats only. Equal elements: gradient 0.",
         build: |b, a| {
             let m = moment(b, a, "std")?;
@@ -143,6 +145,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "var_mean",
         sig: "x, dim: any = None, unbiased: any = None, keepdim: bool = false, correction: any = None",
+        example: "x: D[2, 3] => var_mean(x, 1)",
         doc: "Variance and mean over axes; see `var`.",
         build: |b, a| {
             let m = moment(b, a, "var_mean")?;
@@ -153,6 +156,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "std_mean",
         sig: "x, dim: any = None, unbiased: any = None, keepdim: bool = false, correction: any = None",
+        example: "x: D[2, 3] => std_mean(x, 1)",
         doc: "Standard deviation and mean over axes; see `std`.",
         build: |b, a| {
             let m = moment(b, a, "std_mean")?;
@@ -163,6 +167,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "logsumexp",
         sig: "x, dim: ints, keepdim: bool = false",
+        example: "x: D[2, 3] => logsumexp(x, 1)",
         doc: "log(sum(e^x)) over axes without overflow. Integers become f32.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -173,6 +178,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "norm",
         sig: "x, p: any = None, dim: ints? = None, keepdim: bool = false",
+        example: "x: D[2, 3] => norm(x, 2, 1)",
         doc: "The p-norm (2 if none is given) of vectors along axes, all of them if none are given. Floats only; the \
               gradient of the 2-norm at 0 is 0.",
         build: norm,
@@ -180,12 +186,14 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "vector_norm",
         sig: "x, ord: any = None, dim: ints? = None, keepdim: bool = false",
+        example: "x: D[2, 3] => vector_norm(x, 3, 1)",
         doc: "As `norm`.",
         build: norm,
     },
     FnDef {
         name: "dist",
         sig: "x, other, p: float = 2.0",
+        example: "x: D[2, 3], other: D[2, 3] => dist(x, other)",
         doc: "The p-norm of x - other.",
         build: |b, a| {
             let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
@@ -198,6 +206,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "normalize",
         sig: "x, p: float = 2.0, dim: ints = 1, eps: float = 1e-12",
+        example: "x: D[2, 3] => normalize(x)",
         doc: "x divided by its p-norm along axes, which is at least eps. Floats only.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -213,6 +222,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "cosine_similarity",
         sig: "x, other, dim: int = 1, eps: float = 1e-8",
+        example: "x: D[2, 3], other: D[2, 3] => cosine_similarity(x, other)",
         doc: "The cosine of the angle between vectors along an axis; each norm is at least eps. Floats only.",
         build: cosine_similarity,
     },

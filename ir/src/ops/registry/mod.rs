@@ -4,8 +4,10 @@
 //! [`super::composite`], or either with an underscore: its in-place form, which writes the result into the first operand.
 
 mod args;
+mod entry;
 
 pub use args::require_float;
+pub use entry::{Entry, entries};
 
 use super::composite;
 use super::elementwise::{Row, rows};
@@ -62,7 +64,9 @@ pub struct FnDef {
     /// Its parameters: `x: tensor, dim: ints? = None, keepdim: bool = false`. Kinds: `tensor tensors int ints float
     /// number bool str dtype any`, each optional with `?`.
     pub sig: &'static str,
-    /// One line for people, then shapes, dtypes, errors.
+    /// A call with its operands declared, of which documentation and tests are made: [`crate::describe`] has its form.
+    pub example: &'static str,
+    /// For people: what it computes, of which shapes; what it refuses; its derivative where that is a choice.
     pub doc: &'static str,
     /// The definition.
     pub build: for<'b> fn(&'b Builder, &Args<'b>) -> Result<Out<'b>>,
