@@ -283,6 +283,16 @@ impl Description {
                 None => groups.push((g, vec![d.name()])),
             }
         }
+        let dtypes = |outs: &[Type]| outs.iter().map(|t| t.dtype).collect::<Vec<_>>();
+        let always = self.accepted.first().map(|(_, outs)| dtypes(outs)).unwrap_or_default();
+        if self.accepted.len() > 1 && self.accepted.iter().all(|(_, outs)| dtypes(outs) == always) {
+            let all: Vec<&str> = self.accepted.iter().map(|(d, _)| d.name()).collect();
+            let names: Vec<&str> = always.iter().map(|d| d.name()).collect();
+            return match names.as_slice() {
+                [one] => format!("{} give {one}", all.join(" ")),
+                _ => format!("{} give ({})", all.join(" "), names.join(", ")),
+            };
+        }
         let text = |(gives, all): &(Vec<Option<DType>>, Vec<&str>)| {
             let names: Vec<&str> = gives.iter().map(|d| d.map_or("the same", DType::name)).collect();
             let all = all.join(" ");
@@ -301,7 +311,7 @@ impl Description {
         for (d, e) in &self.refused {
             let message = &e.diagnostic().message;
             let key = [d.torch_name(), d.name()].iter().fold(message.clone(), |m, n| m.replace(n, "D"));
-            match groups.iter_mut().find(|(k, ..)| *k == key) {
+            match groups.iter_mut().find(|(k, _, m)| *k == key || m == message) {
                 Some((_, all, _)) => all.push(d.name()),
                 None => groups.push((key, vec![d.name()], message.clone())),
             }

@@ -160,14 +160,14 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "add",
         sig: "x, other, alpha: number = 1",
-        example: "x: D[2, 3], other: D[3] => add(x, other, alpha=2)",
+        example: "x: D[2, 3], other: D[3] => add(x, other)",
         doc: "x + alpha * other. On bool: or.",
         build: |b, a| scaled([a.tensor(b, 0)?, a.tensor(b, 1)?], a.tensor(b, 2)?, "add"),
     },
     FnDef {
         name: "sub",
         sig: "x, other, alpha: number = 1",
-        example: "x: D[2, 3], other: D[3] => sub(x, other, alpha=2)",
+        example: "x: D[2, 3], other: D[3] => sub(x, other)",
         doc: "x - alpha * other. Not for bool.",
         build: |b, a| scaled([a.tensor(b, 0)?, a.tensor(b, 1)?], a.tensor(b, 2)?, "sub"),
     },

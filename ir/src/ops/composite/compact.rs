@@ -199,7 +199,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "nonzero",
         sig: "x, as_tuple: bool = false, size: int? = None",
-        example: "x: D[2, 3] => nonzero(x, size=4)",
+        example: "x: D[2, 3] => nonzero(x, size=6)",
         doc: "The indices of elements that are not 0, i64[size, rank], or as a tuple of vectors. Refused without `size`.",
         build: |b, a| nonzero(b, a.tensor(b, 0)?, size(a, 2, "nonzero")?, a.bool(1)?),
     },
@@ -213,7 +213,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "argwhere",
         sig: "x, size: int? = None",
-        example: "x: D[2, 3] => argwhere(x, size=4)",
+        example: "x: D[2, 3] => argwhere(x, size=6)",
         doc: "As `nonzero`.",
         build: |b, a| nonzero(b, a.tensor(b, 0)?, size(a, 1, "argwhere")?, false),
     },

@@ -62,6 +62,7 @@ pub static FNS: &[FnDef] = &[
         build: |b, a| {
             // The sign changes before the dtype does.
             let x = -a.tensor(b, 0)?;
+            b.check()?;
             along(x, a, "softmin").map(|(x, axes)| Out::One(softmax(x, &axes)))
         },
     },

@@ -45,7 +45,7 @@ pub static FORMS: [Form; 3] = [
         sig: "pred, true_fn: function, false_fn: function, operands = None",
         doc: "true_fn(*operands) if pred, a bool of one element, is true, else false_fn(*operands); only the one runs. Both \
               are functions of the file and give the same types. The derivative is that of the one that ran.",
-        example: "fn half(x: D[3]) { x / 2 } fn twice(x: D[3]) { x * 2 } p: bool, x: D[3] => cond(p, half, twice, x)",
+        example: "fn low(x: D[3]) { amin(x) } fn high(x: D[3]) { amax(x) } p: bool, x: D[3] => cond(p, low, high, x)",
         params: &["pred", "true_fn", "false_fn", "operands"],
         functions: 1..3,
         needed: 3,
