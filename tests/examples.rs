@@ -101,7 +101,13 @@ fn agree(p: &Program, name: &str, params: &[Param], args: &[Vec<f64>]) -> Result
 }
 
 /// Compares gradients in `f64` with central differences of the loss.
-fn differences(p: &Program, params: &[Param], args: &[Vec<f64>], wrt: &[usize], slope: &[Tensor]) -> Result<(), String> {
+fn differences(
+    p: &Program,
+    params: &[Param],
+    args: &[Vec<f64>],
+    wrt: &[usize],
+    slope: &[Tensor],
+) -> Result<(), String> {
     let loss = |args: &[Vec<f64>]| -> f64 {
         run(p, "loss", params, args, Mode::Interpret).map_or(f64::NAN, |r| r[0].scalars().unwrap()[0].to_f64())
     };

@@ -99,11 +99,8 @@ impl Example {
         let (module, graph) = traced(&self.program(dtype), "example")?;
         let f = module.function("example")?;
         let types = module.param_types(f, &Sizes::default())?;
-        let param = |(p, ty): (&crate::text::ast::Param, Type)| Param {
-            name: p.name.text.clone(),
-            ty,
-            mutable: p.mutable,
-        };
+        let param =
+            |(p, ty): (&crate::text::ast::Param, Type)| Param { name: p.name.text.clone(), ty, mutable: p.mutable };
         let params = module.params(f).iter().zip(types).map(param).collect();
         Ok((params, graph.outputs.iter().map(|v| graph.ty(*v).clone()).collect()))
     }
@@ -210,8 +207,7 @@ pub struct Description {
 pub fn describe(example: &str) -> Result<Description> {
     let example = Example::parse(example)?;
     let varies = example.varies();
-    let mut d =
-        Description { shown: None, accepted: Vec::new(), refused: Vec::new(), varies, derivatives: Vec::new() };
+    let mut d = Description { shown: None, accepted: Vec::new(), refused: Vec::new(), varies, derivatives: Vec::new() };
     let mut shown: Option<DType> = None;
     let mut floats: Option<(DType, Vec<Param>, Vec<Type>)> = None;
     for dtype in DTYPES.into_iter().take(if varies { 10 } else { 1 }) {

@@ -28,5 +28,10 @@ pub static WORDS: &[(&str, &str, &str, &str)] = &[
         "x: D[2, 3] => zeros(size(x), dtype=D)",
     ),
     ("dim", "x", "How many dimensions x has, an integer. Also `ndimension`.", "x: D[2, 3] => full([1], dim(x))"),
-    ("numel", "x", "How many elements x has, an integer or an expression of sizes.", "x: D[2, 3] => full([1], numel(x))"),
+    (
+        "numel",
+        "x",
+        "How many elements x has, an integer or an expression of sizes.",
+        "x: D[2, 3] => full([1], numel(x))",
+    ),
 ];

@@ -78,7 +78,7 @@ fn adaptive_max<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Out<'b>> {
 /// `(Σ x^p)^(1/p)` over windows, with PyTorch's sign for odd powers.
 fn lp_pool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
     let (x, p, name) = (a.tensor(b, 0)?, a.float(1)?, a.name());
-    require_float(name, x)?;
+    let x = x.cast(x.dtype().to_float());
     let s = x.shape();
     if s.len() != n + 1 && s.len() != n + 2 {
         return Err(err::shape(format!("`{name}`: an input {} for {n} spatial dimensions", x.ty())));
@@ -227,7 +227,9 @@ macro_rules! power {
             name: $name,
             sig: "x, norm_type: float, kernel_size: ints, stride: ints? = None, ceil_mode: bool = false",
             example: concat!("x: D[1, 2", $x, "] => ", $name, "(x, 2.0, 2, stride=1)"),
-            doc: "(sum of x^norm_type)^(1 / norm_type) over windows of [batch, channel, ..] (or without batch). Floats only.",
+            doc: "(sum of x^norm_type)^(1 / norm_type) over windows of [batch, channel, ..] (or without batch). The \
+                  stride is the kernel's size if not given; with ceil_mode windows may reach beyond the end. Integers \
+                  and bool become f32.",
             build: |b, a| Ok(lp_pool(b, a, $n)?.into()),
         }
     };

@@ -178,8 +178,8 @@ pub static FNS: &[FnDef] = &[
         name: "cross",
         sig: "x, other, dim: int? = None",
         example: "x: D[2, 3], other: D[2, 3] => cross(x, other)",
-        doc: "The cross product of vectors of 3 elements along a dimension, by default the first of extent 3; others \
-              broadcast. One dtype, not bool.",
+        doc: "The cross product of 3-vectors along a dimension, which broadcast: of one dtype, not bool. Without a \
+              dimension along the first of extent 3.",
         build: |b, a| Ok(cross(b, a)?.into()),
     },
     FnDef {

@@ -117,14 +117,16 @@ pub static FNS: &[FnDef] = &[
         name: "meshgrid",
         sig: "tensors: tensors, indexing: str = ij",
         example: "x: D[2], y: D[3] => meshgrid(x, y, indexing=\"ij\")",
-        doc: "Vectors spread over the grid of all of them; views. indexing \"xy\" swaps the first two dimensions.",
+        doc: "Vectors (or scalars) spread over the grid of all of them, as many views of shape [n1, n2, ..]. indexing \
+              \"xy\" swaps the first two dimensions.",
         build: meshgrid,
     },
     FnDef {
         name: "diag",
         sig: "x, diagonal: int = 0",
         example: "x: D[3] => diag(x)",
-        doc: "A vector as a diagonal of a matrix of zeros, or the diagonal of a matrix; copied.",
+        doc: "A vector [n] as a diagonal of a matrix of zeros [n + |diagonal|, n + |diagonal|], or the diagonal of a \
+              matrix; copied. An error for other ranks.",
         build: |b, a| Ok(diag(b, a)?.into()),
     },
     FnDef {
@@ -165,14 +167,16 @@ pub static FNS: &[FnDef] = &[
         name: "rot90",
         sig: "x, k: int = 1, dims: ints? = None",
         example: "x: D[2, 3] => rot90(x)",
-        doc: "Turned by k quarters from the first dimension toward the second (0 and 1 if none are given), copied.",
+        doc: "x turned by k quarters from the first of two dimensions toward the second (0 and 1 if none are given), \
+              copied.",
         build: |b, a| Ok(rot90(b, a)?.into()),
     },
     FnDef {
         name: "select_scatter",
         sig: "x, src, dim: int, index: int",
         example: "x: D[2, 3], src: D[3] => select_scatter(x, src, 0, 1)",
-        doc: "A copy of x with one index of a dimension replaced by src.",
+        doc: "A copy of x with one index of a dimension replaced by src, which has the shape without it. Gradients \
+              flow to both.",
         build: |b, a| {
             let (x, src, i) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.int(3)?);
             let d = axis(a.int(2)?, x.rank())?;
@@ -186,7 +190,8 @@ pub static FNS: &[FnDef] = &[
         name: "slice_scatter",
         sig: "x, src, dim: int = 0, start: int? = None, end: int? = None, step: int = 1",
         example: "x: D[4, 3], src: D[2, 3] => slice_scatter(x, src, 0, 1, 3)",
-        doc: "A copy of x with a slice of a dimension replaced by src.",
+        doc: "A copy of x with the slice start:end:step of a dimension replaced by src, of the slice's shape. \
+              Gradients flow to both.",
         build: |b, a| {
             use super::index::{IndexItem, index};
             let (x, src) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
@@ -202,7 +207,7 @@ pub static FNS: &[FnDef] = &[
         name: "diagonal_scatter",
         sig: "x, src, offset: int = 0, dim1: int = 0, dim2: int = 1",
         example: "x: D[3, 3], src: D[2] => diagonal_scatter(x, src, 1)",
-        doc: "A copy of x with a diagonal replaced by src.",
+        doc: "A copy of x with a diagonal replaced by src, of the shape that `diagonal` gives. Gradients flow to both.",
         build: |b, a| {
             let (x, src, offset) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.int(2)?);
             let (dim1, dim2) = (axis(a.int(3)?, x.rank())?, axis(a.int(4)?, x.rank())?);

@@ -214,7 +214,7 @@ pub static FNS: &[FnDef] = &[
         name: "argwhere",
         sig: "x, size: int? = None",
         example: "x: D[2, 3] => argwhere(x, size=6)",
-        doc: "As `nonzero`.",
+        doc: "`nonzero` by another name: the indices [size, rank] of elements that are not 0.",
         build: |b, a| nonzero(b, a.tensor(b, 0)?, size(a, 1, "argwhere")?, false),
     },
     FnDef {

@@ -76,10 +76,11 @@ pub static FNS: &[FnDef] = &[
     },
     FnDef {
         name: "cdist",
-        sig: "x1, x2, p: float = 2.0",
+        sig: "x1, x2, p: float = 2.0, compute_mode: str? = None",
         example: "x1: D[2, 3], x2: D[4, 3] => cdist(x1, x2)",
-        doc: "The p-norm distances between two sets of points [.., m, d] and [.., n, d], as [.., m, n]. Floats of one dtype. \
-              The gradient at distance 0 is 0.",
+        doc: "The p-norm distances between two sets of points [.., m, d] and [.., n, d], whose leading dimensions \
+              broadcast, as [.., m, n]. Floats of one dtype. The gradient at distance 0 is 0. compute_mode means \
+              nothing here.",
         build: |b, a| Ok(cdist(b, a)?.into()),
     },
     FnDef {

@@ -20,7 +20,19 @@ use crate::types::broadcast;
 fn filled<'b>(b: &'b Builder, a: &Args<'b>, seed: usize, f: impl FnOnce(Ex<'b>) -> Ex<'b>) -> Result<Ex<'b>> {
     let x = a.tensor(b, 0)?;
     require_float(a.name(), x)?;
-    Ok(draw(b, a, seed, &x.dims(), |w| f(uniform(w, x.dtype().compute())))?.cast(x.dtype()))
+    drawn(b, a, seed, x.dtype().compute(), f)
+}
+
+/// What `f` makes of uniform numbers of that dtype, of the shape and dtype of the first argument.
+fn drawn<'b>(
+    b: &'b Builder,
+    a: &Args<'b>,
+    seed: usize,
+    dtype: DType,
+    f: impl FnOnce(Ex<'b>) -> Ex<'b>,
+) -> Result<Ex<'b>> {
+    let x = a.tensor(b, 0)?;
+    Ok(draw(b, a, seed, &x.dims(), |w| f(uniform(w, dtype)))?.cast(x.dtype()))
 }
 
 fn positive(a: &Args<'_>, i: usize, what: &str) -> Result<f64> {
@@ -167,11 +179,11 @@ fn every<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Vec<Dim>> {
 }
 
 macro_rules! dropout {
-    ($name:literal, $more:literal, $f:ident, $shape:expr, $doc:literal) => {
+    ($name:literal, $more:literal, $training:literal, $f:ident, $shape:expr, $doc:literal) => {
         FnDef {
             name: $name,
-            sig: "x, p: float = 0.5, training: bool = true, seed: tensor? = None",
-            example: concat!("x: D[2, 3, 2", $more, "] => ", $name, "(x, 0.5, seed=7)"),
+            sig: concat!("x, p: float = 0.5, training: bool = ", $training, ", seed: tensor? = None"),
+            example: concat!("x: D[2, 3, 2", $more, "] => ", $name, "(x, 0.5, true, seed=7)"),
             doc: $doc,
             build: |b, a| Ok($f(b, a, &$shape(b, a)?)?.into()),
         }
@@ -207,7 +219,8 @@ pub static FNS: &[FnDef] = &[
         name: "uniform",
         sig: "x, from: float = 0.0, to: float = 1.0, seed: tensor? = None",
         example: "x: D[2, 3] => uniform(x, seed=7)",
-        doc: "Uniform numbers in [from, to) of the shape and dtype of x. Floats only.",
+        doc: "Uniform numbers in [from, to) of the shape and dtype of x; needs a seed. Floats only. In place, \
+              `x.uniform_(seed=...)` fills x.",
         build: |b, a| {
             let (from, to) = (a.float(1)?, a.float(2)?);
             if from > to || !from.is_finite() || !to.is_finite() {
@@ -226,7 +239,8 @@ pub static FNS: &[FnDef] = &[
         name: "exponential",
         sig: "x, lambd: float = 1.0, seed: tensor? = None",
         example: "x: D[2, 3] => exponential(x, seed=7)",
-        doc: "Exponential numbers of rate lambd, of the shape and dtype of x. Floats only.",
+        doc: "Exponential numbers of rate lambd, -log(1 - u) / lambd of uniform u, of the shape and dtype of x; needs \
+              a seed. Floats only.",
         build: |b, a| {
             let rate = positive(a, 1, "lambda")?;
             Ok(filled(b, a, 2, |u| -(1.0 - u).log() / rate)?.into())
@@ -236,21 +250,28 @@ pub static FNS: &[FnDef] = &[
         name: "geometric",
         sig: "x, p: float, seed: tensor? = None",
         example: "x: D[2, 3] => geometric(x, 0.5, seed=7)",
-        doc: "How many trials of probability p there are up to the first success, of the shape and dtype of x. Floats only.",
+        doc: "How many trials of probability p, in 0..1, there are up to the first success, ceil(log(1 - u) / log(1 - \
+              p)) of uniform u, of the shape and dtype of x; needs a seed. Not for bool.",
         build: |b, a| {
             let p = positive(a, 1, "p")?;
             if p >= 1.0 {
                 return Err(err::ty(format!("`geometric` expects p to be in (0, 1), but got p={p}")));
             }
             let one = b.number(Scalar::from_i64(DType::I64, 1));
-            Ok(filled(b, a, 2, |u| ((1.0 - u).log() / (-p).ln_1p()).ceil().map("clamp_min", &[one]))?.into())
+            let dtype = match a.tensor(b, 0)?.dtype() {
+                DType::Bool => return Err(err::dtype("`geometric` is not defined for bool")),
+                d if d.is_float() => d.compute(),
+                _ => DType::F64,
+            };
+            Ok(drawn(b, a, 2, dtype, |u| ((1.0 - u).log() / (-p).ln_1p()).ceil().map("clamp_min", &[one]))?.into())
         },
     },
     FnDef {
         name: "cauchy",
         sig: "x, median: float = 0.0, sigma: float = 1.0, seed: tensor? = None",
         example: "x: D[2, 3] => cauchy(x, seed=7)",
-        doc: "Cauchy numbers of that median and width, of the shape and dtype of x. Floats only.",
+        doc: "Cauchy numbers, median + sigma tan(pi (u - 1/2)) of uniform u, of the shape and dtype of x; needs a \
+              seed. Floats only.",
         build: |b, a| {
             let (median, sigma) = (a.float(1)?, positive(a, 2, "sigma")?);
             Ok(filled(b, a, 3, |u| ((u - 0.5) * std::f64::consts::PI).tan() * sigma + median)?.into())
@@ -260,7 +281,7 @@ pub static FNS: &[FnDef] = &[
         name: "log_normal",
         sig: "x, mean: float = 1.0, std: float = 2.0, seed: tensor? = None",
         example: "x: D[2, 3] => log_normal(x, seed=7)",
-        doc: "e to normal numbers of that mean and deviation, of the shape and dtype of x. Floats only.",
+        doc: "e to normal numbers of that mean and deviation, of the shape and dtype of x; needs a seed. Floats only.",
         build: |b, a| {
             let (x, mean, std) = (a.tensor(b, 0)?, a.float(1)?, positive(a, 2, "std")?);
             require_float("log_normal", x)?;
@@ -339,13 +360,16 @@ pub static FNS: &[FnDef] = &[
     dropout!(
         "dropout",
         "",
+        "true",
         dropped,
         every,
-        "When training, each element is 0 with probability p, else divided by 1 - p; needs a seed. Floats only."
+        "When training, each element is 0 with probability p, else divided by 1 - p; needs a seed then. Else x. Floats \
+         only. The gradient is 0 where x was dropped."
     ),
     dropout!(
         "dropout1d",
         "",
+        "true",
         dropped,
         |b, a| channels(b, a, &[2, 3]),
         "As `dropout`, with all of a channel of [batch, channel, n] (or without batch) kept or dropped together."
@@ -353,6 +377,7 @@ pub static FNS: &[FnDef] = &[
     dropout!(
         "dropout2d",
         ", 2",
+        "true",
         dropped,
         |b, a| channels(b, a, &[4]),
         "As `dropout`, with all of a channel of [batch, channel, h, w] kept or dropped together."
@@ -360,6 +385,7 @@ pub static FNS: &[FnDef] = &[
     dropout!(
         "dropout3d",
         ", 2, 1",
+        "true",
         dropped,
         |b, a| channels(b, a, &[4, 5]),
         "As `dropout`, with all of a channel of [batch, channel, d, h, w] (or without batch) kept or dropped together."
@@ -367,14 +393,16 @@ pub static FNS: &[FnDef] = &[
     dropout!(
         "alpha_dropout",
         "",
+        "false",
         alpha_dropped,
         every,
-        "Dropout for `selu`: when training, elements with probability p become its least value, and all are scaled so that \
-         mean 0 and variance 1 stay. Floats only."
+        "Dropout for `selu`: when training, elements with probability p become its least value, and all are scaled so \
+         that mean 0 and variance 1 stay (Klambauer et al., 2017); needs a seed then. Else x. Floats only."
     ),
     dropout!(
         "feature_alpha_dropout",
         "",
+        "false",
         alpha_dropped,
         |b, a| channels(b, a, &[2, 3, 4, 5]),
         "As `alpha_dropout`, with all of a channel (dimension 1) kept or dropped together."

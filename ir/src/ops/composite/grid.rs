@@ -202,7 +202,8 @@ pub static FNS: &[FnDef] = &[
         name: "tri",
         sig: "n: int, m: int? = None, k: int = 0, dtype: dtype? = None",
         example: "=> tri(3, dtype=D)",
-        doc: "n by m ones at and below the k-th diagonal, else 0, f32 if no dtype is given.",
+        doc: "An [n, m] matrix of ones at and below the k-th diagonal, else 0 (m is n if not given); f32 if no dtype \
+              is given.",
         build: |b, a| {
             let n = a.int(0)?;
             let shape = sizes(&[n, a.opt_int(1)?.unwrap_or(n)])?;
@@ -230,8 +231,8 @@ pub static FNS: &[FnDef] = &[
         name: "vander",
         sig: "x, N: int? = None, increasing: bool = false",
         example: "x: D[3] => vander(x)",
-        doc: "The powers 0 to N - 1 (the length, if not given) of a vector's elements, as columns; the highest first unless \
-              increasing. Integers give i64.",
+        doc: "The powers 0 to N - 1 (the length, if not given) of a vector's elements, as columns [n, N]; the highest \
+              first unless increasing. Integers give i64.",
         build: |b, a| Ok(vander(b, a)?.into()),
     },
 ];

@@ -298,21 +298,22 @@ pub static FNS: &[FnDef] = &[
         name: "cat",
         sig: "tensors: tensors, dim: int = 0",
         example: "a: D[2, 3], b: D[1, 3] => cat([a, b], 0)",
-        doc: "Tensors one after the other along a dimension; other extents are equal, dtypes promote.",
+        doc: "Tensors one after the other along a dimension; the other extents are equal, dtypes promote. A tensor [0] \
+              is left out.",
         build: |b, a| Ok(cat(b, &a.tensors(0)?, a.int(1)?)?.into()),
     },
     FnDef {
         name: "stack",
         sig: "tensors: tensors, dim: int = 0",
         example: "a: D[3], b: D[3] => stack([a, b], 1)",
-        doc: "Tensors of one shape along a new dimension; dtypes promote.",
+        doc: "n tensors of one shape along a new dimension of extent n, before dim; dtypes promote.",
         build: |b, a| Ok(stack(b, &a.tensors(0)?, a.int(1)?)?.into()),
     },
     FnDef {
         name: "hstack",
         sig: "tensors: tensors",
         example: "a: D[2, 3], b: D[2, 1] => hstack([a, b])",
-        doc: "Tensors one after the other along dimension 1 (0 for vectors).",
+        doc: "Tensors one after the other along dimension 1 (0 for vectors; scalars are vectors); dtypes promote.",
         build: |b, a| {
             let parts: Vec<_> = a.tensors(0)?.into_iter().map(|p| at_least(p, 1)).collect();
             Ok(cat(b, &parts, parts.first().is_some_and(|p| p.rank() > 1) as i64)?.into())
@@ -322,7 +323,7 @@ pub static FNS: &[FnDef] = &[
         name: "vstack",
         sig: "tensors: tensors",
         example: "a: D[3], b: D[3] => vstack([a, b])",
-        doc: "Tensors one above the other: along dimension 0, vectors as rows.",
+        doc: "Tensors one above the other: along dimension 0, vectors and scalars as rows; dtypes promote.",
         build: |b, a| {
             let parts: Vec<_> = a.tensors(0)?.into_iter().map(|p| at_least(p, 2)).collect();
             Ok(cat(b, &parts, 0)?.into())
@@ -332,7 +333,7 @@ pub static FNS: &[FnDef] = &[
         name: "dstack",
         sig: "tensors: tensors",
         example: "a: D[2, 3], b: D[2, 3] => dstack([a, b])",
-        doc: "Tensors one behind the other: along dimension 2.",
+        doc: "Tensors one behind the other: along dimension 2, after `atleast_3d`; dtypes promote.",
         build: |b, a| {
             let parts: Vec<_> = a.tensors(0)?.into_iter().map(|p| at_least(p, 3)).collect();
             Ok(cat(b, &parts, 2)?.into())
@@ -342,7 +343,7 @@ pub static FNS: &[FnDef] = &[
         name: "column_stack",
         sig: "tensors: tensors",
         example: "a: D[2], b: D[2, 3] => column_stack([a, b])",
-        doc: "Tensors beside each other: along dimension 1, vectors and scalars as columns.",
+        doc: "Tensors beside each other: along dimension 1, vectors and scalars as columns; dtypes promote.",
         build: |b, a| {
             let mut parts = a.tensors(0)?;
             for p in &mut parts {
@@ -355,14 +356,15 @@ pub static FNS: &[FnDef] = &[
         name: "repeat",
         sig: "x, repeats: ints",
         example: "x: D[2, 3] => repeat(x, 2, 1)",
-        doc: "Every dimension laid out that many times; more numbers than dimensions add leading ones.",
+        doc: "x laid out repeats[i] times along each dimension, in new memory; more numbers than dimensions add \
+              leading ones, fewer are an error. The gradient is summed.",
         build: |b, a| Ok(repeat(a.tensor(b, 0)?, &a.dims(1)?)?.into()),
     },
     FnDef {
         name: "tile",
         sig: "x, dims: ints",
         example: "x: D[2, 3] => tile(x, 2)",
-        doc: "As `repeat`; fewer numbers than dimensions leave the leading ones alone.",
+        doc: "`repeat`, where fewer numbers than dimensions leave the leading ones alone.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let dims = a.dims(1)?;
@@ -383,7 +385,7 @@ pub static FNS: &[FnDef] = &[
         name: "flip",
         sig: "x, dims: ints",
         example: "x: D[2, 3] => flip(x, [0, 1])",
-        doc: "Dimensions in reverse order, copied.",
+        doc: "The elements of these dimensions in reverse order, copied. No dimension stands twice.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let dims = a.ints(1)?;
@@ -395,7 +397,7 @@ pub static FNS: &[FnDef] = &[
         name: "fliplr",
         sig: "x",
         example: "x: D[2, 3] => fliplr(x)",
-        doc: "Dimension 1 in reverse order, copied.",
+        doc: "Dimension 1 in reverse order, copied; an error for fewer than two.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             if x.rank() < 2 {
@@ -408,7 +410,7 @@ pub static FNS: &[FnDef] = &[
         name: "flipud",
         sig: "x",
         example: "x: D[2, 3] => flipud(x)",
-        doc: "Dimension 0 in reverse order, copied.",
+        doc: "Dimension 0 in reverse order, copied; an error for scalars.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             if x.rank() < 1 {
@@ -421,15 +423,17 @@ pub static FNS: &[FnDef] = &[
         name: "roll",
         sig: "x, shifts: ints, dims: ints? = None",
         example: "x: D[2, 3] => roll(x, 1, 1)",
-        doc: "Elements moved along dimensions, those that leave at the end coming in at the start.",
+        doc: "Elements moved by shifts along as many dimensions, those that leave at the end coming in at the start; \
+              without dims along the flattened tensor. Copied.",
         build: |b, a| Ok(roll(b, a)?.into()),
     },
     FnDef {
         name: "pad",
         sig: "x, pad: ints, mode: str = constant, value: float? = None",
         example: "x: D[2, 3] => pad(x, [1, 2])",
-        doc: "Elements added before and after the last dimensions, the last one first. Modes: \"constant\" (with a value, 0 \
-              if none), \"reflect\", \"replicate\", \"circular\".",
+        doc: "Elements added before and after the last dimensions, in pairs, the last dimension first; negative \
+              numbers take away. Modes: \"constant\" (of that value, 0 if none), \"reflect\", \"replicate\" and \
+              \"circular\", which repeat x.",
         build: |b, a| Ok(pad(b, a)?.into()),
     },
 ];

@@ -257,7 +257,8 @@ pub static FNS: &[FnDef] = &[
         name: "hinge_embedding_loss",
         sig: "x, target, margin: float = 1.0, reduction: str = mean",
         example: "x: D[2, 3] => hinge_embedding_loss(x, tensor([1, -1, 1]))",
-        doc: "x where the target is 1, max(0, margin - x) where it is -1. Floats that broadcast.",
+        doc: "x where the target is 1, max(0, margin - x) where it is -1; they broadcast. reduction \"mean\", \"sum\" \
+              or \"none\". Floats.",
         build: |b, a| {
             let margin = a.float(2)?;
             Ok(pairwise(b, a, "hinge_embedding_loss", 3, |x, t| {
@@ -309,7 +310,8 @@ pub static FNS: &[FnDef] = &[
         name: "soft_margin_loss",
         sig: "x, target, reduction: str = mean",
         example: "x: D[2, 3] => soft_margin_loss(x, tensor([1, -1, 1]))",
-        doc: "log(1 + e^(-target x)). Floats.",
+        doc: "log(1 + e^(-target x)), for targets -1 and 1; they broadcast. reduction \"mean\", \"sum\" or \"none\". \
+              Floats.",
         build: |b, a| Ok(pairwise(b, a, "soft_margin_loss", 2, |x, t| (-t * x).exp().log1p())?.into()),
     },
     FnDef {

@@ -234,9 +234,10 @@ macro_rules! pooling {
                 sig: "x, kernel_size: ints, stride: ints? = None, padding: ints = 0, dilation: ints = 1, \
                       ceil_mode: bool = false, return_indices: bool = false",
                 example: concat!("x: D[1, 2", $x, "] => ", $max, "(x, 2, stride=1)"),
-                doc: "The largest element of each window of [batch, channel, ..] (or without batch); the gradient goes to \
-                      the first one. Windows do not overlap unless a stride says so. With return_indices also its place \
-                      in the flattened spatial dimensions. Not for bool.",
+                doc: "The largest element of each window of [batch, channel, ..] (or without batch), NaN if any is; \
+                      padding counts as minus infinity. The stride is the kernel's size if not given; with ceil_mode \
+                      windows may reach beyond the end. With return_indices also the element's place (i64) in the \
+                      flattened spatial dimensions. The gradient goes to the first largest. Not for bool.",
                 build: |b, a| max_pool(b, a, $max, $n),
             },
             FnDef {
@@ -244,15 +245,19 @@ macro_rules! pooling {
                 sig: "x, kernel_size: ints, stride: ints? = None, padding: ints = 0, ceil_mode: bool = false, \
                       count_include_pad: bool = true, divisor_override: int? = None",
                 example: concat!("x: D[1, 2", $x, "] => ", $avg, "(x, 2, stride=1)"),
-                doc: "The mean of each window of [batch, channel, ..] (or without batch). Floats, and i64 (cut off toward 0).",
+                doc: "The mean of each window of [batch, channel, ..] (or without batch). The stride is the kernel's \
+                      size if not given; with ceil_mode windows may reach beyond the end. Padding counts as zeros, \
+                      without count_include_pad not at all; divisor_override divides instead. Floats, and i64 (cut off \
+                      toward 0).",
                 build: |b, a| Ok(avg_pool(b, a, $avg, $n)?.into()),
             },
             FnDef {
                 name: $adaptive,
                 sig: "x, output_size: any",
                 example: concat!("x: D[1, 2", $x, "] => ", $adaptive, "(x, 2)"),
-                doc: "The means of that many nearly equal parts of each spatial dimension; None leaves one as it is. Floats \
-                      only.",
+                doc: "The means of output_size nearly equal parts of each spatial dimension of [batch, channel, ..] \
+                      (or without batch), part i of n reaching from floor(i len / n) to ceil((i + 1) len / n); None \
+                      leaves an extent as it is. Floats only.",
                 build: |b, a| Ok(adaptive_avg(b, a, $adaptive, $n)?.into()),
             },
         ]

@@ -233,7 +233,8 @@ pub static FNS: &[FnDef] = &[
         name: "scatter_add",
         sig: "x, dim: int, index, src",
         example: "x: D[2, 3], src: D[2, 2] => scatter_add(x, 1, tensor([[0, 2], [1, 1]]), src)",
-        doc: "x with src[.., i, ..] added at [.., index[.., i, ..], ..], in the order of the index; shapes as in `scatter`.",
+        doc: "x with src[.., i, ..] added at [.., index[.., i, ..], ..], in the order of the index; shapes as in \
+              `scatter`. An index out of range is an error of the run. The gradient by src is gathered.",
         build: |b, a| {
             let (shape, src) = (a.tensor(b, 0)?.dims(), a.tensor(b, 3)?);
             let (x, d, i) = operands(b, a, "scatter_add")?;
@@ -301,8 +302,9 @@ pub static FNS: &[FnDef] = &[
         name: "index_put",
         sig: "x, indices: any, values: number, accumulate: bool = false",
         example: "x: D[2, 3], values: D[2] => index_put(x, [tensor([0, 1]), tensor([2, 0])], values)",
-        doc: "x with values at x[indices], a list of index tensors, masks and None for whole dimensions; values broadcast to \
-              that part, and are added if accumulate. Of duplicates the last one stays.",
+        doc: "x with values at x[indices], a list of index tensors, masks and None for whole dimensions; values \
+              broadcast to that part, and are added if accumulate. Of duplicates the last one stays. An index out of \
+              range is an error of the run.",
         build: |b, a| Ok(index_put(b, a)?.into()),
     },
     FnDef {

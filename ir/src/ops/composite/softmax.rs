@@ -51,7 +51,8 @@ pub static FNS: &[FnDef] = &[
         name: "softmax",
         sig: "x, dim: int, dtype: dtype? = None",
         example: "x: D[2, 3] => softmax(x, 1)",
-        doc: "e^x / sum(e^x) along an axis. Floats only.",
+        doc: "e^x / sum(e^x) along a dimension, computed with x - max(x). A dtype that is given is taken before. \
+              Floats only.",
         build: |b, a| along(a.tensor(b, 0)?, a, "softmax").map(|(x, axes)| Out::One(softmax(x, &axes))),
     },
     FnDef {
@@ -70,7 +71,8 @@ pub static FNS: &[FnDef] = &[
         name: "log_softmax",
         sig: "x, dim: int, dtype: dtype? = None",
         example: "x: D[2, 3] => log_softmax(x, 1)",
-        doc: "log(softmax(x)) along an axis without overflow. Floats only.",
+        doc: "log(softmax(x)) = x - log(sum(e^x)) along a dimension, without overflow. A dtype that is given is taken \
+              before. Floats only.",
         build: |b, a| along(a.tensor(b, 0)?, a, "log_softmax").map(|(x, axes)| Out::One(log_softmax(x, &axes))),
     },
 ];
