@@ -269,32 +269,32 @@ impl Description {
     }
 
     fn dtypes(&self) -> String {
-        // What a dtype gives, `None` for itself.
-        let gives = |d: DType, outs: &[Type]| outs.iter().map(|t| Some(t.dtype).filter(|o| *o != d)).collect();
+        let results = self.accepted.first().map_or(0, |(_, outs)| outs.len());
+        // What a result is in all dtypes: the dtype itself (`None`), or one and the same.
+        let rule = |i: usize| {
+            let outs = || self.accepted.iter().map(|(d, outs)| (*d, outs[i].dtype));
+            let fixed = outs().next().map(|(_, o)| o);
+            match (outs().all(|(d, o)| d == o), outs().all(|(_, o)| Some(o) == fixed)) {
+                (true, _) => Some(None),
+                (_, true) => Some(fixed),
+                _ => None,
+            }
+        };
         let mut groups: Vec<(Vec<Option<DType>>, Vec<&str>)> = Vec::new();
         for (d, outs) in &self.accepted {
-            let g: Vec<Option<DType>> = gives(*d, outs);
-            match groups.iter_mut().find(|(other, _)| *other == g) {
+            let own = |(i, t): (usize, &Type)| rule(i).unwrap_or_else(|| Some(t.dtype).filter(|o| o != d));
+            let gives: Vec<Option<DType>> = outs.iter().enumerate().map(own).collect();
+            match groups.iter_mut().find(|(other, _)| *other == gives) {
                 Some((_, all)) => all.push(d.name()),
-                None => groups.push((g, vec![d.name()])),
+                None => groups.push((gives, vec![d.name()])),
             }
-        }
-        let dtypes = |outs: &[Type]| outs.iter().map(|t| t.dtype).collect::<Vec<_>>();
-        let always = self.accepted.first().map(|(_, outs)| dtypes(outs)).unwrap_or_default();
-        if self.accepted.len() > 1 && self.accepted.iter().all(|(_, outs)| dtypes(outs) == always) {
-            let all: Vec<&str> = self.accepted.iter().map(|(d, _)| d.name()).collect();
-            let names: Vec<&str> = always.iter().map(|d| d.name()).collect();
-            return match names.as_slice() {
-                [one] => format!("{} give {one}", all.join(" ")),
-                _ => format!("{} give ({})", all.join(" "), names.join(", ")),
-            };
         }
         let text = |(gives, all): &(Vec<Option<DType>>, Vec<&str>)| {
             let names: Vec<&str> = gives.iter().map(|d| d.map_or("the same", DType::name)).collect();
             let all = all.join(" ");
-            match gives.as_slice() {
-                many if many.iter().all(Option::is_none) => all,
-                [_] => format!("{all} give {}", names.concat()),
+            match results {
+                _ if gives.iter().all(Option::is_none) => all,
+                1 => format!("{all} give {}", names.concat()),
                 _ => format!("{all} give ({})", names.join(", ")),
             }
         };

@@ -224,7 +224,7 @@ pub static FNS: &[FnDef] = &[
         sig: "x, num_classes: int = -1",
         example: "=> one_hot(tensor([0, 2], dtype=D), 3)",
         doc: "A new last dimension with a 1 at the class of each element, i64 of i64. A class out of range is an error \
-              of the run. num_classes is needed where nothing runs while tracing.",
+              of the run. Compiled functions need num_classes.",
         build: |b, a| Ok(one_hot(b, a)?.into()),
     },
 ];

@@ -355,8 +355,7 @@ pub static FNS: &[FnDef] = &[
         name: "flatten",
         sig: "x, start_dim: int = 0, end_dim: int = -1",
         example: "x: D[2, 3, 4] => flatten(x, 1)",
-        doc: "The dimensions from start_dim to end_dim, both included, merged into one; a scalar gives [1]. Shares \
-              memory if strides can say it, else copies.",
+        doc: "The dimensions start_dim to end_dim, both included, merged; a scalar gives [1]. A view if it can be, else a copy.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             Ok(x.reshape(&flat(x, a.int(1)?, a.int(2)?)?).into())
@@ -366,7 +365,7 @@ pub static FNS: &[FnDef] = &[
         name: "ravel",
         sig: "x",
         example: "x: D[2, 3] => ravel(x)",
-        doc: "All dimensions merged into one. Shares memory if strides can say it, else copies.",
+        doc: "All dimensions merged into one. A view if it can be, else a copy.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             Ok(x.reshape(&[x.count()]).into())
@@ -383,8 +382,7 @@ pub static FNS: &[FnDef] = &[
         name: "narrow",
         sig: "x, dim: int, start: int, length: int",
         example: "x: D[2, 3] => narrow(x, 1, 1, 2)",
-        doc: "length elements of a dimension from start on, which may count from the end, as a view. An error if they \
-              are not there.",
+        doc: "length elements of a dimension from start on (it may count from the end), as a view. An error if not all are there.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let d = real_axis("narrow", x, a.int(1)?)?;
@@ -420,8 +418,7 @@ pub static FNS: &[FnDef] = &[
         name: "movedim",
         sig: "x, source: ints, destination: ints",
         example: "x: D[2, 3, 4] => movedim(x, 0, 2)",
-        doc: "Dimensions moved to new places, an integer or as many as there are destinations, as a view; the others \
-              keep their order.",
+        doc: "Dimensions moved to as many new places, as a view; the others keep their order.",
         build: movedim,
     },
     FnDef {
