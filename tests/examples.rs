@@ -31,7 +31,7 @@ fn numbers(param: usize, count: usize, dtype: DType, values: Values, (low, high)
         match (dtype.is_float(), values) {
             (true, Values::Signed) => 4.0 * unit - 2.0,
             (true, Values::Domain) => low + (high - low) * unit,
-            (false, Values::Signed) if dtype == DType::Bool => (turn % 3 > 0) as u8 as f64,
+            (false, Values::Signed) if dtype == DType::Bool => (turn % 3).min(1) as f64,
             (false, Values::Domain) if dtype == DType::Bool => 1.0,
             // No zeros: they may stand in divisors.
             (false, Values::Signed) if dtype != DType::U8 => [-3.0, -2.0, -1.0, 1.0, 2.0, 3.0][turn % 6],

@@ -213,9 +213,10 @@ macro_rules! pooling {
             name: $max,
             sig: "x, output_size: any, return_indices: bool = false",
             example: concat!("x: D[1, 2", $x, "] => ", $max, "(x, 2)"),
-            doc: "The largest of that many nearly equal parts of each spatial dimension of [batch, channel, ..] (or without \
-                  batch), None keeping an extent; with return_indices also its position in the flattened dimensions, i64. \
-                  Floats only; the gradient goes to the first largest.",
+            doc: "The largest element of output_size nearly equal parts of each spatial dimension of [batch, channel, \
+                  ..] (or without batch), the parts of `adaptive_avg_pool1d`; None leaves an extent as it is. With \
+                  return_indices also its position (i64) in the flattened spatial dimensions. Floats only. The \
+                  gradient goes to the first largest.",
             build: |b, a| adaptive_max(b, a, $n),
         }
     };
@@ -247,8 +248,8 @@ pub static FNS: &[FnDef] = &[
         name: "local_response_norm",
         sig: "x, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0",
         example: "x: D[2, 4, 3] => local_response_norm(x, 2)",
-        doc: "x / (k + alpha * the mean square of size neighbouring channels)^beta, for [batch, channel, ..]. Floats, \
-              and i64, which gives f32.",
+        doc: "x / (k + alpha * the mean square of size neighbouring channels)^beta, for [batch, channel, ..] \
+              (Krizhevsky et al., 2012). Floats, and i64, which gives f32.",
         build: |b, a| Ok(local_response_norm(b, a)?.into()),
     },
     FnDef {
@@ -263,8 +264,9 @@ pub static FNS: &[FnDef] = &[
         name: "rotary",
         sig: "x, cos, sin, interleaved: bool = false",
         example: "x: D[2, 4, 6], cos: D[4, 3], sin: D[4, 3] => rotary(x, cos, sin)",
-        doc: "Rotary position embedding: of [.., d], features i and i + d / 2 (2 i and 2 i + 1 if interleaved) turned by the \
-              angle whose cosine and sine, [.., d / 2], broadcast. Floats of one dtype.",
+        doc: "Rotary position embedding (Su et al., RoFormer, 2021): of [.., d], features i and i + d / 2 (2 i and 2 i \
+              + 1 if interleaved) turned by the angle whose cosine and sine, [.., d / 2], broadcast. Floats of one \
+              dtype.",
         build: |b, a| Ok(rotary(b, a)?.into()),
     },
 ];

@@ -186,14 +186,16 @@ pub static FNS: &[FnDef] = &[
         name: "addr",
         sig: "x, vec1, vec2, beta: number = 1, alpha: number = 1",
         example: "x: D[2, 3], vec1: D[2], vec2: D[3] => addr(x, vec1, vec2)",
-        doc: "beta * x + alpha * outer(vec1, vec2), rounded once; x broadcasts to the product. On bool: or of ands.",
+        doc: "beta * x + alpha * outer(vec1, vec2), rounded once; x broadcasts to the product [m, n] and does not \
+              count if beta is 0. On bool: or of ands.",
         build: |b, a| Ok(addr(b, a)?.into()),
     },
     FnDef {
         name: "matrix_power",
         sig: "x, n: int",
         example: "x: D[2, 3, 3] => matrix_power(x, 3)",
-        doc: "Square matrices [.., m, m] to a power of at least 0, by squaring. Negative powers are unsupported.",
+        doc: "Square matrices [.., m, m] to a power of at least 0, by squaring; the 0th is the identity. Negative \
+              powers are unsupported. One dtype, not bool.",
         build: |b, a| Ok(matrix_power(b, a)?.into()),
     },
     FnDef {
@@ -207,7 +209,8 @@ pub static FNS: &[FnDef] = &[
         name: "multi_dot",
         sig: "tensors: tensors",
         example: "a: D[3], b: D[3, 4], c: D[4] => multi_dot([a, b, c])",
-        doc: "As `chain_matmul`, of at least two; the first and last may be vectors.",
+        doc: "As `chain_matmul`, of at least two; the first may be a row, the last a column vector, and that dimension \
+              is dropped.",
         build: |_, a| Ok(chain_matmul(a, "multi_dot", true)?.into()),
     },
     FnDef {

@@ -133,7 +133,8 @@ pub static FNS: &[FnDef] = &[
         name: "diag_embed",
         sig: "x, offset: int = 0, dim1: int = -2, dim2: int = -1",
         example: "x: D[2, 3] => diag_embed(x)",
-        doc: "Vectors (the last dimension) as diagonals of matrices of zeros, which lie in the dimensions dim1 and dim2.",
+        doc: "Vectors (the last dimension, of extent n) as diagonals of matrices of zeros of n + |offset| rows and \
+              columns, which lie in the dimensions dim1 and dim2 of the result.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             if x.rank() == 0 {
@@ -157,7 +158,7 @@ pub static FNS: &[FnDef] = &[
         name: "diagflat",
         sig: "x, offset: int = 0",
         example: "x: D[2, 2] => diagflat(x)",
-        doc: "The elements as a diagonal of a matrix of zeros.",
+        doc: "The n elements, whatever the shape, as a diagonal of a matrix of zeros of n + |offset| rows and columns.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             Ok(square(b, x.reshape(&[x.numel()]), a.int(1)?)?.into())
@@ -219,7 +220,8 @@ pub static FNS: &[FnDef] = &[
         name: "pixel_shuffle",
         sig: "x, upscale_factor: int",
         example: "x: D[1, 4, 2, 3] => pixel_shuffle(x, 2)",
-        doc: "[.., c r^2, h, w] as [.., c, h r, w r].",
+        doc: "[.., c r^2, h, w] as [.., c, h r, w r]: channels become the pixels of blocks of r by r (Shi et al., \
+              2016). An error if r^2 does not divide the channels.",
         build: |b, a| {
             let (x, r) = (a.tensor(b, 0)?, factor(a, "pixel_shuffle")?);
             let (lead, [c, h, w]) = image("pixel_shuffle", x)?;
@@ -239,7 +241,8 @@ pub static FNS: &[FnDef] = &[
         name: "pixel_unshuffle",
         sig: "x, downscale_factor: int",
         example: "x: D[1, 1, 4, 6] => pixel_unshuffle(x, 2)",
-        doc: "[.., c, h r, w r] as [.., c r^2, h, w]: the inverse of `pixel_shuffle`.",
+        doc: "[.., c, h r, w r] as [.., c r^2, h, w]: the inverse of `pixel_shuffle`. An error if r does not divide h \
+              r and w r.",
         build: |b, a| {
             let (x, r) = (a.tensor(b, 0)?, factor(a, "pixel_unshuffle")?);
             let (lead, [c, h, w]) = image("pixel_unshuffle", x)?;
@@ -258,7 +261,8 @@ pub static FNS: &[FnDef] = &[
         name: "channel_shuffle",
         sig: "x, groups: int",
         example: "x: D[2, 4, 3] => channel_shuffle(x, 2)",
-        doc: "Channels (dimension 1) in another order: the first of each group, then the second of each, and so on.",
+        doc: "Channels (dimension 1, of an extent that groups divide) in another order: the first of each group, then \
+              the second of each, and so on (Zhang et al., ShuffleNet, 2018).",
         build: |b, a| {
             let (x, s) = (a.tensor(b, 0)?, a.tensor(b, 0)?.shape());
             let g = usize::try_from(a.int(1)?).ok().filter(|g| *g > 0);

@@ -164,7 +164,7 @@ pub static FNS: &[FnDef] = &[
         name: "empty",
         sig: "size: ints, dtype: dtype? = None",
         example: "=> empty([2, 3], dtype=D)",
-        doc: "Memory of that shape, which reads as zeros until it is written. f32 if no dtype is given.",
+        doc: "Memory of that shape, f32 if no dtype is given. Unlike in PyTorch it reads as zeros until it is written.",
         build: |b, a| sized(b, a, 0.0),
     },
     FnDef {
@@ -193,7 +193,8 @@ pub static FNS: &[FnDef] = &[
         name: "empty_like",
         sig: "x, dtype: dtype? = None",
         example: "x: D[2, 3] => empty_like(x)",
-        doc: "Memory of the shape and dtype of x, which reads as zeros until it is written.",
+        doc: "Memory of the shape of x, and of its dtype if none is given. Unlike in PyTorch it reads as zeros until \
+              it is written.",
         build: |b, a| like(b, a, 0.0),
     },
     FnDef {

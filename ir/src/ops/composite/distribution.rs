@@ -196,15 +196,15 @@ pub static FNS: &[FnDef] = &[
         name: "normal",
         sig: "mean: number, std: number = 1.0, size: ints? = None, seed: tensor? = None, dtype: dtype? = None",
         example: "mean: D[2, 3], std: D[3] => normal(mean, exp(std), seed=7)",
-        doc: "Normal numbers: for each element of mean and std, which broadcast, or of that size for two numbers. f32 if no \
-              operand says else. In place, `x.normal_(mean=0, std=1, seed=…)` fills x.",
+        doc: "Normal numbers: for each element of mean and std, which broadcast, or of that size for two numbers; \
+              needs a seed. f32 if no operand says else. In place, `x.normal_(mean=0, std=1, seed=…)` fills x.",
         build: |b, a| Ok(normal_of(b, a)?.into()),
     },
     FnDef {
         name: "normal_fill",
         sig: "x, mean: float = 0.0, std: float = 1.0, seed: tensor? = None",
         example: "x: D[2, 3] => normal_fill(x, seed=7)",
-        doc: "Normal numbers of the shape and dtype of x: what `x.normal_` writes. Floats only.",
+        doc: "Normal numbers of the shape and dtype of x: what `x.normal_` writes. Needs a seed. Floats only.",
         build: |b, a| {
             let (x, mean, std) = (a.tensor(b, 0)?, a.float(1)?, a.float(2)?);
             require_float("normal_", x)?;
@@ -293,8 +293,8 @@ pub static FNS: &[FnDef] = &[
         name: "random",
         sig: "x, from: int = 0, to: int? = None, seed: tensor? = None",
         example: "x: D[2, 3] => random(x, 0, 2, seed=7)",
-        doc: "Uniform integers in from..to (0..from if one bound is given), of the shape and dtype of x; without bounds all \
-              that the dtype holds exactly from 0 on.",
+        doc: "Uniform integers in from..to (0..from if one bound is given), of the shape and dtype of x; without \
+              bounds all that the dtype holds exactly from 0 on. Needs a seed.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let most = match x.dtype() {
@@ -321,8 +321,8 @@ pub static FNS: &[FnDef] = &[
         name: "bernoulli",
         sig: "x, p: number? = None, seed: tensor? = None",
         example: "x: D[2, 3] => bernoulli(x, seed=7)",
-        doc: "1 with the probability that each element of x says (or p, in the shape of x), else 0, in the dtype of x. In \
-              place, `x.bernoulli_(p=0.5, seed=…)` fills x.",
+        doc: "1 with the probability that each element of x says (or p, in the shape of x), else 0, in the dtype of x; \
+              needs a seed. In place, `x.bernoulli_(p=0.5, seed=…)` fills x. Floats. No gradient flows.",
         build: |b, a| {
             let (x, p) = (a.tensor(b, 0)?, a.opt_tensor(b, 1)?);
             if p.is_none() {
@@ -336,7 +336,7 @@ pub static FNS: &[FnDef] = &[
         sig: "x, p: number = 0.5, seed: tensor? = None",
         example: "x: D[2, 3] => bernoulli_fill(x, 0.3, seed=7)",
         doc: "1 with probability p, a number or a tensor that broadcasts, else 0, of the shape and dtype of x: what \
-              `x.bernoulli_` writes.",
+              `x.bernoulli_` writes. Needs a seed.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             Ok(bernoulli(b, a, a.tensor(b, 1)?, &x.dims(), 2)?.cast(x.dtype()).into())
@@ -347,14 +347,15 @@ pub static FNS: &[FnDef] = &[
         sig: "x, num_samples: int, replacement: bool = false, seed: tensor? = None",
         example: "x: D[2, 4] => multinomial(x, 2, seed=7)",
         doc: "Categories drawn by their weights x, [c] or [m, c], as i64 [num_samples] or [m, num_samples]; without \
-              replacement all different. Floats only.",
+              replacement all different. Needs a seed. Floats only. No gradient flows.",
         build: |b, a| Ok(multinomial(b, a)?.into()),
     },
     FnDef {
         name: "rrelu",
         sig: "x, lower: float = 0.125, upper: float = 0.3333333333333333, training: bool = false, seed: tensor? = None",
         example: "x: D[2, 3] => rrelu(x)",
-        doc: "x above 0, else x times a slope: the mean of the bounds, or when training a random number between them. Floats.",
+        doc: "x above 0, else x times a slope: the mean of the bounds, or when training a random number between them, \
+              which needs a seed. Floats.",
         build: |b, a| Ok(rrelu(b, a)?.into()),
     },
     dropout!(
@@ -405,6 +406,6 @@ pub static FNS: &[FnDef] = &[
         "false",
         alpha_dropped,
         |b, a| channels(b, a, &[2, 3, 4, 5]),
-        "As `alpha_dropout`, with all of a channel (dimension 1) kept or dropped together."
+        "As `alpha_dropout`, with all of a channel (dimension 1) kept or dropped together. Needs two dimensions."
     ),
 ];

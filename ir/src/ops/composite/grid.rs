@@ -179,7 +179,8 @@ pub static FNS: &[FnDef] = &[
         name: "block_diag",
         sig: "tensors: tensors",
         example: "a: D[2, 3], b: D[1, 2] => block_diag(a, b)",
-        doc: "Matrices as blocks on the diagonal of zeros; vectors and scalars are rows. Dtypes promote.",
+        doc: "Matrices [m, n] as blocks on the diagonal of zeros, [sum of m, sum of n]; vectors and scalars are rows. \
+              Dtypes promote.",
         build: |b, a| Ok(block_diag(b, a)?.into()),
     },
     FnDef {

@@ -377,8 +377,8 @@ pub static FNS: &[FnDef] = &[
         name: "repeat_interleave",
         sig: "x, repeats: any, dim: int? = None, output_size: int? = None",
         example: "x: D[2, 3] => repeat_interleave(x, 2, 1)",
-        doc: "Every element that many times in a row, along a dimension or of the flattened tensor. A tensor of counts, one for \
-              each element, needs output_size, their sum.",
+        doc: "Every element repeats times in a row, along a dimension or of the flattened tensor. A tensor of counts, \
+              one for each element, needs output_size, their sum; another sum is an error of the run.",
         build: |b, a| Ok(repeat_interleave(b, a)?.into()),
     },
     FnDef {

@@ -224,8 +224,9 @@ pub static FNS: &[FnDef] = &[
         sig: "x, running_mean = None, running_var = None, weight = None, bias = None, use_input_stats: bool = true, \
               momentum: float = 0.1, eps: float = 1e-5",
         example: "x: D[2, 3, 4] => instance_norm(x)",
-        doc: "Each channel of each sample moved to mean 0 and variance 1, by its own statistics, whose means over the batch are \
-              blended into the running ones in place, or by the running ones. Floats of one dtype.",
+        doc: "(x - mean) / sqrt(var + eps) * weight + bias for each channel of each sample of [batch, channel, ..]: by \
+              its own statistics, whose means over the batch are blended into the running ones in place, or by the \
+              running ones. The others are [channels]. Floats of one dtype.",
         build: |b, a| Ok(instance_norm(b, a)?.into()),
     },
 ];

@@ -165,7 +165,8 @@ pub static FNS: &[FnDef] = &[
         name: "view_dtype",
         sig: "x, dtype: dtype",
         example: "x: D[2, 3] => view_dtype(x, D)",
-        doc: "The bits of the elements as elements of another dtype of the same size, sharing memory: `x.view(dtype)`.",
+        doc: "The bits of the elements as elements of another dtype of the same size, sharing memory: `x.view(dtype)`. \
+              No gradient flows.",
         build: |b, a| {
             let (x, d) = (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::ty("`view_dtype` needs a dtype"))?);
             one(x, Op::ViewDtype(ViewDtype(d)), &[])
@@ -175,7 +176,8 @@ pub static FNS: &[FnDef] = &[
         name: "bitcast",
         sig: "x, dtype: dtype",
         example: "x: D[2, 3] => bitcast(x, D)",
-        doc: "The bits of the elements as elements of another dtype of the same size, in new memory.",
+        doc: "The bits of the elements as elements of another dtype of the same size, in new memory. No gradient \
+              flows. The node that a read through `view_dtype` becomes.",
         build: |b, a| {
             let (x, d) = (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::ty("`bitcast` needs a dtype"))?);
             one(x, Op::Bitcast(Bitcast(d)), &[])

@@ -82,7 +82,8 @@ pub static FNS: &[FnDef] = &[
         name: "randint_like",
         sig: "x, low: int = 0, high: int? = None, seed: tensor? = None, dtype: dtype? = None",
         example: "x: D[2, 3] => randint_like(x, 0, 2, seed=7)",
-        doc: "Uniform integers in low..high (0..low if one bound is given), of the shape and dtype of x.",
+        doc: "Uniform integers in low..high (0..low if one bound is given), of the shape of x, and of its dtype if \
+              none is given. Needs a seed.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let (low, high) = a.opt_int(2)?.map_or((0, a.int(1)?), |h| (a.int(1).unwrap_or(0), h));

@@ -230,7 +230,7 @@ pub static FNS: &[FnDef] = &[
         name: "contiguous",
         sig: "x",
         example: "x: D[2, 3] => contiguous(x)",
-        doc: "x itself if its elements lie in row-major order, else a copy.",
+        doc: "x itself, the same memory, if its elements lie in row-major order, else a copy.",
         build: |b, a| Ok(contiguous(a.tensor(b, 0)?)?.into()),
     },
     FnDef {

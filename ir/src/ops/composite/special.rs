@@ -61,7 +61,8 @@ pub static FNS: &[FnDef] = &[
         name: "frexp",
         sig: "x",
         example: "x: D[2, 3] => frexp(x)",
-        doc: "Mantissa and exponent (i32): x = mantissa 2^exponent with the mantissa's magnitude in 1/2..1. Floats only.",
+        doc: "Mantissa and exponent (i32): x = mantissa 2^exponent with the mantissa's magnitude in 1/2..1; of zeros, \
+              infinities and NaN themselves and 0. Floats only. The gradient by x of the mantissa is 2^-exponent.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             require_float("frexp", x)?;

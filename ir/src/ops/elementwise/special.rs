@@ -81,8 +81,8 @@ pub static ROWS: &[RowDef] = &[
     RowDef {
         name: "zeta",
         doc: "Hurwitz' zeta function, the sum of (other + k)^-x over k = 0, 1, ... for x above 1 and positive other; \
-              infinite for other = 0, -1, ..., NaN for other negative ones. A gradient flows to other only. The accuracy is that \
-              for x up to 30.",
+              infinite for other = 0, -1, ..., NaN for other negative ones. The derivative by other is -x zeta(x + 1, \
+              other); none flows to x. The accuracy is that for x up to 30.",
         args: &["x", "other"],
         rule: Rule::Float,
         lower: |b, x| math::zeta(b, x[0], x[1]),
@@ -142,8 +142,8 @@ pub static ROWS: &[RowDef] = &[
     .within(2.0),
     RowDef {
         name: "frexp_mantissa",
-        doc: "x times the power of two that brings its magnitude into 1/2..1; zeros, infinities and NaN stay. The first \
-              result of `frexp`.",
+        doc: "x times the power of two that brings its magnitude into 1/2..1; zeros, infinities and NaN stay. The \
+              first result of `frexp`, whose derivative is that power.",
         args: &["x"],
         rule: Rule::FloatOnly,
         lower: |b, x| math::frexp_mantissa(b, x[0]),
@@ -153,8 +153,8 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "frexp_exponent",
-        doc: "The exponent n of x = m 2^n with m in 1/2..1, as a float; 0 for zeros, infinities and NaN. The second result \
-              of `frexp`.",
+        doc: "The exponent n of x = m 2^n with m in 1/2..1, as a float; 0 for zeros, infinities and NaN. The second \
+              result of `frexp`. No gradient flows.",
         args: &["x"],
         rule: Rule::FloatOnly,
         lower: |b, x| math::frexp_exponent(b, x[0]),
