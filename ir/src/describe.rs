@@ -216,7 +216,8 @@ pub fn describe(example: &str) -> Result<Description> {
                 // The default dtype says most to a reader.
                 if shown.is_none_or(|s| s != DType::F32 && dtype == DType::F32) {
                     shown = Some(dtype);
-                    d.shown = Some((example.params(dtype), example.body(dtype), outs.clone()));
+                    let call = format!("{} {}", example.functions(dtype), example.body(dtype)).trim_start().to_string();
+                    d.shown = Some((example.params(dtype), call, outs.clone()));
                 }
                 if floats.is_none() && params.iter().any(|p| p.ty.dtype.is_float()) {
                     floats = Some((dtype, params, outs.clone()));

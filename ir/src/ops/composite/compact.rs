@@ -246,8 +246,7 @@ pub static FNS: &[FnDef] = &[
         example: "weights: D[4] => bincount(tensor([0, 2, 2, 3]), weights, size=5)",
         doc: "How often each of 0..size occurs in a vector of integers, i64 [size], or the sum of its weights (f64, of \
               f32 f32). A number outside is an error of the run. Refused without `size` where the data is not known \
-              (see `nonzero`). \
-              The gradient goes to the weights.",
+              (see `nonzero`). The gradient goes to the weights.",
         build: |b, a| Ok(bincount(b, a)?.into()),
     },
 ];

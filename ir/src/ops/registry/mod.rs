@@ -375,6 +375,7 @@ fn other_name<'a>(function: &str, name: &'a str) -> &'a str {
         ("searchsorted", "input" | "self") => "values",
         ("max" | "min", "other") => "dim",
         ("view", "size") => "shape",
+        ("split", "tensor") => "x",
         (_, "axis") => "dim",
         (_, "keepdims") => "keepdim",
         (_, "input" | "self" | "x1") => "x",
