@@ -26,7 +26,7 @@ pub fn explain(path: &str, function: Option<&str>, sizes: &[String]) -> Result<(
         Some(name) => vec![module.function(name).map_err(Failure::usage)?],
         None => module.functions().collect(),
     };
-    let given = super::ops::sizes(sizes).map_err(Failure::usage)?;
+    let given = super::opt::sizes(sizes).map_err(Failure::usage)?;
     let mut out = String::new();
     for f in functions {
         out += &one(&program, f, &given, &text).map_err(failed)?;

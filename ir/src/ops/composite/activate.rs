@@ -38,31 +38,37 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "leaky_relu",
         sig: "x, negative_slope: number = 0.01",
-        doc: "x above 0, else x * negative_slope. Floats only; the gradient at 0 is the slope.",
+        example: "x: D[2, 3] => leaky_relu(x, 0.1)",
+        doc: "x above 0, else x * negative_slope. Floats only. The derivative at 0 is the slope.",
         build: |b, a| activation(b, a, "leaky_relu", 2),
     },
     FnDef {
         name: "elu",
         sig: "x, alpha: number = 1.0",
-        doc: "x above 0, else alpha (e^x - 1). Floats only.",
+        example: "x: D[2, 3] => elu(x)",
+        doc: "x above 0, else alpha (e^x - 1). Floats only. The derivative at 0 is alpha.",
         build: |b, a| activation(b, a, "elu", 2),
     },
     FnDef {
         name: "celu",
         sig: "x, alpha: number = 1.0",
-        doc: "x above 0, else alpha (e^(x / alpha) - 1). Floats only.",
+        example: "x: D[2, 3] => celu(x)",
+        doc: "x above 0, else alpha (e^(x / alpha) - 1); alpha is not 0. Floats only.",
         build: |b, a| activation(b, a, "celu", 2),
     },
     FnDef {
         name: "softplus",
         sig: "x, beta: number = 1.0, threshold: number = 20.0",
+        example: "x: D[2, 3] => softplus(x, beta=2.0)",
         doc: "log(1 + e^(beta x)) / beta; x itself where beta x is above the threshold. Floats only.",
         build: |b, a| activation(b, a, "softplus", 3),
     },
     FnDef {
         name: "gelu",
         sig: "x, approximate: str = none",
-        doc: "x times the normal distribution function; approximate=\"tanh\" takes the formula with tanh. Floats only.",
+        example: "x: D[2, 3] => gelu(x)",
+        doc: "x times the normal distribution function of x; with approximate=\"tanh\" its approximation `gelu_tanh` \
+              (Hendrycks and Gimpel, 2016). Floats only.",
         build: |b, a| {
             let name = match a.str(1)? {
                 "none" => "gelu",
@@ -77,7 +83,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "relu6",
         sig: "x",
-        doc: "x held between 0 and 6. Not bool. The gradient at both is 0.",
+        example: "x: D[2, 3] => relu6(x)",
+        doc: "x held between 0 and 6. Not bool. The derivative at both is 0.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let bound = |v| b.number(crate::Scalar::from_i64(crate::DType::I64, v));
@@ -87,7 +94,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "hardtanh",
         sig: "x, min_val: number = -1.0, max_val: number = 1.0",
-        doc: "x held between two numbers. Not bool. The gradient at both is 0.",
+        example: "x: D[2, 3] => hardtanh(x)",
+        doc: "x held between min_val and max_val, which is larger. Not bool. The derivative at both is 0.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let (low, high) = (a.tensor(b, 1)?, a.tensor(b, 2)?);
@@ -104,7 +112,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "threshold",
         sig: "x, threshold: number, value: number",
-        doc: "x where it is above the threshold, else the value.",
+        example: "x: D[2, 3] => threshold(x, 0.1, 20)",
+        doc: "x where it is above the threshold, else the value, in the dtype of x. The derivative at the threshold is \
+              0.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let (t, v) = (a.tensor(b, 1)?, a.tensor(b, 2)?);
@@ -114,7 +124,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "hardshrink",
         sig: "x, lambd: number = 0.5",
-        doc: "x where |x| > lambd, else 0. Floats only.",
+        example: "x: D[2, 3] => hardshrink(x)",
+        doc: "x where |x| > lambd, else 0. Floats only. The derivative at ±lambd is 0.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             require_float("hardshrink", x)?;
@@ -124,7 +135,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "softshrink",
         sig: "x, lambd: number = 0.5",
-        doc: "x moved toward 0 by lambd, 0 between. Floats only.",
+        example: "x: D[2, 3] => softshrink(x)",
+        doc: "x - lambd above lambd, x + lambd below -lambd, 0 between; lambd is not negative. Floats only. The \
+              derivative at ±lambd is 0.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             require_float("softshrink", x)?;
@@ -143,19 +156,23 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "softsign",
         sig: "x",
-        doc: "x / (1 + |x|). Integers become f32.",
+        example: "x: D[2, 3] => softsign(x)",
+        doc: "x / (1 + |x|). Integers become f32; not bool. The derivative at 0 is 1.",
         build: |b, a| float_of(a.tensor(b, 0)?, "softsign"),
     },
     FnDef {
         name: "tanhshrink",
         sig: "x",
-        doc: "x - tanh(x). Integers become f32.",
+        example: "x: D[2, 3] => tanhshrink(x)",
+        doc: "x - tanh(x). Integers become f32; not bool.",
         build: |b, a| float_of(a.tensor(b, 0)?, "tanhshrink"),
     },
     FnDef {
         name: "prelu",
         sig: "x, weight",
-        doc: "x above 0, else x * weight, with one weight or one for each channel (dimension 1). Floats only.",
+        example: "x: D[2, 3], weight: D[3] => prelu(x, weight)",
+        doc: "x above 0, else x * weight, with one weight (0-d or [1]) or one for each channel (dimension 1). Floats \
+              of one dtype. The derivative by x at 0 is the weight.",
         build: |b, a| {
             let (x, w) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
             require_float("prelu", x)?;
@@ -178,7 +195,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "glu",
         sig: "x, dim: int = -1",
-        doc: "The first half along a dimension times the sigmoid of the second. Floats only.",
+        example: "x: D[2, 4] => glu(x)",
+        doc: "a sigmoid(b) for the halves a and b of a dimension, whose extent must be even: [.., 2 n, ..] gives [.., \
+              n, ..]. Floats only.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             require_float("glu", x)?;

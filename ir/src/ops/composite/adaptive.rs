@@ -78,7 +78,7 @@ fn adaptive_max<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Out<'b>> {
 /// `(Σ x^p)^(1/p)` over windows, with PyTorch's sign for odd powers.
 fn lp_pool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
     let (x, p, name) = (a.tensor(b, 0)?, a.float(1)?, a.name());
-    require_float(name, x)?;
+    let x = x.cast(x.dtype().to_float());
     let s = x.shape();
     if s.len() != n + 1 && s.len() != n + 2 {
         return Err(err::shape(format!("`{name}`: an input {} for {n} spatial dimensions", x.ty())));
@@ -208,24 +208,29 @@ fn rotary<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 }
 
 macro_rules! pooling {
-    ($max:literal, $n:literal) => {
+    ($max:literal, $n:literal, $x:literal) => {
         FnDef {
             name: $max,
             sig: "x, output_size: any, return_indices: bool = false",
-            doc: "The largest of that many nearly equal parts of each spatial dimension of [batch, channel, ..] (or without \
-                  batch), None keeping an extent; with return_indices also its position in the flattened dimensions, i64. \
-                  Floats only; the gradient goes to the first largest.",
+            example: concat!("x: D[1, 2", $x, "] => ", $max, "(x, 2)"),
+            doc: "The largest element of output_size nearly equal parts of each spatial dimension of [batch, channel, \
+                  ..] (or without batch), the parts of `adaptive_avg_pool1d`; None leaves an extent as it is. With \
+                  return_indices also its position (i64) in the flattened spatial dimensions. Floats only. The \
+                  gradient goes to the first largest.",
             build: |b, a| adaptive_max(b, a, $n),
         }
     };
 }
 
 macro_rules! power {
-    ($name:literal, $n:literal) => {
+    ($name:literal, $n:literal, $x:literal) => {
         FnDef {
             name: $name,
             sig: "x, norm_type: float, kernel_size: ints, stride: ints? = None, ceil_mode: bool = false",
-            doc: "(sum of x^norm_type)^(1 / norm_type) over windows of [batch, channel, ..] (or without batch). Floats only.",
+            example: concat!("x: D[1, 2", $x, "] => ", $name, "(x, 2.0, 2, stride=1)"),
+            doc: "(sum of x^norm_type)^(1 / norm_type) over windows of [batch, channel, ..] (or without batch). The \
+                  stride is the kernel's size if not given; with ceil_mode windows may reach beyond the end. Integers \
+                  and bool become f32.",
             build: |b, a| Ok(lp_pool(b, a, $n)?.into()),
         }
     };
@@ -233,22 +238,24 @@ macro_rules! power {
 
 /// The functions.
 pub static FNS: &[FnDef] = &[
-    pooling!("adaptive_max_pool1d", 1),
-    pooling!("adaptive_max_pool2d", 2),
-    pooling!("adaptive_max_pool3d", 3),
-    power!("lp_pool1d", 1),
-    power!("lp_pool2d", 2),
-    power!("lp_pool3d", 3),
+    pooling!("adaptive_max_pool1d", 1, ", 4"),
+    pooling!("adaptive_max_pool2d", 2, ", 4, 3"),
+    pooling!("adaptive_max_pool3d", 3, ", 3, 2, 3"),
+    power!("lp_pool1d", 1, ", 4"),
+    power!("lp_pool2d", 2, ", 4, 3"),
+    power!("lp_pool3d", 3, ", 3, 2, 3"),
     FnDef {
         name: "local_response_norm",
         sig: "x, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0",
-        doc: "x / (k + alpha * the mean square of size neighbouring channels)^beta, for [batch, channel, ..]. Floats, \
-              and i64, which gives f32.",
+        example: "x: D[2, 4, 3] => local_response_norm(x, 2)",
+        doc: "x / (k + alpha * the mean square of size neighbouring channels)^beta, for [batch, channel, ..] \
+              (Krizhevsky et al., 2012). Floats, and i64, which gives f32.",
         build: |b, a| Ok(local_response_norm(b, a)?.into()),
     },
     FnDef {
         name: "bilinear",
         sig: "input1, input2, weight, bias = None",
+        example: "input1: D[2, 3], input2: D[2, 4], weight: D[5, 3, 4], bias: D[5] => bilinear(input1, input2, weight, bias)",
         doc: "input1 @ weight[o] @ input2 + bias[o] for inputs [.., in1] and [.., in2] and a weight [out, in1, in2], as [.., \
               out]; rounded once. Numbers of one dtype.",
         build: |b, a| Ok(bilinear(b, a)?.into()),
@@ -256,8 +263,10 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "rotary",
         sig: "x, cos, sin, interleaved: bool = false",
-        doc: "Rotary position embedding: of [.., d], features i and i + d / 2 (2 i and 2 i + 1 if interleaved) turned by the \
-              angle whose cosine and sine, [.., d / 2], broadcast. Floats of one dtype.",
+        example: "x: D[2, 4, 6], cos: D[4, 3], sin: D[4, 3] => rotary(x, cos, sin)",
+        doc: "Rotary position embedding (Su et al., RoFormer, 2021): of [.., d], features i and i + d / 2 (2 i and 2 i \
+              + 1 if interleaved) turned by the angle whose cosine and sine, [.., d / 2], broadcast. Floats of one \
+              dtype.",
         build: |b, a| Ok(rotary(b, a)?.into()),
     },
 ];

@@ -97,6 +97,7 @@ pub static FNS: &[FnDef] = &[FnDef {
     sig: "input, weight, offsets = None, max_norm: float? = None, norm_type: float = 2, scale_grad_by_freq: bool = false, \
           mode: str = mean, sparse: bool = false, per_sample_weights = None, include_last_offset: bool = false, \
           padding_idx: int? = None",
+    example: "weight: D[4, 3] => embedding_bag(tensor([[0, 1], [3, 0]]), weight, mode=\"sum\")",
     doc: "The sum, mean or largest of rows of weight [n, d] for each bag of indices: a row of input [bags, k], or the indices \
           of a vector from one offset to the next. An empty bag gives 0. Indices padding_idx do not count. An index or an \
           offset out of range is an error. max_norm and scale_grad_by_freq are unsupported. Floats.",

@@ -115,7 +115,7 @@ struct Conv<'b> {
 
 fn operands<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize, groups: i64) -> Result<Conv<'b>> {
     let (x, weight, bias) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.opt_tensor(b, 2)?);
-    if x.dtype() != DType::I64 {
+    if !x.dtype().is_int() {
         require_float(name, x)?;
     }
     same_dtype(name, &[x, weight, bias.unwrap_or(weight)])?;
@@ -246,20 +246,26 @@ fn conv_transpose<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Res
 }
 
 macro_rules! convolution {
-    ($name:literal, $transposed:literal, $n:literal) => {
+    ($name:literal, $transposed:literal, $n:literal, $x:literal, $w:literal) => {
         [
             FnDef {
                 name: $name,
                 sig: "x, weight, bias = None, stride: ints = 1, padding: any = 0, dilation: ints = 1, groups: int = 1",
-                doc: "Cross-correlation of [batch, in, ..] (or without batch) with a weight [out, in / groups, ..]; padding \
-                      also \"same\" and \"valid\". Floats of one dtype, and i64.",
+                example: concat!("x: D[1, 2", $x, "], weight: D[3, 2", $w, "], bias: D[3] => ", $name, "(x, weight, bias)"),
+                doc: "The cross-correlation of [batch, in, ..] (or without batch) with a weight [out, in / groups, ..] \
+                      and a bias [out], as [batch, out, ..] with extents (n + 2 padding - dilation (k - 1) - 1) / \
+                      stride + 1. padding is also \"valid\" or, for a stride of 1, \"same\". Numbers of one dtype, not \
+                      bool; integers wrap.",
                 build: |b, a| Ok(conv(b, a, $name, $n)?.into()),
             },
             FnDef {
                 name: $transposed,
                 sig: "x, weight, bias = None, stride: ints = 1, padding: ints = 0, output_padding: ints = 0, \
                       groups: int = 1, dilation: ints = 1",
-                doc: "The transpose of a convolution, with a weight [in, out / groups, ..]. Floats of one dtype, and i64.",
+                example: concat!("x: D[1, 2", $x, "], weight: D[2, 3", $w, "], bias: D[3] => ", $transposed, "(x, weight, bias)"),
+                doc: "The transpose of a convolution, which is its gradient by the input, with a weight [in, out / \
+                      groups, ..] and a bias [out], as [batch, out, ..] with extents (n - 1) stride - 2 padding + \
+                      dilation (k - 1) + output_padding + 1. Numbers of one dtype, not bool; integers wrap.",
                 build: |b, a| Ok(conv_transpose(b, a, $transposed, $n)?.into()),
             },
         ]
@@ -267,9 +273,9 @@ macro_rules! convolution {
 }
 
 static ALL: [[FnDef; 2]; 3] = [
-    convolution!("conv1d", "conv_transpose1d", 1),
-    convolution!("conv2d", "conv_transpose2d", 2),
-    convolution!("conv3d", "conv_transpose3d", 3),
+    convolution!("conv1d", "conv_transpose1d", 1, ", 4", ", 3"),
+    convolution!("conv2d", "conv_transpose2d", 2, ", 4, 3", ", 3, 2"),
+    convolution!("conv3d", "conv_transpose3d", 3, ", 3, 2, 3", ", 2, 2, 2"),
 ];
 
 /// The functions.

@@ -65,6 +65,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "pairwise_distance",
         sig: "x1, x2, p: float = 2.0, eps: float = 1e-6, keepdim: bool = false",
+        example: "x1: D[2, 3], x2: D[2, 3] => pairwise_distance(x1, x2)",
         doc: "The p-norm over the last dimension of x1 - x2 + eps; they broadcast. Integers give f32. The gradient at distance 0 is 0.",
         build: |b, a| {
             let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
@@ -75,14 +76,17 @@ pub static FNS: &[FnDef] = &[
     },
     FnDef {
         name: "cdist",
-        sig: "x1, x2, p: float = 2.0",
-        doc: "The p-norm distances between two sets of points [.., m, d] and [.., n, d], as [.., m, n]. Floats of one dtype. \
-              The gradient at distance 0 is 0.",
+        sig: "x1, x2, p: float = 2.0, compute_mode: str? = None",
+        example: "x1: D[2, 3], x2: D[4, 3] => cdist(x1, x2)",
+        doc: "The p-norm distances between two sets of points [.., m, d] and [.., n, d], whose leading dimensions \
+              broadcast, as [.., m, n]. Floats of one dtype. The gradient at distance 0 is 0. compute_mode means \
+              nothing here.",
         build: |b, a| Ok(cdist(b, a)?.into()),
     },
     FnDef {
         name: "pdist",
         sig: "x, p: float = 2.0",
+        example: "x: D[4, 3] => pdist(x)",
         doc: "The p-norm distances between the rows i < j of [n, d], row by row, as [n (n - 1) / 2]. Floats. The gradient at \
               distance 0 is 0.",
         build: |b, a| Ok(pdist(b, a)?.into()),

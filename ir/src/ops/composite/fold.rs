@@ -158,6 +158,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "as_strided",
         sig: "x, size: ints, stride: ints, storage_offset: int? = None",
+        example: "x: D[2, 3] => as_strided(x, [2, 2], [3, 1], 1)",
         doc: "A view of the memory of x with these extents and strides, in elements, from storage_offset on (by default \
               where x begins). The offset counts from the beginning of the tensor that x is a view of; for a parameter or an \
               eager tensor from its own. What the view reaches must be elements of x, or of that tensor if x leaves some \
@@ -169,6 +170,7 @@ pub static FNS: &[FnDef] = &[
         name: "unfold",
         sig: "x, dimension: any = None, size: any = None, step: any = None, stride: ints? = None, \
               kernel_size: ints? = None, dilation: ints? = None, padding: ints? = None",
+        example: "x: D[2, 6] => unfold(x, 1, 3, 2)",
         doc: "With three integers, `x.unfold(dimension, size, step)`: windows of a dimension, step apart, as a new last \
               dimension; a view. Otherwise `unfold(x, kernel_size, dilation=1, padding=0, stride=1)`: the windows of images \
               [batch, channel, h, w] (or without batch) as columns [batch, channel * k, windows]; floats. With three integers \
@@ -178,6 +180,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "fold",
         sig: "x, output_size: ints, kernel_size: ints, dilation: ints = 1, padding: ints = 0, stride: ints = 1",
+        example: "x: D[2, 8, 4] => fold(x, [3, 3], [2, 2])",
         doc: "The sum of columns [batch, channel * k, windows] (or without batch) at the places in [batch, channel, h, w] \
               that `unfold` takes them from. Floats only.",
         build: |b, a| Ok(fold(b, a)?.into()),

@@ -297,19 +297,23 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "cat",
         sig: "tensors: tensors, dim: int = 0",
-        doc: "Tensors one after the other along a dimension; other extents are equal, dtypes promote.",
+        example: "a: D[2, 3], b: D[1, 3] => cat([a, b], 0)",
+        doc: "Tensors one after the other along a dimension; the other extents are equal, dtypes promote. A tensor [0] \
+              is left out.",
         build: |b, a| Ok(cat(b, &a.tensors(0)?, a.int(1)?)?.into()),
     },
     FnDef {
         name: "stack",
         sig: "tensors: tensors, dim: int = 0",
-        doc: "Tensors of one shape along a new dimension; dtypes promote.",
+        example: "a: D[3], b: D[3] => stack([a, b], 1)",
+        doc: "n tensors of one shape along a new dimension of extent n, before dim; dtypes promote.",
         build: |b, a| Ok(stack(b, &a.tensors(0)?, a.int(1)?)?.into()),
     },
     FnDef {
         name: "hstack",
         sig: "tensors: tensors",
-        doc: "Tensors one after the other along dimension 1 (0 for vectors).",
+        example: "a: D[2, 3], b: D[2, 1] => hstack([a, b])",
+        doc: "Tensors one after the other along dimension 1 (0 for vectors; scalars are vectors); dtypes promote.",
         build: |b, a| {
             let parts: Vec<_> = a.tensors(0)?.into_iter().map(|p| at_least(p, 1)).collect();
             Ok(cat(b, &parts, parts.first().is_some_and(|p| p.rank() > 1) as i64)?.into())
@@ -318,7 +322,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "vstack",
         sig: "tensors: tensors",
-        doc: "Tensors one above the other: along dimension 0, vectors as rows.",
+        example: "a: D[3], b: D[3] => vstack([a, b])",
+        doc: "Tensors one above the other: along dimension 0, vectors and scalars as rows; dtypes promote.",
         build: |b, a| {
             let parts: Vec<_> = a.tensors(0)?.into_iter().map(|p| at_least(p, 2)).collect();
             Ok(cat(b, &parts, 0)?.into())
@@ -327,7 +332,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "dstack",
         sig: "tensors: tensors",
-        doc: "Tensors one behind the other: along dimension 2.",
+        example: "a: D[2, 3], b: D[2, 3] => dstack([a, b])",
+        doc: "Tensors one behind the other: along dimension 2, after `atleast_3d`; dtypes promote.",
         build: |b, a| {
             let parts: Vec<_> = a.tensors(0)?.into_iter().map(|p| at_least(p, 3)).collect();
             Ok(cat(b, &parts, 2)?.into())
@@ -336,7 +342,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "column_stack",
         sig: "tensors: tensors",
-        doc: "Tensors beside each other: along dimension 1, vectors and scalars as columns.",
+        example: "a: D[2], b: D[2, 3] => column_stack([a, b])",
+        doc: "Tensors beside each other: along dimension 1, vectors and scalars as columns; dtypes promote.",
         build: |b, a| {
             let mut parts = a.tensors(0)?;
             for p in &mut parts {
@@ -348,13 +355,16 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "repeat",
         sig: "x, repeats: ints",
-        doc: "Every dimension laid out that many times; more numbers than dimensions add leading ones.",
+        example: "x: D[2, 3] => repeat(x, 2, 1)",
+        doc: "x laid out repeats[i] times along each dimension, in new memory; more numbers than dimensions add \
+              leading ones, fewer are an error. The gradient is summed.",
         build: |b, a| Ok(repeat(a.tensor(b, 0)?, &a.dims(1)?)?.into()),
     },
     FnDef {
         name: "tile",
         sig: "x, dims: ints",
-        doc: "As `repeat`; fewer numbers than dimensions leave the leading ones alone.",
+        example: "x: D[2, 3] => tile(x, 2)",
+        doc: "`repeat`, where fewer numbers than dimensions leave the leading ones alone.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let dims = a.dims(1)?;
@@ -366,14 +376,16 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "repeat_interleave",
         sig: "x, repeats: any, dim: int? = None, output_size: int? = None",
-        doc: "Every element that many times in a row, along a dimension or of the flattened tensor. A tensor of counts, one for \
-              each element, needs output_size, their sum.",
+        example: "x: D[2, 3] => repeat_interleave(x, 2, 1)",
+        doc: "Every element repeats times in a row, along a dimension or of the flattened tensor. A tensor of counts, \
+              one for each element, needs output_size, their sum; another sum is an error of the run.",
         build: |b, a| Ok(repeat_interleave(b, a)?.into()),
     },
     FnDef {
         name: "flip",
         sig: "x, dims: ints",
-        doc: "Dimensions in reverse order, copied.",
+        example: "x: D[2, 3] => flip(x, [0, 1])",
+        doc: "The elements of these dimensions in reverse order, copied. No dimension stands twice.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let dims = a.ints(1)?;
@@ -384,7 +396,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "fliplr",
         sig: "x",
-        doc: "Dimension 1 in reverse order, copied.",
+        example: "x: D[2, 3] => fliplr(x)",
+        doc: "Dimension 1 in reverse order, copied; an error for fewer than two.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             if x.rank() < 2 {
@@ -396,7 +409,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "flipud",
         sig: "x",
-        doc: "Dimension 0 in reverse order, copied.",
+        example: "x: D[2, 3] => flipud(x)",
+        doc: "Dimension 0 in reverse order, copied; an error for scalars.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             if x.rank() < 1 {
@@ -408,14 +422,18 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "roll",
         sig: "x, shifts: ints, dims: ints? = None",
-        doc: "Elements moved along dimensions, those that leave at the end coming in at the start.",
+        example: "x: D[2, 3] => roll(x, 1, 1)",
+        doc: "Elements moved by shifts along as many dimensions, those that leave at the end coming in at the start; \
+              without dims along the flattened tensor. Copied.",
         build: |b, a| Ok(roll(b, a)?.into()),
     },
     FnDef {
         name: "pad",
         sig: "x, pad: ints, mode: str = constant, value: float? = None",
-        doc: "Elements added before and after the last dimensions, the last one first. Modes: \"constant\" (with a value, 0 \
-              if none), \"reflect\", \"replicate\", \"circular\".",
+        example: "x: D[2, 3] => pad(x, [1, 2])",
+        doc: "Elements added before and after the last dimensions, in pairs, the last dimension first; negative \
+              numbers take away. Modes: \"constant\" (of that value, 0 if none), \"reflect\", \"replicate\" and \
+              \"circular\", which repeat x.",
         build: |b, a| Ok(pad(b, a)?.into()),
     },
 ];

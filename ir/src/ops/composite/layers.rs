@@ -187,35 +187,46 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "layer_norm",
         sig: "x, normalized_shape: ints, weight = None, bias = None, eps: float = 1e-5",
-        doc: "The last dimensions moved to mean 0 and variance 1, then scaled and shifted. Floats of one dtype.",
+        example: "x: D[2, 3], weight: D[3], bias: D[3] => layer_norm(x, [3], weight, bias)",
+        doc: "(x - mean) / sqrt(var + eps) * weight + bias with mean and (biased) variance over the last dimensions, \
+              whose extents normalized_shape repeats and weight and bias have. Floats of one dtype.",
         build: |b, a| Ok(layer_norm(b, a)?.into()),
     },
     FnDef {
         name: "rms_norm",
         sig: "x, normalized_shape: ints, weight = None, eps: float? = None",
-        doc: "The last dimensions divided by their root mean square, then scaled. Floats of one dtype.",
+        example: "x: D[2, 3], weight: D[3] => rms_norm(x, [3], weight)",
+        doc: "x / sqrt(mean(x^2) + eps) * weight over the last dimensions, whose extents normalized_shape repeats and \
+              weight has; eps is the dtype's epsilon if not given. Floats of one dtype.",
         build: |b, a| Ok(rms_norm(b, a)?.into()),
     },
     FnDef {
         name: "batch_norm",
         sig: "x, running_mean: tensor?, running_var: tensor?, weight = None, bias = None, training: bool = false, momentum: float = 0.1, \
               eps: float = 1e-5",
-        doc: "Channels (dimension 1) moved to mean 0 and variance 1: by the running statistics, or when training by the \
-              batch's, which are then blended into the running ones in place. Floats of one dtype.",
+        example: "x: D[4, 2], weight: D[2], bias: D[2] => batch_norm(x, None, None, weight, bias, training=true)",
+        doc: "(x - mean) / sqrt(var + eps) * weight + bias for each channel (dimension 1): by the running statistics, \
+              or when training by the batch's, which are then blended into the running ones in place with momentum \
+              (the variance with a divisor of n - 1). The others are [channels]. Floats of one dtype.",
         build: |b, a| Ok(batch_norm(b, a)?.into()),
     },
     FnDef {
         name: "group_norm",
         sig: "x, num_groups: int, weight = None, bias = None, eps: float = 1e-5",
-        doc: "Groups of channels (dimension 1) of each sample moved to mean 0 and variance 1. Floats of one dtype.",
+        example: "x: D[2, 4, 3], weight: D[4], bias: D[4] => group_norm(x, 2, weight, bias)",
+        doc: "(x - mean) / sqrt(var + eps) * weight + bias with mean and (biased) variance of each of num_groups \
+              groups of channels (dimension 1, which they divide) of each sample; weight and bias are [channels]. \
+              Floats of one dtype.",
         build: |b, a| Ok(group_norm(b, a)?.into()),
     },
     FnDef {
         name: "instance_norm",
         sig: "x, running_mean = None, running_var = None, weight = None, bias = None, use_input_stats: bool = true, \
               momentum: float = 0.1, eps: float = 1e-5",
-        doc: "Each channel of each sample moved to mean 0 and variance 1, by its own statistics, whose means over the batch are \
-              blended into the running ones in place, or by the running ones. Floats of one dtype.",
+        example: "x: D[2, 3, 4] => instance_norm(x)",
+        doc: "(x - mean) / sqrt(var + eps) * weight + bias for each channel of each sample of [batch, channel, ..]: by \
+              its own statistics, whose means over the batch are blended into the running ones in place, or by the \
+              running ones. The others are [channels]. Floats of one dtype.",
         build: |b, a| Ok(instance_norm(b, a)?.into()),
     },
 ];

@@ -269,19 +269,23 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "mse_loss",
         sig: "x, target, reduction: str = mean",
-        doc: "(x - target)^2. Floats.",
+        example: "x: D[2, 3], target: D[2, 3] => mse_loss(x, target)",
+        doc: "(x - target)^2, which broadcast; reduction \"mean\", \"sum\" or \"none\". Floats.",
         build: |b, a| Ok(pairwise(b, a, "mse_loss", 2, |x, t| (x - t).map("square", &[]))?.into()),
     },
     FnDef {
         name: "l1_loss",
         sig: "x, target, reduction: str = mean",
-        doc: "|x - target|. Floats.",
+        example: "x: D[2, 3], target: D[2, 3] => l1_loss(x, target)",
+        doc: "|x - target|, which broadcast; reduction \"mean\", \"sum\" or \"none\". Floats. The gradient at 0 is 0.",
         build: |b, a| Ok(pairwise(b, a, "l1_loss", 2, |x, t| (x - t).abs())?.into()),
     },
     FnDef {
         name: "smooth_l1_loss",
         sig: "x, target, reduction: str = mean, beta: float = 1.0",
-        doc: "d^2 / (2 beta) for |d| below beta, else |d| - beta / 2, with d = x - target. Floats.",
+        example: "x: D[2, 3], target: D[2, 3] => smooth_l1_loss(x, target)",
+        doc: "d^2 / (2 beta) for |d| below beta, else |d| - beta / 2, with d = x - target, which broadcast; beta is \
+              not negative, with 0 it is `l1_loss`. reduction \"mean\", \"sum\" or \"none\". Floats.",
         build: |b, a| {
             let beta = a.float(3)?;
             if beta < 0.0 {
@@ -293,7 +297,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "huber_loss",
         sig: "x, target, reduction: str = mean, delta: float = 1.0",
-        doc: "d^2 / 2 for |d| below delta, else delta (|d| - delta / 2), with d = x - target. Floats.",
+        example: "x: D[2, 3], target: D[2, 3] => huber_loss(x, target)",
+        doc: "d^2 / 2 for |d| below delta, else delta (|d| - delta / 2), with d = x - target, which broadcast; delta \
+              is positive. reduction \"mean\", \"sum\" or \"none\". Floats.",
         build: |b, a| {
             let delta = a.float(3)?;
             if delta <= 0.0 {
@@ -306,20 +312,25 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "binary_cross_entropy",
         sig: "x, target, weight = None, reduction: str = mean",
-        doc: "-(target log x + (1 - target) log(1 - x)), with logarithms of at least -100. Floats of one shape.",
+        example: "x: D[2, 3], target: D[2, 3] => binary_cross_entropy(x, target)",
+        doc: "-weight (target log x + (1 - target) log(1 - x)) for probabilities x, with logarithms of at least -100; \
+              reduction \"mean\", \"sum\" or \"none\". Floats of one shape.",
         build: |b, a| Ok(weighted(b, a, "binary_cross_entropy", 3, |x, t| row("bce", &[x, t]))?.into()),
     },
     FnDef {
         name: "binary_cross_entropy_with_logits",
         sig: "x, target, weight = None, reduction: str = mean, pos_weight = None",
-        doc: "Binary cross entropy of sigmoid(x) without overflow; positive samples count pos_weight times. Floats of one \
-              shape.",
+        example: "x: D[2, 3], target: D[2, 3] => binary_cross_entropy_with_logits(x, target)",
+        doc: "-weight (pos_weight target log sigmoid(x) + (1 - target) log(1 - sigmoid(x))) without overflow; \
+              reduction \"mean\", \"sum\" or \"none\". Floats of one shape; weights broadcast.",
         build: |b, a| Ok(with_logits(b, a)?.into()),
     },
     FnDef {
         name: "kl_div",
         sig: "x, target, reduction: str = mean, log_target: bool = false",
-        doc: "target (log target - x), or e^target (target - x) for log_target; reduction also \"batchmean\". Floats.",
+        example: "x: D[2, 3], target: D[2, 3] => kl_div(x, target, reduction=\"batchmean\")",
+        doc: "target (log target - x), or e^target (target - x) for log_target; reduction \"mean\", \"sum\", \"none\" \
+              or \"batchmean\", the sum divided by the first extent. 0 where the target is 0. Floats that broadcast.",
         build: |b, a| {
             let log = a.bool(3)?;
             Ok(pairwise(b, a, "kl_div", 2, |x, t| if log { t.exp() * (t - x) } else { t.map("xlogy", &[t]) - t * x })?
@@ -329,13 +340,19 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "nll_loss",
         sig: "x, target, weight = None, ignore_index: int = -100, reduction: str = mean",
-        doc: "The negative log probability in [n, class, ..] (or [class]) of the i64 classes; the mean weighs by class.",
+        example: "x: D[2, 3] => nll_loss(x, tensor([0, 2]))",
+        doc: "-weight[y] x[y] of log probabilities x, [n, class, ..] (or [class]), and i64 classes y, [n, ..]; the \
+              mean divides by the sum of the weights. Where y is ignore_index nothing counts; another one outside the \
+              classes is an error of the run. reduction \"mean\", \"sum\" or \"none\". Floats.",
         build: |b, a| Ok(nll_loss(b, a)?.into()),
     },
     FnDef {
         name: "cross_entropy",
         sig: "x, target, weight = None, ignore_index: int = -100, reduction: str = mean, label_smoothing: float = 0.0",
-        doc: "nll_loss of log_softmax over the classes; the target may also be probabilities of the shape of x.",
+        example: "x: D[2, 3] => cross_entropy(x, tensor([0, 2]))",
+        doc: "`nll_loss` of the log_softmax of x over the classes, [n, class, ..] (or [class]); label_smoothing moves \
+              that much of the target to all classes alike. The target may also be probabilities of the shape of x: \
+              then the sum over the classes of -weight target log_softmax(x). Floats.",
         build: |b, a| Ok(cross_entropy(b, a)?.into()),
     },
 ];

@@ -240,21 +240,27 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "cosine_embedding_loss",
         sig: "input1, input2, target, margin: float = 0.0, reduction: str = mean",
-        doc: "1 - cos(input1, input2) where the target is 1, max(0, cos - margin) where it is -1, with the cosine over the \
-              last dimension. Numbers [n, d] and a target [n], or [d] and a 0-d target.",
+        example: "input1: D[2, 3], input2: D[2, 3] => cosine_embedding_loss(input1, input2, tensor([1, -1]))",
+        doc: "1 - cos(input1, input2) where the target is 1, max(0, cos - margin) where it is -1, with the cosine over \
+              the last dimension. Numbers [n, d] and a target [n], or [d] and a 0-d target; integers give f32. \
+              reduction \"mean\", \"sum\" or \"none\".",
         build: |b, a| Ok(cosine_embedding(b, a)?.into()),
     },
     FnDef {
         name: "gaussian_nll_loss",
         sig: "x, target, var, full: bool = false, eps: float = 1e-6, reduction: str = mean",
-        doc: "(log var + (x - target)^2 / var) / 2 with var at least eps, plus log(2 pi) / 2 if full. var has the shape of x, \
-              or 1 as last extent, or lacks that dimension. Floats. The gradient by var ignores that it was held at eps.",
+        example: "x: D[2, 3], target: D[2, 3], var: D[2, 3] => gaussian_nll_loss(x, target, square(var))",
+        doc: "(log var + (x - target)^2 / var) / 2 with var at least eps, plus log(2 pi) / 2 if full. var has the \
+              shape of x, or 1 as last extent, or lacks that dimension. reduction \"mean\", \"sum\" or \"none\". \
+              Floats. The gradient by var ignores that it was held at eps.",
         build: |b, a| Ok(gaussian_nll(b, a)?.into()),
     },
     FnDef {
         name: "hinge_embedding_loss",
         sig: "x, target, margin: float = 1.0, reduction: str = mean",
-        doc: "x where the target is 1, max(0, margin - x) where it is -1. Floats that broadcast.",
+        example: "x: D[2, 3] => hinge_embedding_loss(x, tensor([1, -1, 1]))",
+        doc: "x where the target is 1, max(0, margin - x) where it is -1; they broadcast. reduction \"mean\", \"sum\" \
+              or \"none\". Floats.",
         build: |b, a| {
             let margin = a.float(2)?;
             Ok(pairwise(b, a, "hinge_embedding_loss", 3, |x, t| {
@@ -267,48 +273,62 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "margin_ranking_loss",
         sig: "input1, input2, target, margin: float = 0.0, reduction: str = mean",
-        doc: "max(0, -target (input1 - input2) + margin). Numbers with as many dimensions, that broadcast; integers give f32.",
+        example: "input1: D[3], input2: D[3] => margin_ranking_loss(input1, input2, tensor([1, -1, 1]))",
+        doc: "max(0, -target (input1 - input2) + margin). Numbers with as many dimensions, that broadcast; integers \
+              give f32. reduction \"mean\", \"sum\" or \"none\". The gradient at the kink is 0.",
         build: |b, a| Ok(margin_ranking(b, a)?.into()),
     },
     FnDef {
         name: "multi_margin_loss",
         sig: "x, target, p: float = 1, margin: float = 1.0, weight = None, reduction: str = mean",
-        doc: "The mean over the classes j but the target y of weight[y] max(0, margin - x[y] + x[j])^p, for p 1 or 2. Floats \
-              [n, c] or [c] and i64 targets [n]; a target outside the classes is an error.",
+        example: "x: D[2, 3] => multi_margin_loss(x, tensor([0, 2]))",
+        doc: "The mean over the classes j but the target y of weight[y] max(0, margin - x[y] + x[j])^p, for p 1 or 2. \
+              Floats [n, c] or [c] and i64 targets [n]; a target outside the classes is an error of the run. reduction \
+              \"mean\", \"sum\" or \"none\".",
         build: |b, a| Ok(multi_margin(b, a)?.into()),
     },
     FnDef {
         name: "multilabel_margin_loss",
         sig: "x, target, reduction: str = mean",
-        doc: "The sum over labels y and classes j that are no label of max(0, 1 - x[y] + x[j]) / c. Floats [n, c] or [c], and \
-              i64 labels of that shape, which end at the first -1; one outside the classes is an error.",
+        example: "x: D[2, 3] => multilabel_margin_loss(x, tensor([[0, 2, -1], [1, -1, 0]]))",
+        doc: "The sum over labels y and classes j that are no label of max(0, 1 - x[y] + x[j]) / c. Floats [n, c] or \
+              [c], and i64 labels of that shape, which end at the first -1; one outside the classes is an error of the \
+              run. reduction \"mean\", \"sum\" or \"none\".",
         build: |b, a| Ok(multilabel_margin(b, a)?.into()),
     },
     FnDef {
         name: "multilabel_soft_margin_loss",
         sig: "x, target, weight = None, reduction: str = mean",
-        doc: "The mean over the last dimension of -weight (target log sigmoid(x) + (1 - target) log sigmoid(-x)). Floats.",
+        example: "x: D[2, 3], target: D[2, 3] => multilabel_soft_margin_loss(x, target)",
+        doc: "The mean over the last dimension of -weight (target log sigmoid(x) + (1 - target) log sigmoid(-x)). \
+              reduction \"mean\", \"sum\" or \"none\". Floats.",
         build: |b, a| Ok(multilabel_soft_margin(b, a)?.into()),
     },
     FnDef {
         name: "poisson_nll_loss",
         sig: "x, target, log_input: bool = true, full: bool = false, eps: float = 1e-8, reduction: str = mean",
+        example: "x: D[2, 3], target: D[2, 3] => poisson_nll_loss(x, target)",
         doc: "e^x - target x, or x - target log(x + eps) if not log_input; if full plus Stirling's approximation of \
-              log(target!) for targets above 1. They broadcast; integers give f32.",
+              log(target!) for targets above 1. They broadcast; integers give f32. reduction \"mean\", \"sum\" or \
+              \"none\".",
         build: |b, a| Ok(poisson_nll(b, a)?.into()),
     },
     FnDef {
         name: "soft_margin_loss",
         sig: "x, target, reduction: str = mean",
-        doc: "log(1 + e^(-target x)). Floats.",
+        example: "x: D[2, 3] => soft_margin_loss(x, tensor([1, -1, 1]))",
+        doc: "log(1 + e^(-target x)), for targets -1 and 1; they broadcast. reduction \"mean\", \"sum\" or \"none\". \
+              Floats.",
         build: |b, a| Ok(pairwise(b, a, "soft_margin_loss", 2, |x, t| (-t * x).exp().log1p())?.into()),
     },
     FnDef {
         name: "triplet_margin_loss",
         sig: "anchor, positive, negative, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = false, \
               reduction: str = mean",
-        doc: "max(0, margin + d(anchor, positive) - d(anchor, negative)) with `pairwise_distance` over the last dimension; \
-              with swap the smaller of d(anchor, negative) and d(positive, negative). Integers give f32.",
+        example: "anchor: D[2, 3], positive: D[2, 3], negative: D[2, 3] => triplet_margin_loss(anchor, positive, negative)",
+        doc: "max(0, margin + d(anchor, positive) - d(anchor, negative)) with `pairwise_distance` over the last \
+              dimension; with swap the smaller of d(anchor, negative) and d(positive, negative). Integers give f32. \
+              reduction \"mean\", \"sum\" or \"none\".",
         build: |b, a| Ok(triplet_margin(b, a)?.into()),
     },
 ];

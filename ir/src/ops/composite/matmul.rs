@@ -140,20 +140,25 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "matmul",
         sig: "x, other",
-        doc: "The matrix product `x @ other`; vectors are rows or columns, leading dimensions are batches that broadcast. \
-              One dtype.",
+        example: "x: D[2, 3], other: D[3, 4] => matmul(x, other)",
+        doc: "The matrix product `x @ other`: of matrices [.., m, k] and [.., k, n], whose leading dimensions are \
+              batches that broadcast; a vector is a row on the left, a column on the right, and that dimension is \
+              dropped. Operands of one dtype, not bool, not scalars. One chain of fused multiply-adds, half floats in \
+              f32.",
         build: |b, a| Ok(matmul(a.tensor(b, 0)?, a.tensor(b, 1)?)?.into()),
     },
     FnDef {
         name: "mm",
         sig: "x, mat2",
-        doc: "The product of two matrices [m, k] and [k, n].",
+        example: "x: D[2, 3], mat2: D[3, 4] => mm(x, mat2)",
+        doc: "The product [m, n] of two matrices [m, k] and [k, n] of one dtype; see `matmul`.",
         build: |b, a| Ok(strict(b, a, "mm", 2, 2)?.into()),
     },
     FnDef {
         name: "bmm",
         sig: "x, mat2",
-        doc: "The products of two batches of matrices [b, m, k] and [b, k, n].",
+        example: "x: D[2, 2, 3], mat2: D[2, 3, 4] => bmm(x, mat2)",
+        doc: "The products [b, m, n] of two batches of matrices [b, m, k] and [b, k, n] of one dtype; see `matmul`.",
         build: |b, a| {
             let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
             ranks("bmm", &[(x, 3), (y, 3)])?;
@@ -164,25 +169,29 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "mv",
         sig: "x, vec",
-        doc: "The product of a matrix [m, k] and a vector [k].",
+        example: "x: D[2, 3], vec: D[3] => mv(x, vec)",
+        doc: "The product [m] of a matrix [m, k] and a vector [k] of one dtype; see `matmul`.",
         build: |b, a| Ok(strict(b, a, "mv", 2, 1)?.into()),
     },
     FnDef {
         name: "dot",
         sig: "x, tensor",
-        doc: "The inner product of two vectors.",
+        example: "x: D[3], tensor: D[3] => dot(x, tensor)",
+        doc: "sum(x tensor) of two vectors of one length and dtype; see `matmul`.",
         build: |b, a| Ok(strict(b, a, "dot", 1, 1)?.into()),
     },
     FnDef {
         name: "vdot",
         sig: "x, other",
-        doc: "The inner product of two vectors.",
+        example: "x: D[3], other: D[3] => vdot(x, other)",
+        doc: "sum(x other) of two vectors of one length and dtype; see `matmul`.",
         build: |b, a| Ok(strict(b, a, "vdot", 1, 1)?.into()),
     },
     FnDef {
         name: "outer",
         sig: "x, vec2",
-        doc: "The product of every element of a vector with every element of another; dtypes promote.",
+        example: "x: D[2], vec2: D[3] => outer(x, vec2)",
+        doc: "x[i] * vec2[j] for two vectors [m] and [n], as [m, n]; dtypes promote.",
         build: |b, a| {
             let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
             ranks("outer", &[(x, 1), (y, 1)])?;
@@ -192,31 +201,40 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "addmm",
         sig: "x, mat1, mat2, beta: number = 1, alpha: number = 1",
-        doc: "beta * x + alpha * (mat1 @ mat2), rounded once.",
+        example: "x: D[4], mat1: D[2, 3], mat2: D[3, 4] => addmm(x, mat1, mat2)",
+        doc: "beta * x + alpha * (mat1 @ mat2), rounded once; x broadcasts to the product [m, n]. x does not count if \
+              beta is 0. One dtype, not bool.",
         build: |b, a| Ok(scaled_sum(b, a, "addmm", 2, 2)?.into()),
     },
     FnDef {
         name: "addmv",
         sig: "x, mat, vec, beta: number = 1, alpha: number = 1",
-        doc: "beta * x + alpha * (mat @ vec), rounded once.",
+        example: "x: D[2], mat: D[2, 3], vec: D[3] => addmv(x, mat, vec)",
+        doc: "beta * x + alpha * (mat @ vec), rounded once; x broadcasts to the product [m]. x does not count if beta \
+              is 0. One dtype, not bool.",
         build: |b, a| Ok(scaled_sum(b, a, "addmv", 2, 1)?.into()),
     },
     FnDef {
         name: "baddbmm",
         sig: "x, batch1, batch2, beta: number = 1, alpha: number = 1",
-        doc: "beta * x + alpha * (batch1 @ batch2), rounded once.",
+        example: "x: D[4], batch1: D[2, 2, 3], batch2: D[2, 3, 4] => baddbmm(x, batch1, batch2)",
+        doc: "beta * x + alpha * (batch1 @ batch2), rounded once; x broadcasts to the product [b, m, n]. x does not \
+              count if beta is 0. One dtype, not bool.",
         build: |b, a| Ok(scaled_sum(b, a, "baddbmm", 3, 3)?.into()),
     },
     FnDef {
         name: "linear",
         sig: "x, weight, bias = None",
-        doc: "x @ weight^T + bias with a weight [out, in], rounded once. One dtype.",
+        example: "x: D[2, 3], weight: D[4, 3], bias: D[4] => linear(x, weight, bias)",
+        doc: "x @ weight^T + bias for x [.., in], a weight [out, in] and a bias [out], as [.., out]; rounded once. One \
+              dtype. See `matmul`.",
         build: |b, a| Ok(linear(b, a)?.into()),
     },
     FnDef {
         name: "trace",
         sig: "x",
-        doc: "The sum of the diagonal of a matrix. Integers give i64.",
+        example: "x: D[2, 3] => trace(x)",
+        doc: "The sum of the diagonal of a matrix. Integers and bool give i64.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             ranks("trace", &[(x, 2)])?;

@@ -122,31 +122,40 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "where",
         sig: "condition, x, other",
-        doc: "x where the bool condition holds, else other; all three broadcast.",
+        example: "condition: bool[2, 3], x: D[2, 3], other: D[3] => where(condition, x, other)",
+        doc: "x where the bool condition holds, else other; all three broadcast, x and other promote. The gradient \
+              goes to the one that was taken. NaN of the other side's derivative stays NaN.",
         build: |b, a| Ok(select(b, a)?.into()),
     },
     FnDef {
         name: "masked_fill",
         sig: "x, mask, value: number",
-        doc: "x with one value where the bool mask holds.",
+        example: "x: D[2, 3], mask: bool[3] => masked_fill(x, mask, 0)",
+        doc: "x with one value, a number or a tensor of no dimension, where the bool mask holds; they broadcast, the \
+              dtype is that of x. No gradient flows where it holds.",
         build: |b, a| Ok(masked_fill(b, a)?.into()),
     },
     FnDef {
         name: "tril",
         sig: "x, diagonal: int = 0",
-        doc: "The lower triangle of matrices, 0 above the k-th diagonal.",
+        example: "x: D[2, 3] => tril(x)",
+        doc: "The lower triangle of matrices [.., m, n], 0 above the k-th diagonal.",
         build: |b, a| triangle(b, a, Ex::le),
     },
     FnDef {
         name: "triu",
         sig: "x, diagonal: int = 0",
-        doc: "The upper triangle of matrices, 0 below the k-th diagonal.",
+        example: "x: D[2, 3] => triu(x)",
+        doc: "The upper triangle of matrices [.., m, n], 0 below the k-th diagonal.",
         build: |b, a| triangle(b, a, Ex::ge),
     },
     FnDef {
         name: "gather",
-        sig: "x, dim: int, index",
-        doc: "out[.., i, ..] = x[.., index[.., i, ..], ..]. An index out of range is an error; negative ones too.",
+        sig: "x, dim: int, index, sparse_grad: bool = false",
+        example: "x: D[2, 3] => gather(x, 1, tensor([[0, 2], [1, 1]]))",
+        doc: "out[.., i, ..] = x[.., index[.., i, ..], ..] along a dimension, in the shape of the index, whose other \
+              extents are not larger than those of x. An index out of range is an error of the run; negative ones too. \
+              The gradient is added up at the places. sparse_grad means nothing here.",
         build: |b, a| {
             let index = a.tensor(b, 2)?;
             if index.numel() == 0 && index.dtype().is_int() {
@@ -162,7 +171,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "index_select",
         sig: "x, dim: int, index",
-        doc: "The indices of a dimension that a vector names. One out of range is an error; negative ones too.",
+        example: "x: D[2, 3] => index_select(x, 1, tensor([0, 2]))",
+        doc: "The indices of a dimension that a vector (or scalar) names: [.., n, ..]. One out of range is an error of \
+              the run; negative ones too. The gradient is added up at the places.",
         build: |b, a| {
             let (x, i) = (a.tensor(b, 0)?, index_of("index_select", a.tensor(b, 2)?)?);
             let d = axis(a.int(1)?, x.rank())?;
@@ -178,7 +189,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "take",
         sig: "x, index",
-        doc: "Elements of the flattened tensor; negative indices count from the end.",
+        example: "x: D[2, 3] => take(x, tensor([0, 5, -1]))",
+        doc: "Elements of the flattened tensor, in the shape of the index; negative ones count from the end, one out \
+              of range is an error of the run. The gradient is added up at the places.",
         build: |b, a| {
             let (x, i) = (a.tensor(b, 0)?, index_of("take", a.tensor(b, 1)?)?);
             let n = x.numel();
@@ -190,22 +203,28 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "take_along_dim",
         sig: "x, indices, dim: int? = None",
-        doc: "As `gather`, with the other dimensions broadcast and negative indices from the end; without a dimension, of the flattened tensors.",
+        example: "x: D[2, 3] => take_along_dim(x, tensor([[2, 0, 1]]), 1)",
+        doc: "`gather` with the other dimensions broadcast and negative indices from the end; without a dimension, of \
+              the flattened tensors.",
         build: |b, a| Ok(take_along_dim(b, a)?.into()),
     },
     FnDef {
         name: "embedding",
         sig: "input, weight, padding_idx: int? = None, max_norm: float? = None, norm_type: float = 2.0, \
               scale_grad_by_freq: bool = false, sparse: bool = false",
-        doc: "Rows of weight [n, d] that an integer tensor names. No gradient goes to row padding_idx. With max_norm the rows \
-              that are read are first scaled down to that norm, in place. With scale_grad_by_freq the gradient of a row is \
-              divided by how often it is read. Gradients are never sparse.",
+        example: "weight: D[4, 3] => embedding(tensor([0, 3]), weight)",
+        doc: "Rows of weight [n, d] that an integer tensor names, as [.., d]; one out of range is an error of the run. \
+              No gradient goes to row padding_idx. With max_norm the rows that are read are first scaled down to that \
+              norm, in place; with scale_grad_by_freq the gradient of a row is divided by how often it is read. sparse \
+              means nothing here.",
         build: |b, a| Ok(super::embedding::embedding(b, a)?.into()),
     },
     FnDef {
         name: "one_hot",
         sig: "x, num_classes: int = -1",
-        doc: "A new last dimension with a 1 at the class of each element, i64. A class out of range is an error.",
+        example: "=> one_hot(tensor([0, 2], dtype=D), 3)",
+        doc: "A new last dimension with a 1 at the class of each element, i64 of i64. A class out of range is an error \
+              of the run. Compiled functions need num_classes.",
         build: |b, a| Ok(one_hot(b, a)?.into()),
     },
 ];

@@ -227,29 +227,37 @@ fn parts<'b>(b: &'b Builder, x: Ex<'b>, d: usize, len: usize, out: usize) -> Ex<
 }
 
 macro_rules! pooling {
-    ($max:literal, $avg:literal, $adaptive:literal, $n:literal) => {
+    ($max:literal, $avg:literal, $adaptive:literal, $n:literal, $x:literal) => {
         [
             FnDef {
                 name: $max,
                 sig: "x, kernel_size: ints, stride: ints? = None, padding: ints = 0, dilation: ints = 1, \
                       ceil_mode: bool = false, return_indices: bool = false",
-                doc: "The largest element of each window of [batch, channel, ..] (or without batch); the gradient goes to \
-                      the first one. Windows do not overlap unless a stride says so. With return_indices also its place \
-                      in the flattened spatial dimensions. Not for bool.",
+                example: concat!("x: D[1, 2", $x, "] => ", $max, "(x, 2, stride=1)"),
+                doc: "The largest element of each window of [batch, channel, ..] (or without batch), NaN if any is; \
+                      padding counts as minus infinity. The stride is the kernel's size if not given; with ceil_mode \
+                      windows may reach beyond the end. With return_indices also the element's place (i64) in the \
+                      flattened spatial dimensions. The gradient goes to the first largest. Not for bool.",
                 build: |b, a| max_pool(b, a, $max, $n),
             },
             FnDef {
                 name: $avg,
                 sig: "x, kernel_size: ints, stride: ints? = None, padding: ints = 0, ceil_mode: bool = false, \
                       count_include_pad: bool = true, divisor_override: int? = None",
-                doc: "The mean of each window of [batch, channel, ..] (or without batch). Floats, and i64 (cut off toward 0).",
+                example: concat!("x: D[1, 2", $x, "] => ", $avg, "(x, 2, stride=1)"),
+                doc: "The mean of each window of [batch, channel, ..] (or without batch). The stride is the kernel's \
+                      size if not given; with ceil_mode windows may reach beyond the end. Padding counts as zeros, \
+                      without count_include_pad not at all; divisor_override divides instead. Floats, and i64 (cut off \
+                      toward 0).",
                 build: |b, a| Ok(avg_pool(b, a, $avg, $n)?.into()),
             },
             FnDef {
                 name: $adaptive,
                 sig: "x, output_size: any",
-                doc: "The means of that many nearly equal parts of each spatial dimension; None leaves one as it is. Floats \
-                      only.",
+                example: concat!("x: D[1, 2", $x, "] => ", $adaptive, "(x, 2)"),
+                doc: "The means of output_size nearly equal parts of each spatial dimension of [batch, channel, ..] \
+                      (or without batch), part i of n reaching from floor(i len / n) to ceil((i + 1) len / n); None \
+                      leaves an extent as it is. Floats only.",
                 build: |b, a| Ok(adaptive_avg(b, a, $adaptive, $n)?.into()),
             },
         ]
@@ -257,9 +265,9 @@ macro_rules! pooling {
 }
 
 static ALL: [[FnDef; 3]; 3] = [
-    pooling!("max_pool1d", "avg_pool1d", "adaptive_avg_pool1d", 1),
-    pooling!("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", 2),
-    pooling!("max_pool3d", "avg_pool3d", "adaptive_avg_pool3d", 3),
+    pooling!("max_pool1d", "avg_pool1d", "adaptive_avg_pool1d", 1, ", 4"),
+    pooling!("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", 2, ", 4, 3"),
+    pooling!("max_pool3d", "avg_pool3d", "adaptive_avg_pool3d", 3, ", 3, 2, 3"),
 ];
 
 /// The functions.

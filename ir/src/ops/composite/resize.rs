@@ -292,9 +292,11 @@ pub static FNS: &[FnDef] = &[FnDef {
     name: "interpolate",
     sig: "x, size: ints? = None, scale_factor: any = None, mode: str = nearest, align_corners: bool? = None, \
           recompute_scale_factor: bool? = None, antialias: bool = false",
-    doc: "[batch, channel, ..] resized, to sizes or by factors. Modes: \"nearest\", \"nearest-exact\" (any dtype), \"linear\", \
-          \"bilinear\", \"trilinear\" and \"bicubic\" (by the number of spatial dimensions; floats and u8), \"area\" (means; \
-          floats). With align_corners the first and last elements stay where they are. The cubic is Keys' with a = -3/4 \
-          (-1/2 with antialias).",
+    example: "x: D[1, 2, 3] => interpolate(x, size=[5])",
+    doc: "[batch, channel, ..] resized, to sizes or by factors, one of the two. Modes: \"nearest\", \"nearest-exact\" \
+          (any dtype), \"linear\", \"bilinear\", \"trilinear\" and \"bicubic\" (by the number of spatial dimensions; \
+          floats and u8), \"area\" (means; floats). With align_corners the first and last elements stay where they \
+          are. The cubic is Keys' with a = -3/4 (-1/2 with antialias, which widens the windows of \"bilinear\" and \
+          \"bicubic\" when shrinking).",
     build: |b, a| Ok(interpolate(b, a)?.into()),
 }];

@@ -223,15 +223,18 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "scatter",
         sig: "x, dim: int, index, src: number? = None, reduce: str? = None, value: number? = None",
-        doc: "x with src[.., i, ..] (or one value) at [.., index[.., i, ..], ..]; of duplicates the last one stays. reduce \
-              \"add\" or \"multiply\" combines it with what is there. index has no larger extents than src, nor than x but \
-              along dim; src has the dtype of x.",
+        example: "x: D[2, 3], src: D[2, 2] => scatter(x, 1, tensor([[0, 2], [1, 0]]), src)",
+        doc: "x with src[.., i, ..] (or one value) at [.., index[.., i, ..], ..]; of duplicates the last one stays. \
+              reduce \"add\" or \"multiply\" combines it with what is there. index has no larger extents than src, nor \
+              than x but along dim; one out of range is an error of the run. src has the dtype of x. Of duplicates all get the gradient.",
         build: |b, a| Ok(scatter(b, a)?.into()),
     },
     FnDef {
         name: "scatter_add",
         sig: "x, dim: int, index, src",
-        doc: "x with src[.., i, ..] added at [.., index[.., i, ..], ..], in the order of the index; shapes as in `scatter`.",
+        example: "x: D[2, 3], src: D[2, 2] => scatter_add(x, 1, tensor([[0, 2], [1, 1]]), src)",
+        doc: "x with src[.., i, ..] added at [.., index[.., i, ..], ..], in the order of the index; shapes as in \
+              `scatter`. An index out of range is an error of the run. The gradient by src is gathered.",
         build: |b, a| {
             let (shape, src) = (a.tensor(b, 0)?.dims(), a.tensor(b, 3)?);
             let (x, d, i) = operands(b, a, "scatter_add")?;
@@ -242,6 +245,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "scatter_reduce",
         sig: "x, dim: int, index, src, reduce: str, include_self: bool = true",
+        example: "x: D[2, 3], src: D[2, 2] => scatter_reduce(x, 1, tensor([[0, 2], [1, 1]]), src, \"amax\")",
         doc: "x with src[.., i, ..] combined at [.., index[.., i, ..], ..] by \"sum\", \"prod\", \"mean\", \"amax\" or \
               \"amin\"; without include_self what was there does not count. Shapes as in `scatter`. Equal extremes share the \
               gradient.",
@@ -257,15 +261,17 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "index_add",
         sig: "x, dim: int, index, source, alpha: number = 1",
-        doc: "x with alpha times the rows of source added at the indices that a vector names. source has the shape and \
-              dtype of x, but along dim the index's length.",
+        example: "x: D[2, 3], source: D[2, 2] => index_add(x, 1, tensor([0, 2]), source)",
+        doc: "x with alpha times the rows of source added at the indices of dim that a vector names. source has the \
+              shape and dtype of x, but along dim the index's length. An index out of range is an error of the run; \
+              negative ones too.",
         build: |b, a| Ok(index_add(b, a)?.into()),
     },
     FnDef {
         name: "index_copy",
         sig: "x, dim: int, index, source",
-        doc: "x with the rows of source at the indices that a vector names; of duplicates the last one stays. Shapes as in \
-              `index_add`.",
+        example: "x: D[2, 3], source: D[2, 2] => index_copy(x, 1, tensor([0, 2]), source)",
+        doc: "x with the rows of source at the indices of dim that a vector names; of duplicates the last one stays, and all get the gradient. Shapes and errors as in `index_add`.",
         build: |b, a| {
             let shape = a.tensor(b, 0)?.dims();
             let (x, d, i, src) = vector(b, a, "index_copy")?;
@@ -275,8 +281,10 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "index_reduce",
         sig: "x, dim: int, index, source, reduce: str, include_self: bool = true",
-        doc: "x with the rows of source combined at the indices that a vector names, by \"prod\", \"mean\", \"amax\" or \
-              \"amin\"; without include_self what was there does not count. Shapes as in `index_add`.",
+        example: "x: D[2, 3], source: D[2, 2] => index_reduce(x, 1, tensor([0, 2]), source, \"amax\")",
+        doc: "x with the rows of source combined at the indices of dim that a vector names, by \"prod\", \"mean\", \
+              \"amax\" or \"amin\"; without include_self what was there does not count. Shapes and errors as in \
+              `index_add`. Equal extremes share the gradient.",
         build: |b, a| {
             let shape = a.tensor(b, 0)?.dims();
             let how = reduction("index_reduce", a, 4, &["prod", "mean", "amax", "amin"])?;
@@ -287,28 +295,35 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "index_fill",
         sig: "x, dim: int, index, value: number",
-        doc: "x with one value at the indices of a dimension that a vector names; negative ones count from the end.",
+        example: "x: D[2, 3] => index_fill(x, 1, tensor([0, 2]), 1)",
+        doc: "x with one value, a number or a tensor of no dimension, at the indices of a dimension that a vector \
+              names; negative ones count from the end, one out of range is an error of the run.",
         build: |b, a| Ok(index_fill(b, a)?.into()),
     },
     FnDef {
         name: "index_put",
         sig: "x, indices: any, values: number, accumulate: bool = false",
-        doc: "x with values at x[indices], a list of index tensors, masks and None for whole dimensions; values broadcast to \
-              that part, and are added if accumulate. Of duplicates the last one stays.",
+        example: "x: D[2, 3], values: D[2] => index_put(x, [tensor([0, 1]), tensor([2, 0])], values)",
+        doc: "x with values at x[indices], a list of index tensors, masks and None for whole dimensions; values \
+              broadcast to that part, and are added if accumulate. Of duplicates the last one stays. An index out of \
+              range is an error of the run.",
         build: |b, a| Ok(index_put(b, a)?.into()),
     },
     FnDef {
         name: "put",
         sig: "x, index, source, accumulate: bool = false",
-        doc: "x with the elements of source at positions of the flattened tensor, or added there; negative indices count \
-              from the end. As many indices as elements of source.",
+        example: "x: D[2, 3], source: D[2] => put(x, tensor([0, -1]), source)",
+        doc: "x with the elements of source at positions of the flattened tensor, or added there if accumulate; \
+              negative indices count from the end, one out of range is an error of the run. As many indices as \
+              elements of source, of the dtype of x.",
         build: |b, a| Ok(put(b, a)?.into()),
     },
     FnDef {
         name: "masked_scatter",
         sig: "x, mask, source",
-        doc: "x with the elements of source, in order, where the bool mask holds; more of those than elements are an error \
-              when the program runs. x and the mask broadcast.",
+        example: "x: D[2, 3], source: D[4] => masked_scatter(x, tensor([true, false, true]), source)",
+        doc: "x with the elements of source, in order, where the bool mask holds; more of those than elements of \
+              source are an error of the run. x and the mask broadcast; the dtypes of x and source are one.",
         build: |b, a| Ok(masked_scatter(b, a)?.into()),
     },
 ];

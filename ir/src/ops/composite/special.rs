@@ -20,7 +20,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "polygamma",
         sig: "n: int, x",
-        doc: "The n-th derivative of digamma, n from 0 to 50. Integers become f32.",
+        example: "x: D[2, 3] => polygamma(1, x)",
+        doc: "The n-th derivative of digamma, (-1)^(n + 1) n! zeta(n + 1, x), n from 0 to 50. Integers become f32. The \
+              derivative is polygamma(n + 1, x).",
         build: |b, a| {
             let (n, x) = (order("polygamma", a.int(0)?, 0)?, a.tensor(b, 1)?);
             Ok(unit([x.cast(x.dtype().to_float())], |[x]| special::polygamma(n, x)).into())
@@ -29,8 +31,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "mvlgamma",
         sig: "x, p: int",
+        example: "x: D[2, 3] => mvlgamma(x, 2)",
         doc: "The logarithm of the multivariate gamma function of dimension p: p (p - 1) / 4 log(pi) plus the sum of \
-              lgamma(x - j / 2) over j from 0 to p - 1. Integers become f32.",
+              lgamma(x - j / 2) over j from 0 to p - 1; for x above (p - 1) / 2. Integers become f32.",
         build: |b, a| {
             let (x, p) = (a.tensor(b, 0)?, order("mvlgamma", a.int(1)?, 1)?);
             let constant = f64::from(p * (p - 1)) / 4.0 * PI.ln();
@@ -44,16 +47,22 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "ldexp",
         sig: "x, other",
-        doc: "x * 2^other, as PyTorch computes it: a power of integers is f32, and infinite from 128 on.",
+        example: "x: D[2, 3] => ldexp(x, tensor([0, 1, 2]))",
+        doc: "x * 2^other, as PyTorch computes it: a power of integers is f32, and infinite from 128 on. Half floats keep their \
+              dtype beside integers; x of integers gives f32. The gradient of other is x 2^other log(2) if it is of floats.",
         build: |b, a| {
             let (x, n) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
-            Ok(row("mul", &[x, row("exp2", &[n])?])?.into())
+            let y = row("mul", &[x, row("exp2", &[n])?])?;
+            let keeps = x.dtype().is_half() && !n.dtype().is_float();
+            Ok(if keeps { y.cast(x.dtype()) } else { y }.into())
         },
     },
     FnDef {
         name: "frexp",
         sig: "x",
-        doc: "Mantissa and exponent (i32): x = mantissa 2^exponent with the mantissa's magnitude in 1/2..1. Floats only.",
+        example: "x: D[2, 3] => frexp(x)",
+        doc: "Mantissa and exponent (i32): x = mantissa 2^exponent with the mantissa's magnitude in 1/2..1; of zeros, \
+              infinities and NaN themselves and 0. Floats only. The gradient by x of the mantissa is 2^-exponent.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             require_float("frexp", x)?;
@@ -63,7 +72,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "heaviside",
         sig: "x, values",
-        doc: "0 below 0, 1 above, the second operand at 0; 0 for NaN. Operands of one dtype.",
+        example: "x: D[2, 3], values: D[3] => heaviside(x, values)",
+        doc: "0 where x is below 0, 1 above, the element of values at 0; 0 for NaN. Operands of one dtype that \
+              broadcast. No gradient flows.",
         build: |b, a| {
             let (x, values) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
             same_dtype("heaviside", &[x, values])?;
@@ -73,7 +84,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "log_ndtr",
         sig: "x",
-        doc: "The logarithm of the normal distribution function, also where that is small. Integers become f32.",
+        example: "x: D[2, 3] => log_ndtr(x)",
+        doc: "The logarithm of the standard normal distribution function, also where that is small. Integers become \
+              f32.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             Ok(unit([x.cast(x.dtype().to_float())], |[x]| {

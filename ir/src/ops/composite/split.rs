@@ -109,13 +109,17 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "split",
         sig: "x, split_size: any, dim: int = 0",
-        doc: "Pieces of one size along a dimension, the last one shorter, or of a list of sizes; views.",
+        example: "x: D[5, 2] => split(x, 2)",
+        doc: "Pieces of split_size along a dimension, the last one shorter, or of a list of sizes whose sum is its \
+              extent; views, as a tuple.",
         build: split,
     },
     FnDef {
         name: "chunk",
         sig: "x, chunks: int, dim: int = 0",
-        doc: "At most that many pieces of equal size along a dimension, the last one shorter; views.",
+        example: "x: D[5, 2] => chunk(x, 2)",
+        doc: "At most that many pieces along a dimension, of equal size but for the last, which is shorter; views, as \
+              a tuple.",
         build: |b, a| {
             let (x, d) = operand(b, a, 2, "chunk")?;
             let k = usize::try_from(a.int(1)?).ok().filter(|k| *k > 0);
@@ -130,31 +134,40 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "tensor_split",
         sig: "x, indices_or_sections: any, dim: int = 0",
-        doc: "That many pieces along a dimension, the first ones longer, or pieces that end at given indices; views.",
+        example: "x: D[5, 2] => tensor_split(x, 2)",
+        doc: "That many pieces along a dimension, of which the first ones are one element longer if it does not come \
+              out even, or the pieces between given indices; views, as a tuple.",
         build: tensor_split,
     },
     FnDef {
         name: "hsplit",
         sig: "x, indices_or_sections: any",
-        doc: "Equal pieces, or pieces that end at given indices, along dimension 1 (0 for vectors); views.",
+        example: "x: D[2, 4] => hsplit(x, 2)",
+        doc: "`tensor_split` along dimension 1 (0 for vectors), whose extent the number of pieces divides; views, as a \
+              tuple. Not for scalars.",
         build: |b, a| named(b, a, "hsplit", 1, 1),
     },
     FnDef {
         name: "vsplit",
         sig: "x, indices_or_sections: any",
-        doc: "Equal pieces, or pieces that end at given indices, along dimension 0 of at least two; views.",
+        example: "x: D[4, 2] => vsplit(x, 2)",
+        doc: "`tensor_split` along dimension 0 of at least two, whose extent the number of pieces divides; views, as a \
+              tuple.",
         build: |b, a| named(b, a, "vsplit", 0, 2),
     },
     FnDef {
         name: "dsplit",
         sig: "x, indices_or_sections: any",
-        doc: "Equal pieces, or pieces that end at given indices, along dimension 2 of at least three; views.",
+        example: "x: D[2, 3, 4] => dsplit(x, 2)",
+        doc: "`tensor_split` along dimension 2 of at least three, whose extent the number of pieces divides; views, as \
+              a tuple.",
         build: |b, a| named(b, a, "dsplit", 2, 3),
     },
     FnDef {
         name: "unbind",
         sig: "x, dim: int = 0",
-        doc: "Every index of a dimension, as views without it.",
+        example: "x: D[2, 3] => unbind(x)",
+        doc: "Every index of a dimension, as views without it, in a tuple.",
         build: |b, a| {
             let (x, d) = operand(b, a, 1, "unbind")?;
             Ok(Out::Many((0..x.shape()[d]).map(|i| selected(x, d, i as i64)).collect::<Result<_>>()?))

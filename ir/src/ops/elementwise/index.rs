@@ -31,17 +31,26 @@ macro_rules! check {
 
 /// The rows.
 pub static ROWS: &[RowDef] = &[
-    check!("check_index", "x, which must be in 0..size: an error else.", |b, x| checked(b, Fault::Index, x[0], x[1])),
-    check!("check_target", "The class x, which must be in 0..size: an error else.", |b, x| checked(
-        b,
-        Fault::Target,
-        x[0],
-        x[1]
-    )),
-    check!("wrap_index", "x, or x + size if x is negative; the result must be in 0..size: an error else.", |b, x| {
-        let zero = b.int(b.ty(x[0]), 0);
-        let (below, wrapped) = (b.lt(x[0], zero), b.add(x[0], x[1]));
-        let i = b.select(below, wrapped, x[0]);
-        checked(b, Fault::Index, i, x[1])
-    }),
+    check!(
+        "check_index",
+        "x, if it is in 0..size; else an error of the run, of the kind `data`. Integers only.",
+        |b, x| checked(b, Fault::Index, x[0], x[1])
+    ),
+    check!(
+        "check_target",
+        "The class x, if it is in 0..size; else an error of the run, of the kind `data`. Integers \
+                            only.",
+        |b, x| checked(b, Fault::Target, x[0], x[1])
+    ),
+    check!(
+        "wrap_index",
+        "x, or x + size if x is negative; an error of the run, of the kind `data`, if that is not in \
+                          0..size. Integers only.",
+        |b, x| {
+            let zero = b.int(b.ty(x[0]), 0);
+            let (below, wrapped) = (b.lt(x[0], zero), b.add(x[0], x[1]));
+            let i = b.select(below, wrapped, x[0]);
+            checked(b, Fault::Index, i, x[1])
+        }
+    ),
 ];

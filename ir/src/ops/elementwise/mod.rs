@@ -106,19 +106,23 @@ impl std::fmt::Debug for Row {
 
 /// All rows.
 pub fn rows() -> impl Iterator<Item = Row> {
-    let families = [
-        arith::ROWS,
-        divide::ROWS,
-        round::ROWS,
-        compare::ROWS,
-        bits::ROWS,
-        power::ROWS,
-        float::ROWS,
-        special::ROWS,
-        activation::ROWS,
-        index::ROWS,
-    ];
-    families.into_iter().flatten().map(Row)
+    families().into_iter().flat_map(|(_, rows)| rows).map(Row)
+}
+
+/// All rows by subject, in the order of the documentation.
+pub fn families() -> [(&'static str, &'static [RowDef]); 10] {
+    [
+        ("Arithmetic", arith::ROWS),
+        ("Division", divide::ROWS),
+        ("Rounding", round::ROWS),
+        ("Comparison and logic", compare::ROWS),
+        ("Bits", bits::ROWS),
+        ("Powers", power::ROWS),
+        ("Functions of one float", float::ROWS),
+        ("Special functions", special::ROWS),
+        ("Activations", activation::ROWS),
+        ("Indexing", index::ROWS),
+    ]
 }
 
 impl Row {

@@ -4,8 +4,10 @@
 //! [`super::composite`], or either with an underscore: its in-place form, which writes the result into the first operand.
 
 mod args;
+mod entry;
 
 pub use args::require_float;
+pub use entry::{Entry, entries};
 
 use super::composite;
 use super::elementwise::{Row, rows};
@@ -62,7 +64,9 @@ pub struct FnDef {
     /// Its parameters: `x: tensor, dim: ints? = None, keepdim: bool = false`. Kinds: `tensor tensors int ints float
     /// number bool str dtype any`, each optional with `?`.
     pub sig: &'static str,
-    /// One line for people, then shapes, dtypes, errors.
+    /// A call with its operands declared, of which documentation and tests are made: [`crate::describe`] has its form.
+    pub example: &'static str,
+    /// For people: what it computes, of which shapes; what it refuses; its derivative where that is a choice.
     pub doc: &'static str,
     /// The definition.
     pub build: for<'b> fn(&'b Builder, &Args<'b>) -> Result<Out<'b>>,
@@ -147,7 +151,7 @@ pub fn list() -> Vec<(&'static str, String, &'static str)> {
 pub fn takes_tensor(name: &str, position: usize, keyword: Option<&str>) -> bool {
     let Some(c) = table().get(name).or_else(|| in_place_base(name)) else { return false };
     let p = match keyword {
-        Some(k) => c.params.iter().find(|p| p.name == k),
+        Some(k) => c.params.iter().find(|p| p.name == k || p.name == other_name(c.name, k)),
         None => c.params.get(position),
     };
     p.is_some_and(|p| p.kind == "tensor")
@@ -315,7 +319,7 @@ fn bind<'b>(c: &Callable, args: Vec<(Option<&str>, Arg<'b>)>) -> Result<Args<'b>
             Some(n) => c
                 .params
                 .iter()
-                .position(|p| p.name == n || p.name == numpy_name(n))
+                .position(|p| p.name == n || p.name == other_name(c.name, n))
                 .ok_or_else(|| err::name(format!("`{}` has no argument `{n}`", c.name)).help(signature(c)))?,
             None => {
                 position += 1;
@@ -365,14 +369,23 @@ fn bind<'b>(c: &Callable, args: Vec<(Option<&str>, Arg<'b>)>) -> Result<Args<'b>
     Ok(Args { name: c.name, values })
 }
 
-/// PyTorch also takes NumPy's names of these arguments, and its own of the first one.
-fn numpy_name(name: &str) -> &str {
-    match name {
-        "axis" => "dim",
-        "keepdims" => "keepdim",
-        "input" | "self" => "x",
-        "x2" => "other",
-        n => n,
+/// PyTorch also takes NumPy's names of these arguments, its own of the first one, and has two names for some.
+fn other_name<'a>(function: &str, name: &'a str) -> &'a str {
+    match (function, name) {
+        ("searchsorted", "input" | "self") => "values",
+        ("max" | "min", "other") => "dim",
+        ("view", "size") => "shape",
+        ("split", "tensor") => "x",
+        (_, "axis") => "dim",
+        (_, "keepdims") => "keepdim",
+        (_, "input" | "self" | "x1") => "x",
+        (_, "x2") => "other",
+        (_, "axis0") => "dim0",
+        (_, "axis1") => "dim1",
+        (_, "sections" | "indices" | "tensor_indices_or_sections") => "indices_or_sections",
+        (_, "split_size_or_sections" | "split_sizes") => "split_size",
+        (_, "train") => "training",
+        (_, n) => n,
     }
 }
 
