@@ -281,7 +281,9 @@ fn finish_once(trace: &Arc<Trace>, results: &[Tensor], views: &[View]) -> Result
     let (graph, captured) = end(trace, results, views.len())?;
     let layouts = layouts(views, &captured);
     let strides: Vec<&[isize]> = layouts.iter().map(|l| l.strides.as_slice()).collect();
-    let key = format!("{strides:?}\n{}", tensorc_ir::text::print::print(&graph));
+    // The lines are a part of it: errors name them.
+    let locs: Vec<String> = graph.nodes().map(|n| graph.node(n).loc.to_string()).collect();
+    let key = format!("{strides:?}\n{locs:?}\n{}", tensorc_ir::text::print::print(&graph));
     if let Some(exe) = programs.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
         return Ok((exe.clone(), captured));
     }

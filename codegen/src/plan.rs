@@ -8,9 +8,10 @@
 
 mod control;
 
-use crate::lower::{Places, Store, lower_group, lower_stores, may_fail};
+use crate::lower::{Places, Store, lower_group, lower_stores};
 use crate::program::{BufferDecl, BufferId, BufferKind, DotStep, Output, Place, Program, Step};
 use std::collections::HashMap;
+use tensorc_ir::interp::may_fail;
 use tensorc_ir::ops::Op;
 use tensorc_ir::passes::fuse::{Fusion, GroupKind, Mode, fuse, legalize, source, through};
 use tensorc_ir::{DType, Dim, Graph, NodeId, Result, Strided, Value, error::err};

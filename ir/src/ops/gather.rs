@@ -83,30 +83,30 @@ fn check(name: &str, axis: usize, x: &Type, index: &Type) -> Result<()> {
     Ok(())
 }
 
-/// The places in `x` that each index names, in row-major order of the index.
-fn places(name: &str, axis: usize, x: &Layout, index: &Array) -> Result<Vec<usize>> {
-    let extent = x.shape[axis] as i64;
-    let bits = index.bits();
-    let mut out = Vec::with_capacity(bits.len());
-    let mut bad = None;
-    let mut k = 0;
-    for_each_index(index.shape(), |i| {
-        let at = bits[k] as i64;
-        k += 1;
-        if at < 0 || at >= extent {
-            bad.get_or_insert(at);
-            return;
-        }
-        let mut i: Shape = i.into();
-        i[axis] = at as usize;
-        out.push(x.at(&i));
-    });
-    match bad {
+/// Refuses an index outside the dimension `axis`, which has that extent; the first one is named.
+///
+/// # Errors
+/// `data`.
+pub fn in_range(name: &str, axis: usize, extent: i64, index: &Array) -> Result<()> {
+    match index.bits().into_iter().map(|b| b as i64).find(|at| !(0..extent).contains(at)) {
         Some(at) => {
             Err(err::data(format!("`{name}`: index {at} is out of bounds for dimension {axis} with size {extent}")))
         }
-        None => Ok(out),
+        None => Ok(()),
     }
+}
+
+/// The places in `x` that each index names, in row-major order of the index.
+fn places(name: &str, axis: usize, x: &Layout, index: &Array) -> Result<Vec<usize>> {
+    in_range(name, axis, x.shape[axis] as i64, index)?;
+    let bits = index.bits();
+    let mut out = Vec::with_capacity(bits.len());
+    for_each_index(index.shape(), |i| {
+        let mut i: Shape = i.into();
+        i[axis] = bits[out.len()] as usize;
+        out.push(x.at(&i));
+    });
+    Ok(out)
 }
 
 impl Structural for Gather {

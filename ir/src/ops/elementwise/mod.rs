@@ -225,7 +225,8 @@ impl Structural for Row {
     fn eval(&self, x: &[Array]) -> Result<Array> {
         let types: SmallVec<[Type; 3]> = x.iter().map(|a| Type::new(a.dtype, a.layout.shape.iter().copied())).collect();
         let out = self.infer(&types.iter().collect::<SmallVec<[&Type; 3]>>())?.remove(0);
-        crate::interp::map(x, &out, |b, regs| self.lower(b, regs, out.dtype))
+        let y = crate::interp::map(x, &out, |b, regs| self.lower(b, regs, out.dtype));
+        y.map_err(|e| index::wrong(self.name(), x).map_or(e, err::data))
     }
 
     fn vjp<'b>(&self, x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
