@@ -15,12 +15,7 @@ pub(super) fn get(values: &Values, v: Value) -> Result<Array> {
 }
 
 /// Runs one node, whose operands are in `values`.
-pub(super) fn step(
-    g: &Graph,
-    n: NodeId,
-    values: &mut Values,
-    input: &impl Fn(usize) -> Result<Array>,
-) -> Result<()> {
+pub(super) fn step(g: &Graph, n: NodeId, values: &mut Values, input: &impl Fn(usize) -> Result<Array>) -> Result<()> {
     let node = g.node(n);
     let x: Vec<Array> = g.operands(n).into_iter().map(|v| get(values, v)).collect::<Result<_>>()?;
     let placed = |e: crate::Error| e.at(node.loc);

@@ -11,7 +11,7 @@ use crate::error::{Result, err};
 use crate::interp::{Array, function};
 use crate::layout::Layout;
 use crate::ops::reduce::ReduceKind;
-use crate::types::{Shape, Type, for_each_index};
+use crate::types::{Shape, ShapeText, Type, for_each_index};
 use smallvec::{SmallVec, smallvec};
 
 /// `out[.., i, ..] = x[.., index[.., i, ..], ..]`: `index` has the rank of `x` and no larger extents on other axes.
@@ -71,14 +71,22 @@ pub struct Scatter {
 
 fn check(name: &str, axis: usize, x: &Type, index: &Type) -> Result<()> {
     if index.dtype != DType::I64 {
-        return Err(err::dtype(format!("`{name}`: the index is {}, expected i64", index.dtype)));
+        return Err(err::dtype(format!("`{name}`: Expected dtype i64 for index, got {}", index.dtype)));
     }
-    let mut fits = x.rank() == index.rank() && axis < x.rank();
-    for d in 0..x.rank() {
-        fits = fits && (d == axis || at_most(index.shape[d], x.shape[d])?);
+    if x.rank() != index.rank() || axis >= x.rank() {
+        return Err(err::shape(format!(
+            "`{name}`: Index tensor must have the same number of dimensions as input tensor: {index} for {x}"
+        )));
     }
-    if !fits {
-        return Err(err::shape(format!("`{name}`: index {index} does not fit {x} along dimension {axis}")));
+    for d in (0..x.rank()).filter(|d| *d != axis) {
+        if !at_most(index.shape[d], x.shape[d])? {
+            return Err(err::shape(format!(
+                "`{name}`: Size does not match at dimension {d} expected index {} to be no larger than self {} apart from \
+                 dimension {axis}",
+                ShapeText(&index.shape),
+                ShapeText(&x.shape)
+            )));
+        }
     }
     Ok(())
 }

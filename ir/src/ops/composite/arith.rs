@@ -337,7 +337,7 @@ pub static FNS: &[FnDef] = &[
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             match x.dtype() {
-                DType::Bool => Err(err::dtype("`positive` is not defined for bool")),
+                DType::Bool => Err(err::dtype("`positive` is not implemented for bool")),
                 _ => Ok(x.into()),
             }
         },
@@ -354,7 +354,7 @@ fn clamp<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let all: Vec<_> = [Some(x), low, high].into_iter().flatten().map(|e| e.ty()).collect();
     let dtype = crate::ops::elementwise::promote(&all.iter().collect::<Vec<_>>());
     if dtype.category() == Category::Bool {
-        return Err(err::dtype("`clamp` is not defined for bool"));
+        return Err(err::dtype("`clamp` is not implemented for bool"));
     }
     let step = |x: Ex<'b>, bound: Option<Ex<'b>>, number: &'static str, tensor: &'static str| match bound {
         Some(e) => row(if e.ty().weak { number } else { tensor }, &[x, e]),

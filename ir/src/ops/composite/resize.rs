@@ -259,7 +259,7 @@ fn interpolate<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     let bytes_too = smooth && x.dtype() == DType::U8;
     if !(x.dtype().is_float() || bytes_too) {
-        return Err(err::dtype(format!("`interpolate` in mode {mode} is not defined for {}", x.dtype())));
+        return Err(err::dtype(format!("`interpolate` in mode {mode} is not implemented for {}", x.dtype())));
     }
     if mode == "area" {
         return Ok(unit([x], |[x]| super::pool::adaptive_means(b, x, 2, &to)));
