@@ -101,6 +101,11 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
     #[track_caller]
     pub fn call(&self, args: A) -> Result<R> {
         let loc = Loc::caller();
+        // What the closure refuses has its own line.
+        self.called(args, loc).map_err(|e| e.at(loc))
+    }
+
+    fn called(&self, args: A, loc: Loc) -> Result<R> {
         let mut leaves = Vec::with_capacity(8);
         let structure = args.take_apart(&mut leaves);
         // Inside another trace this function is a part of that program.
@@ -256,6 +261,15 @@ const MOST_PROGRAMS: usize = 512;
 /// Records ops on tensors: in the trace that they belong to, or in one of its own that is compiled and run at once.
 /// `record` gives the results, of which there may be any number.
 pub(crate) fn run_traced(
+    name: &str,
+    leaves: &[Tensor],
+    loc: Loc,
+    record: impl FnOnce(&Arc<Trace>, &[Tensor]) -> Result<Vec<Tensor>>,
+) -> Result<Vec<Tensor>> {
+    recorded(name, leaves, loc, record).map_err(|e| e.at(loc))
+}
+
+fn recorded(
     name: &str,
     leaves: &[Tensor],
     loc: Loc,

@@ -235,7 +235,7 @@ fn show_refusals(case: &Case) -> Result<String, Vec<Error>> {
     let errors = module.check();
     let mut out: Vec<String> = Vec::new();
     let (mut begin, mut placed, mut torch) = (0, 0, None);
-    let fail = |what: String| one(tensorc_ir::error::err::unsupported(what));
+    let mut problems: Vec<String> = Vec::new();
     for l in case.text.split_inclusive('\n') {
         let end = begin + l.len();
         if let Some(text) = l.strip_prefix("// PyTorch: ") {
@@ -244,7 +244,8 @@ fn show_refusals(case: &Case) -> Result<String, Vec<Error>> {
         if let Some(rest) = l.strip_prefix("fn ") {
             let name = rest.split('(').next().unwrap_or("");
             // Up to the line that closes the body.
-            let body = case.text[begin..].find("\n}\n").filter(|_| !l.trim_end().ends_with('}')).map_or(end, |n| begin + n);
+            let body =
+                case.text[begin..].find("\n}\n").filter(|_| !l.trim_end().ends_with('}')).map_or(end, |n| begin + n);
             let here = |e: &&Error| match e.diagnostic().loc {
                 tensorc_ir::Loc::Text { start, .. } => (begin..body).contains(&(start as usize)),
                 _ => false,
@@ -252,16 +253,19 @@ fn show_refusals(case: &Case) -> Result<String, Vec<Error>> {
             let mut own: Vec<Error> = errors.iter().filter(here).cloned().collect();
             placed += own.len();
             if own.is_empty() && !name.starts_with("ok") {
-                own = failure(case, name)?;
+                match failure(case, name)? {
+                    Ok(errors) => own = errors,
+                    Err(what) => problems.push(what),
+                }
             }
             if !own.is_empty() && name.starts_with("ok") {
-                return Err(fail(format!("`{name}` is refused: {}", render(case, &own))));
+                problems.push(format!("`{name}` is refused: {}", render(case, &own)));
             }
             if let (Some(torch), Some(e)) = (torch.take(), own.first()) {
                 let d = e.diagnostic();
                 let ours = format!("{} {}", d.message, d.help.as_deref().unwrap_or(""));
                 if let Some(why) = wording::lacks(torch, &ours).filter(|_| !wording::excepted(torch)) {
-                    return Err(fail(format!("PyTorch says: {torch}\nwe say: {ours}\n{why}")));
+                    problems.push(format!("`{name}`: PyTorch says: {torch}\nwe say: {ours}\n{why}"));
                 }
             }
             out.extend(own.iter().map(|e| render(case, std::slice::from_ref(e))));
@@ -269,30 +273,32 @@ fn show_refusals(case: &Case) -> Result<String, Vec<Error>> {
         begin = end;
     }
     if placed < errors.len() {
-        return Err(fail(format!("{} errors are in no function", errors.len() - placed)));
+        problems.push(format!("{} errors are in no function", errors.len() - placed));
+    }
+    if !problems.is_empty() {
+        return Err(one(tensorc_ir::error::err::unsupported(problems.join("\n\n"))));
     }
     Ok(out.join("\n"))
 }
 
-/// The error by which a run of a function fails, in all modes the same.
-fn failure(case: &Case, name: &str) -> Result<Vec<Error>, Vec<Error>> {
-    let fail = |what: String| one(tensorc_ir::error::err::unsupported(what));
+/// The error by which a run of a function fails, in all modes the same; else what is wrong.
+fn failure(case: &Case, name: &str) -> Result<Result<Vec<Error>, String>, Vec<Error>> {
     let mut all: Vec<Vec<Error>> = Vec::new();
     for mode in [Mode::Interpret, Mode::Eager, Mode::Fused] {
         // What is wrong with an argument is the same in all modes.
         let (program, f, call) = match called(case, Some(name)) {
             Ok(c) => c,
-            Err(e) => return Ok(e),
+            Err(e) => return Ok(Ok(e)),
         };
         match program.call(f, &call, mode) {
-            Ok(_) => return Err(fail(format!("`{name}` is not refused by {mode:?}"))),
+            Ok(_) => return Ok(Err(format!("`{name}` is not refused by {mode:?}"))),
             Err(e) => all.push(e),
         }
     }
-    match all.iter().find(|e| **e != all[0]) {
-        Some(e) => Err(fail(format!("`{name}`: {}\nin another mode: {}", render(case, &all[0]), render(case, e)))),
+    Ok(match all.iter().find(|e| **e != all[0]) {
+        Some(e) => Err(format!("`{name}`: {}\nin another mode: {}", render(case, &all[0]), render(case, e))),
         None => Ok(all.swap_remove(0)),
-    }
+    })
 }
 
 fn show_format(case: &Case) -> Result<String, Vec<Error>> {

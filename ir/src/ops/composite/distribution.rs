@@ -36,10 +36,10 @@ fn normal_of<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         false if mean.rank() == 0 && std.rank() == 0 => super::create::sizes(&a.dims(2)?)?,
         false => return Err(err::ty("`normal` takes a size only with two numbers")),
         true => broadcast(&mean.dims(), &std.dims())
-            .ok_or_else(|| err::shape(format!("`normal`: {} and {} do not broadcast", mean.ty(), std.ty())))?,
+            .ok_or_else(|| crate::builder::broadcast_error("normal", &[mean.ty(), std.ty()]))?,
     };
     if super::arith::constant(std).is_some_and(|s| s.to_f64() < 0.0) {
-        return Err(err::ty("`normal` expects std >= 0.0"));
+        return Err(err::ty("`normal` expects all elements of std >= 0.0"));
     }
     let dtype = a.opt_dtype(4)?.unwrap_or(common(&[mean, std]).to_float());
     if !dtype.is_float() {

@@ -198,6 +198,7 @@ pub static FNS: &[FnDef] = &[
             let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
             ranks("bmm", &[(x, 3), (y, 3)])?;
             check_dtypes("bmm", x, y)?;
+            same_batches("bmm", x, y)?;
             Ok(b.ex(b.emit(Op::Dot, &[x.value()?, y.value()?])?).into())
         },
     },

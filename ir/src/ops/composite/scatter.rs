@@ -232,9 +232,8 @@ fn masked_scatter<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         )));
     }
     same("masked_scatter", x, src)?;
-    let shape = crate::types::broadcast(&x.dims(), &mask.dims()).ok_or_else(|| {
-        err::shape(format!("`masked_scatter`: {} and the mask {} do not broadcast", x.ty(), mask.ty()))
-    })?;
+    let shape = crate::types::broadcast(&x.dims(), &mask.dims())
+        .ok_or_else(|| crate::builder::broadcast_error("masked_scatter", &[mask.ty(), x.ty()]))?;
     super::index::placed(x.expand(&shape), mask.expand(&shape), src, false)
 }
 

@@ -171,7 +171,10 @@ impl Row {
             Rule::Integer => Ok((all(d), d)),
             Rule::Select => {
                 if x[0].dtype != DType::Bool {
-                    return Err(err::dtype(format!("the condition of `where` is {}, expected bool", x[0].dtype)));
+                    return Err(err::dtype(format!(
+                        "`where` expected condition to be a boolean tensor, but got a tensor with dtype {}",
+                        x[0].dtype
+                    )));
                 }
                 Ok((smallvec![DType::Bool, d, d], d))
             }
