@@ -188,15 +188,3 @@ pub fn folder(variable: &str, own: &str) -> PathBuf {
         None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join(own),
     }
 }
-pub fn errors(dir: &Path, name: &str) {
-    let read = |ext: &str| std::fs::read(dir.join(format!("{name}.{ext}"))).unwrap();
-    let cases: Vec<Json> = serde_json::from_slice(&read("json")).unwrap();
-    let bytes = read("safetensors");
-    let file = SafeTensors::deserialize(&bytes).unwrap();
-    for c in cases.iter().filter(|c| c["error"] == true) {
-        let r = catch_unwind(AssertUnwindSafe(|| check(c, &file))).unwrap_or_else(|_| Err("PANIC".into()));
-        if let Err(e) = r {
-            println!("## {dir:?} {}\n    {}\n    {e}", c["name"], c["source"]);
-        }
-    }
-}

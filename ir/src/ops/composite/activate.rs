@@ -165,7 +165,7 @@ pub static FNS: &[FnDef] = &[
             require_float("prelu", x)?;
             if w.dtype() != x.dtype() {
                 let (w, x) = (w.dtype(), x.dtype());
-                return Err(err::dtype(format!("`prelu`: the weight is {w} and x is {x}")));
+                return Err(err::dtype(format!("`prelu`: Type promoting not supported. Got {x} and {w}")));
             }
             if w.rank() > 1 {
                 return Err(err::shape(format!(
@@ -202,7 +202,7 @@ pub static FNS: &[FnDef] = &[
             let n = x.shape().get(d).copied().unwrap_or(1);
             if x.rank() == 0 || n % 2 == 1 {
                 return Err(err::shape(match x.rank() {
-                    0 => "`glu` does not support 0-dimensional tensors".into(),
+                    0 => "`glu` does not support scalars because halving size must be even".into(),
                     _ => format!("`glu`: Halving dimension must be even, but dimension {d} is size {n}"),
                 }));
             }

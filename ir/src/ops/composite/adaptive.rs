@@ -41,12 +41,7 @@ fn adaptive_max<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Out<'b>> {
     // The sizes of the result, so that the error of a negative one shows them.
     let whole: Vec<i64> = s[..lead].iter().map(|n| *n as i64).chain(out).collect();
     let out = super::create::known_sizes(&whole)?[lead..].to_vec();
-    if s[lead - 1..].contains(&0) {
-        return Err(err::shape(format!(
-            "`{name}`: expected input to have non-zero size for non-batch dimensions, but it is {}",
-            x.ty()
-        )));
-    }
+    super::pool::check_elements(name, x, n)?;
     // The position of every element of every part in the flattened image: [o.., k..].
     let mut at = b.constant(Scalar::from_i64(DType::I64, 0));
     let mut kernel = Vec::new();

@@ -46,11 +46,12 @@ fn addr<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let dtype = common(&[x, u, v]);
     let shape = [u.shape()[0], v.shape()[0]];
     if broadcast(&x.shape(), &shape).as_deref() != Some(&shape[..]) {
-        return Err(err::shape(format!("`addr`: {} does not broadcast to [{}, {}]", x.ty(), shape[0], shape[1])));
+        let want = crate::dim::dims(&shape);
+        return Err(err::shape(format!("`addr`: {}", crate::types::unstretched(&x.dims(), &want))));
     }
     for (name, e) in [("beta", beta), ("alpha", alpha)] {
         if e.dtype().category() > dtype.category() && dtype != DType::Bool {
-            return Err(err::dtype(format!("`addr`: for {dtype} operands {name} must not be {}", e.dtype())));
+            return Err(super::arith::scale_error("addr", name, dtype, e.dtype()));
         }
     }
     let wide = |e: Ex<'b>| e.cast(dtype.compute());

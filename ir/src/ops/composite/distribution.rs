@@ -51,8 +51,8 @@ fn normal_of<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 }
 
 fn bernoulli<'b>(b: &'b Builder, a: &Args<'b>, p: Ex<'b>, shape: &[Dim], seed: usize) -> Result<Ex<'b>> {
-    if super::arith::constant(p).is_some_and(|c| !(0.0..=1.0).contains(&c.to_f64())) {
-        return Err(err::ty(format!("`{}` expects p to be in [0, 1]", a.name())));
+    if let Some(v) = super::arith::constant(p).map(|c| c.to_f64()).filter(|v| !(0.0..=1.0).contains(v)) {
+        return Err(err::ty(format!("`{}` expects p to be in [0, 1], but got p={v}", a.name())));
     }
     let work = if p.dtype() == DType::F64 && !p.ty().weak { DType::F64 } else { DType::F32 };
     let u = draw(b, a, seed, shape, |w| uniform(w, work))?;

@@ -61,10 +61,14 @@ fn not_image(name: &str, x: Ex<'_>, n: usize) -> crate::Error {
 
 /// Refuses an image without elements; a batch may have none.
 fn check_not_empty(name: &str, x: Ex<'_>, n: usize) -> Result<()> {
+    check_elements(name, x, n).map_err(|e| if n < 3 { not_image(name, x, n) } else { e })
+}
+
+/// As [`check_not_empty`], in the words for windows of three dimensions and for adaptive ones.
+pub fn check_elements(name: &str, x: Ex<'_>, n: usize) -> Result<()> {
     let s = x.shape();
     match (s.len() - n - 1..s.len()).find(|d| s[*d] == 0) {
         None => Ok(()),
-        Some(_) if n < 3 => Err(not_image(name, x, n)),
         Some(d) => Err(err::shape(format!(
             "`{name}`: Expected input to have non-zero size for non-batch dimensions, but input has sizes {} with dimension \
              {d} being empty",
@@ -231,7 +235,7 @@ fn adaptive_avg<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Resul
     }
     let lead = x.rank() - n;
     let out = adaptive_size(name, a, x, n)?;
-    check_not_empty(name, x, n)?;
+    check_elements(name, x, n)?;
     Ok(unit([x], |[x]| adaptive_means(b, x, lead, &out)))
 }
 

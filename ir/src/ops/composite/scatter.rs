@@ -154,8 +154,7 @@ fn index_add<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, d, i, src) = vector(b, a, "index_add")?;
     let alpha = a.tensor(b, 4)?;
     if alpha.dtype().category() > x.dtype().category() && alpha.dtype() != DType::I64 {
-        let (x, alpha) = (x.dtype(), alpha.dtype());
-        return Err(err::dtype(format!("`index_add`: for {x} operands alpha must not be {alpha}")));
+        return Err(super::arith::scale_error("index_add", "alpha", x.dtype(), alpha.dtype()));
     }
     let unscaled = super::arith::constant(alpha).is_some_and(|c| c.to_f64() == 1.0);
     Ok(super::unit([x, src], |[x, s]| {
@@ -169,7 +168,7 @@ fn index_fill<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (shape, i) = (x.dims(), index_of("index_fill", a.tensor(b, 2)?)?);
     let d = axis(a.int(1)?, x.rank())?;
     if i.rank() > 1 {
-        return Err(err::index("`index_fill` index is supposed to be a vector"));
+        return Err(err::index("`index_fill`: Index has to be a vector or a scalar"));
     }
     if v.rank() > 0 {
         let n = v.rank();
