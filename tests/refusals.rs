@@ -169,7 +169,7 @@ fn gradients_and_control_flow_name_the_callers_line() {
         "type: `cond`: `true_fn` gives f32[2, 3], `false_fn` gives f32; both branches give the same types"
     });
     assert_eq!(said(refused!(while_loop(|x: Tensor| x.lt(1.0), |x: Tensor| x.exp(), x.clone()))), {
-        "type: `while_loop`: `cond_fn` gives bool[2, 3], expected one bool"
+        "type: `while_loop`: the result of `cond_fn` is a bool tensor of one element, found bool[2, 3]"
     });
     let step = |c: Tensor, x: Tensor| -> Result<(Tensor, Tensor)> { Ok((c.add(&x)?, x)) };
     assert_eq!(said(refused!(scan(step, zero.clone(), zero.clone()))), { "shape: `scan` along dimension 0 of f32[]" });
@@ -181,5 +181,25 @@ fn gradients_and_control_flow_name_the_callers_line() {
     let e = scan(writes, outside.copy().unwrap(), x.clone()).map(|_| ()).unwrap_err();
     assert_eq!(said((e, line!() - 4)), {
         "alias: a write to a tensor from outside, in a function that control flow runs"
+    });
+}
+
+#[test]
+fn traced_tensors_stay_in_their_function() {
+    let kept = std::sync::Mutex::new(None);
+    let f = jit(|x: Tensor| {
+        *kept.lock().unwrap() = Some(x.clone());
+        x.exp()
+    });
+    f.call(x()).unwrap();
+    let escaped = kept.lock().unwrap().take().unwrap();
+    assert_eq!(said(refused!(escaped.exp())), "type: a traced tensor was used after its function had been traced");
+    let (one, step) = (ones(&[], Bool).unwrap(), |c: Tensor, x: Tensor| Ok(((c.clone(), c), x)));
+    let e = scan(|(c, _): (Tensor, Tensor), x: Tensor| step(c, x), (x(), x()), x()).map(|_| ()).unwrap_err();
+    assert_eq!(e.kind(), Kind::Type, "{e}");
+    assert!(matches!(e.diagnostic().loc, Loc::Rust(l) if l.file() == file!()), "{e}");
+    let lists = cond(&one, |x: Tensor| Ok(vec![x]), |x: Tensor| Ok(vec![x.clone(), x]), x());
+    assert_eq!(said((lists.map(|_| ()).unwrap_err(), line!() - 1)), {
+        "type: `cond`: the two functions give trees of different structure"
     });
 }

@@ -25,8 +25,10 @@ fn mismatch(name: &str, x: Ex<'_>, y: Ex<'_>) -> Error {
 fn check_dtypes(name: &str, x: Ex<'_>, y: Ex<'_>) -> Result<()> {
     if x.dtype() != y.dtype() || y.ty().weak {
         let (x, y) = (x.dtype(), y.dtype());
-        if name == "dot" {
-            return Err(err::dtype(format!("`dot`: expected both vectors to have same dtype, but found {x} and {y}")));
+        if matches!(name, "dot" | "vdot") {
+            return Err(err::dtype(format!(
+                "`{name}`: expected both vectors to have same dtype, but found {x} and {y}"
+            )));
         }
         return Err(err::dtype(format!("`{name}`: expected m1 and m2 to have the same dtype, but got: {x} != {y}")));
     }
