@@ -103,7 +103,7 @@ pub fn call(name: &str, args: &[(Option<&str>, Argument)]) -> Result<Vec<Tensor>
     });
     let tensors = tensors.filter_map(|a| if let Argument::Tensor(t) = a { Some(t) } else { None });
     match trace::of(tensors).or_else(trace::body) {
-        Some(trace) => trace.record(name, args, loc),
+        Some(trace) => trace.record(name, args, loc).map_err(|e| e.at(loc)),
         None if let Some(found) = sized::run(name, args).transpose() => found.map_err(|e| e.at(loc)),
         None if registry::lacks_seed(name, args.iter().map(|(k, _)| *k)) => {
             let mut args = args.to_vec();
