@@ -196,7 +196,7 @@ fn check_channels(name: &str, c: &Conv<'_>, first: usize, want: usize) -> Result
         format!(
             "Given groups={g}, expected weight to be at least {g} at dimension 0, but got weight of size {w} instead"
         )
-    } else if first % g != 0 {
+    } else if !first.is_multiple_of(g) {
         format!(
             "Given groups={g}, expected weight to be divisible by {g} at dimension 0, but got weight of size {w} instead"
         )
