@@ -109,6 +109,11 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
     #[track_caller]
     pub fn call(&self, args: A) -> Result<R> {
         let loc = Loc::caller();
+        // What the closure refuses has its own line.
+        self.called(args, loc).map_err(|e| e.at(loc))
+    }
+
+    fn called(&self, args: A, loc: Loc) -> Result<R> {
         let mut leaves = Vec::with_capacity(8);
         let structure = args.take_apart(&mut leaves);
         // Inside another trace this function is a part of that program.
@@ -274,6 +279,15 @@ pub(crate) fn run_traced(
     loc: Loc,
     f: impl FnOnce(&Arc<Trace>, &[Tensor]) -> Result<Vec<Tensor>>,
 ) -> Result<Vec<Tensor>> {
+    traced(name, leaves, loc, f).map_err(|e| e.at(loc))
+}
+
+fn traced(
+    name: &str,
+    leaves: &[Tensor],
+    loc: Loc,
+    f: impl FnOnce(&Arc<Trace>, &[Tensor]) -> Result<Vec<Tensor>>,
+) -> Result<Vec<Tensor>> {
     if let Some(trace) = trace::of(leaves).or_else(trace::current) {
         return trace.within(|| f(&trace, leaves));
     }
@@ -294,12 +308,15 @@ pub(crate) fn run_recorded(
     loc: Loc,
     f: impl Fn(&Arc<Trace>, &[Tensor]) -> Result<Vec<Tensor>>,
 ) -> Result<Vec<Tensor>> {
-    if let Some(trace) = trace::of(leaves).or_else(trace::current) {
-        return trace.within(|| f(&trace, leaves));
-    }
-    let views = views(name, leaves)?;
-    let (graph, params, ()) = record(&views, |trace, args| Ok((trace.within(|| f(trace, &args))?, ())))?;
-    run_once(&graph, &params.of(views), loc)
+    let run = || {
+        if let Some(trace) = trace::of(leaves).or_else(trace::current) {
+            return trace.within(|| f(&trace, leaves));
+        }
+        let views = views(name, leaves)?;
+        let (graph, params, ()) = record(&views, |trace, args| Ok((trace.within(|| f(trace, &args))?, ())))?;
+        run_once(&graph, &params.of(views), loc)
+    };
+    run().map_err(|e| e.at(loc))
 }
 
 /// Runs a program that is traced at every call: one of the same text is compiled once.
@@ -308,7 +325,9 @@ fn run_once(graph: &Graph, args: &[View], loc: Loc) -> Result<Vec<Tensor>> {
     let programs = || PROGRAMS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     let layouts: Vec<Layout> = args.iter().map(|v| v.layout.clone()).collect();
     let strides: Vec<&[isize]> = layouts.iter().map(|l| l.strides.as_slice()).collect();
-    let key = format!("{strides:?}\n{}", tensorc_ir::text::print::print(graph));
+    // The lines are a part of it: errors name them.
+    let locs: Vec<String> = graph.nodes().map(|n| graph.node(n).loc.to_string()).collect();
+    let key = format!("{strides:?}\n{locs:?}\n{}", tensorc_ir::text::print::print(graph));
     let found = programs().get(&key).cloned();
     let exe = match found {
         Some(exe) => exe,

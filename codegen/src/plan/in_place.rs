@@ -10,10 +10,10 @@
 //! that is impossible the parameter has no home, and its final value is copied there at the end.
 
 use super::{Planner, is_root};
-use crate::lower::may_fail;
 use crate::program::Why;
 use std::collections::HashMap;
 use tensorc_ir::error::Loc;
+use tensorc_ir::interp::may_fail;
 use tensorc_ir::ops::Op;
 use tensorc_ir::passes::fuse::{DimMap, GroupKind, Level, is_affine, is_point, needs_memory, source, through};
 use tensorc_ir::{Graph, NodeId, Strided, Value};

@@ -22,7 +22,7 @@ fn activation<'b>(b: &'b Builder, a: &Args<'b>, name: &'static str, n: usize) ->
 /// `x` held between two numbers; no gradient flows at or beyond them.
 fn between<'b>(name: &str, x: Ex<'b>, low: Ex<'b>, high: Ex<'b>) -> Result<Ex<'b>> {
     if x.dtype().category() == Category::Bool {
-        return Err(err::dtype(format!("`{name}` is not defined for bool")));
+        return Err(err::dtype(format!("`{name}` is not implemented for bool")));
     }
     Ok(unit([x, low, high], |[x, low, high]| x.map("clamp_min", &[low]).map("clamp_max", &[high])))
 }
@@ -74,7 +74,9 @@ pub static FNS: &[FnDef] = &[
                 "none" => "gelu",
                 "tanh" => "gelu_tanh",
                 other => {
-                    return Err(err::ty(format!("`gelu`: approximate must be \"none\" or \"tanh\", got {other:?}")));
+                    return Err(err::ty(format!(
+                        "`gelu`: approximate argument must be either \"none\" or \"tanh\", got {other:?}"
+                    )));
                 }
             };
             Ok(row(name, &[a.tensor(b, 0)?])?.into())
@@ -143,8 +145,10 @@ pub static FNS: &[FnDef] = &[
             require_float("softshrink", x)?;
             let l = a.tensor(b, 1)?;
             if let Some(v) = super::arith::constant(l).map(|c| c.to_f64()).filter(|v| *v < 0.0) {
-                let dtype = x.dtype();
-                return Err(err::data(format!("lambda must not be negative for input dtype {dtype}, but found {v}")));
+                let (dtype, most) = (x.dtype(), super::pool::greatest_finite(x.dtype()));
+                return Err(err::data(format!(
+                    "`softshrink`: lambda must be in range [0, {most:.5e}] for input dtype {dtype}, but found {v}"
+                )));
             }
             Ok(unit([x, l], |[x, l]| {
                 let low = x.lt(-l).select(x + l, x * 0.0);
@@ -178,12 +182,24 @@ pub static FNS: &[FnDef] = &[
             require_float("prelu", x)?;
             if w.dtype() != x.dtype() {
                 let (w, x) = (w.dtype(), x.dtype());
-                return Err(err::dtype(format!("`prelu`: the weight is {w} and x is {x}")));
+                return Err(err::dtype(format!("`prelu`: Type promoting not supported. Got {x} and {w}")));
+            }
+            if w.rank() > 1 {
+                return Err(err::shape(format!(
+                    "`prelu`: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {}",
+                    w.rank()
+                )));
             }
             let channels = if x.rank() < 2 { 1 } else { x.shape()[1] };
-            if w.rank() > 1 || (w.numel() != 1 && w.numel() != channels) {
-                let (w, x) = (w.ty(), x.ty());
-                return Err(err::shape(format!("`prelu`: a weight {w} for x {x}, which has {channels} channels")));
+            if w.numel() != 1 && x.rank() == 0 {
+                return Err(err::shape(format!("`prelu`: Not allow zero-dim input tensor for a weight {}", w.ty())));
+            }
+            if w.numel() != 1 && w.numel() != channels {
+                return Err(err::shape(format!(
+                    "`prelu`: Mismatch of parameter numbers and input channel size. Found parameter numbers = {} and channel \
+                     size = {channels}",
+                    w.numel()
+                )));
             }
             let mut shape = vec![1; x.rank()];
             if w.numel() != 1 {
@@ -204,8 +220,10 @@ pub static FNS: &[FnDef] = &[
             let d = axis(a.int(1)?, x.rank())?;
             let n = x.shape().get(d).copied().unwrap_or(1);
             if x.rank() == 0 || n % 2 == 1 {
-                let x = x.ty();
-                return Err(err::shape(format!("`glu`: the halves of dimension {d} of {x}, which is not even")));
+                return Err(err::shape(match x.rank() {
+                    0 => "`glu` does not support scalars because halving size must be even".into(),
+                    _ => format!("`glu`: Halving dimension must be even, but dimension {d} is size {n}"),
+                }));
             }
             Ok(unit([x], |[x]| x.narrow(d, 0, n / 2) * x.narrow(d, n / 2, n / 2).sigmoid()).into())
         },

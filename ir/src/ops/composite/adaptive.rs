@@ -27,7 +27,7 @@ fn adaptive_max<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Out<'b>> {
     require_float(name, x)?;
     let s = x.shape();
     if s.len() != n + 1 && s.len() != n + 2 {
-        return Err(err::shape(format!("`{name}`: expected {}D or {}D tensor, but got {}", n + 1, n + 2, x.ty())));
+        return Err(super::pool::not_adaptive(name, x, n));
     }
     let lead = s.len() - n;
     let given = match a.raw(1) {
@@ -35,16 +35,13 @@ fn adaptive_max<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Out<'b>> {
         _ => vec![Some(a.int(1)?); n],
     };
     if given.len() != n {
-        return Err(err::shape(format!("`{name}`: output_size must be one number, or {n}")));
+        return Err(super::pool::size_count(name, n, given.len()));
     }
     let out = given.iter().enumerate().map(|(i, o)| o.unwrap_or(s[lead + i] as i64)).collect::<Vec<_>>();
-    let out = super::create::known_sizes(&out)?;
-    if s[lead - 1..].contains(&0) {
-        return Err(err::shape(format!(
-            "`{name}`: expected input to have non-zero size for non-batch dimensions, but it is {}",
-            x.ty()
-        )));
-    }
+    // The sizes of the result, so that the error of a negative one shows them.
+    let whole: Vec<i64> = s[..lead].iter().map(|n| *n as i64).chain(out).collect();
+    let out = super::create::known_sizes(&whole)?[lead..].to_vec();
+    super::pool::check_elements(name, x, n)?;
     // The position of every element of every part in the flattened image: [o.., k..].
     let mut at = b.constant(Scalar::from_i64(DType::I64, 0));
     let mut kernel = Vec::new();
@@ -81,7 +78,12 @@ fn lp_pool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
     let x = x.cast(x.dtype().to_float());
     let s = x.shape();
     if s.len() != n + 1 && s.len() != n + 2 {
-        return Err(err::shape(format!("`{name}`: an input {} for {n} spatial dimensions", x.ty())));
+        return Err(err::shape(format!(
+            "`{name}`: Expected {}D or {}D (batch mode) tensor, but got {}",
+            n + 1,
+            n + 2,
+            x.ty()
+        )));
     }
     let kernel = spatial(name, "kernel_size", &a.ints(2)?, n, 1)?;
     let stride = match a.opt_ints(3)?.filter(|s| !s.is_empty()) {
@@ -130,7 +132,7 @@ fn local_response_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let dtype = x.dtype();
     let x = x.cast(dtype.compute());
     if !dtype.is_float() && dtype != DType::I64 {
-        return Err(err::dtype(format!("`local_response_norm` is not defined for {dtype}")));
+        return Err(err::dtype(format!("`local_response_norm` is not implemented for {dtype}")));
     }
     let image = (x * x).reshape(&[s[0], 1, s[1], rest]);
     let (cols, _) = windows(b, image, &[across, along], Scalar::from_f64(x.dtype(), 0.0))?;
@@ -146,7 +148,7 @@ fn bilinear<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, y, w, bias) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?, a.opt_tensor(b, 3)?);
     super::same_dtype("bilinear", &[x, y, w, bias.unwrap_or(w)])?;
     if x.dtype() == DType::Bool {
-        return Err(err::dtype("`bilinear` is not defined for bool"));
+        return Err(err::dtype("`bilinear` is not implemented for bool"));
     }
     let (xs, ys) = (x.shape(), y.shape());
     let lead = &xs[..xs.len().saturating_sub(1)];

@@ -21,14 +21,14 @@ fn cross<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         None => x.shape().iter().position(|n| *n == 3).ok_or_else(|| err::shape("no dimension of size 3 in input"))?,
     };
     if x.rank() == 0 || x.shape()[d] != 3 || y.shape()[d] != 3 {
-        let (x, y) = (x.ty(), y.ty());
-        return Err(err::shape(format!("`cross`: inputs dimension {d} must have length 3. Got {x} and {y}")));
+        let n = |e: Ex<'b>| e.shape().get(d).copied().unwrap_or(1);
+        return Err(err::shape(format!("`cross`: inputs dimension {d} must have length 3. Got {} and {}", n(x), n(y))));
     }
     if x.dtype() == DType::Bool {
-        return Err(err::dtype("`cross` is not defined for bool"));
+        return Err(err::dtype("`cross` is not implemented for bool"));
     }
-    let shape = broadcast(&x.shape(), &y.shape())
-        .ok_or_else(|| err::shape(format!("`cross`: {} and {} do not broadcast", x.ty(), y.ty())))?;
+    let shape =
+        broadcast(&x.shape(), &y.shape()).ok_or_else(|| crate::builder::broadcast_error("cross", &[x.ty(), y.ty()]))?;
     Ok(unit([x.expand(&shape), y.expand(&shape)], |[x, y]| {
         let at = |e: Ex<'b>, i: usize| e.narrow(d, i % 3, 1);
         let part = |i: usize| at(x, i + 1) * at(y, i + 2) - at(x, i + 2) * at(y, i + 1);
@@ -46,11 +46,12 @@ fn addr<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let dtype = common(&[x, u, v]);
     let shape = [u.shape()[0], v.shape()[0]];
     if broadcast(&x.shape(), &shape).as_deref() != Some(&shape[..]) {
-        return Err(err::shape(format!("`addr`: {} does not broadcast to [{}, {}]", x.ty(), shape[0], shape[1])));
+        let want = crate::dim::dims(&shape);
+        return Err(err::shape(format!("`addr`: {}", crate::types::unstretched(&x.dims(), &want))));
     }
     for (name, e) in [("beta", beta), ("alpha", alpha)] {
         if e.dtype().category() > dtype.category() && dtype != DType::Bool {
-            return Err(err::dtype(format!("`addr`: for {dtype} operands {name} must not be {}", e.dtype())));
+            return Err(super::arith::scale_error("addr", name, dtype, e.dtype()));
         }
     }
     let wide = |e: Ex<'b>| e.cast(dtype.compute());

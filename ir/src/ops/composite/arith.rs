@@ -28,6 +28,17 @@ fn formula<'b, const N: usize>(x: [Ex<'b>; N], f: impl FnOnce([Ex<'b>; N]) -> Ex
     f(x.map(|e| if e.ty().weak { e } else { e.cast(dtype.compute()) })).cast(dtype)
 }
 
+/// The error of a factor of a higher category than what it scales.
+pub fn scale_error(name: &str, what: &str, dtype: DType, factor: DType) -> crate::Error {
+    err::dtype(match factor.is_float() {
+        true => format!(
+            "`{name}`: For integral input tensors, argument {what} must not be a floating point number: it is {factor}, the \
+             operands are {dtype}"
+        ),
+        false => format!("`{name}`: for {dtype} operands argument {what} must not be {factor}"),
+    })
+}
+
 /// `x ± alpha * other`.
 fn scaled<'b>([x, other]: [Ex<'b>; 2], alpha: Ex<'b>, name: &'static str) -> Result<Out<'b>> {
     if constant(alpha).is_some_and(|c| c.to_f64() == 1.0) {
@@ -35,8 +46,7 @@ fn scaled<'b>([x, other]: [Ex<'b>; 2], alpha: Ex<'b>, name: &'static str) -> Res
     }
     let dtype = common(&[x, other]);
     if alpha.dtype().category() > dtype.category() {
-        let alpha = alpha.dtype();
-        return Err(err::dtype(format!("`{name}`: for {dtype} operands `alpha` must not be {alpha}")));
+        return Err(scale_error(name, "alpha", dtype, alpha.dtype()));
     }
     Ok(formula([x, other], |[x, o]| x.map(name, &[o * alpha])).into())
 }
@@ -370,7 +380,7 @@ pub static FNS: &[FnDef] = &[
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             match x.dtype() {
-                DType::Bool => Err(err::dtype("`positive` is not defined for bool")),
+                DType::Bool => Err(err::dtype("`positive`: The `+` operator, on a bool tensor is not supported")),
                 _ => Ok(x.into()),
             }
         },
@@ -387,7 +397,7 @@ fn clamp<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let all: Vec<_> = [Some(x), low, high].into_iter().flatten().map(|e| e.ty()).collect();
     let dtype = crate::ops::elementwise::promote(&all.iter().collect::<Vec<_>>());
     if dtype.category() == Category::Bool {
-        return Err(err::dtype("`clamp` is not defined for bool"));
+        return Err(err::dtype("`clamp` is not implemented for bool"));
     }
     let step = |x: Ex<'b>, bound: Option<Ex<'b>>, number: &'static str, tensor: &'static str| match bound {
         Some(e) => row(if e.ty().weak { number } else { tensor }, &[x, e]),

@@ -55,7 +55,7 @@ fn diag<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     match x.rank() {
         1 => square(b, x, k),
         2 => Ok(view_of(x, Op::Diagonal(view::Diagonal { offset: k, dim1: 0, dim2: 1 }))?.copy()),
-        _ => Err(err::shape(format!("`diag` expects a vector or a matrix, got {}", x.ty()))),
+        _ => Err(err::shape(format!("`diag`: Supports 1D or 2D tensors. Got {}D", x.rank()))),
     }
 }
 
@@ -76,11 +76,17 @@ fn rot90<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let x = a.tensor(b, 0)?;
     let dims = a.opt_ints(2)?.unwrap_or_else(|| vec![0, 1]);
     let [p, q] = dims.as_slice() else {
-        return Err(err::shape(format!("`rot90`: expected two dims, got {dims:?}")));
+        return Err(err::shape(format!("`rot90`: expected total rotation dims == 2, but got dims = {}", dims.len())));
     };
+    if x.rank() < 2 {
+        return Err(err::shape(format!("`rot90`: expected total dims >= 2, but got total dims = {}", x.rank())));
+    }
     let (p, q) = (axis(*p, x.rank())?, axis(*q, x.rank())?);
-    if p == q || x.rank() < 2 {
-        return Err(err::shape("`rot90`: the dims must be two different ones"));
+    if p == q {
+        return Err(err::shape(format!(
+            "`rot90`: expected rotation dims to be different, but got dim0 = {} and dim1 = {}",
+            dims[0], dims[1]
+        )));
     }
     let flip = |x: Ex<'b>, d: usize| {
         let n = x.shape()[d];

@@ -35,7 +35,10 @@ fn embedding_bag<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let mode = a.str(6)?;
     let weights = a.opt_tensor(b, 8)?;
     if w.rank() != 2 {
-        return Err(err::shape(format!("`embedding_bag`: weight has to be a 2D Tensor, but got {}", w.ty())));
+        return Err(err::shape(format!(
+            "`embedding_bag`: weight has to be a 2D Tensor, but got Tensor of dimension {}",
+            w.rank()
+        )));
     }
     if !matches!(mode, "sum" | "mean" | "max") {
         return Err(err::ty("`embedding_bag`: mode has to be one of sum, mean or max"));

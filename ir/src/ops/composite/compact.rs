@@ -80,7 +80,7 @@ fn masked_select<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return Err(err::dtype(format!("`masked_select`: expected a bool mask, got {}", mask.dtype())));
     }
     let shape = broadcast(&x.shape(), &mask.shape())
-        .ok_or_else(|| err::shape(format!("`masked_select`: {} and {} do not broadcast", x.ty(), mask.ty())))?;
+        .ok_or_else(|| crate::builder::broadcast_error("masked_select", &[mask.ty(), x.ty()]))?;
     chosen(b, flat(x.expand(&shape)), flat(mask.expand(&shape)), n)
 }
 

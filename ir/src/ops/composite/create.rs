@@ -19,7 +19,10 @@ pub fn sizes<D: Copy + Into<Dim>>(dims: &[D]) -> Result<Dims> {
     let dims: Dims = dims.iter().map(|d| (*d).into()).collect();
     for d in &dims {
         if !at_most(0i64, *d)? {
-            return Err(err::shape(format!("a size must not be negative, got {}", ShapeText(&dims))));
+            return Err(err::shape(format!(
+                "Trying to create tensor with negative dimension {d}: {}",
+                ShapeText(&dims)
+            )));
         }
     }
     checked_count(&dims)?;
@@ -100,11 +103,11 @@ fn arange<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     let n = ((e - s) / d).ceil();
     if (e - s) * d < 0.0 {
         return Err(err::shape(format!(
-            "`arange`: bounds {start} and {end} are inconsistent with the sign of step {step}"
+            "`arange`: upper bound and lower bound inconsistent with step sign: from {start} to {end} by {step}"
         )));
     }
     if !(n >= 0.0 && n < (1u64 << 47) as f64) {
-        return Err(err::shape(format!("`arange`: unsupported range {start} to {end}")));
+        return Err(err::shape(format!("`arange`: unsupported range: {start} -> {end}")));
     }
     let i = b.iota(n as usize);
     let values = if int {
@@ -119,10 +122,13 @@ fn arange<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
 /// From the nearer end, so that both ends are exact.
 fn linspace<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (start, end) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
-    if let Some(e) = [start, end].iter().find(|e| e.rank() > 0) {
+    if start.rank() + end.rank() > 0 {
         return Err(err::shape(format!(
-            "linspace only supports 0-dimensional start and end tensors, but got {}",
-            e.ty()
+            "`{}` only supports 0-dimensional start and end tensors, but got start with {} dimension(s) and end with {} \
+             dimension(s)",
+            a.name(),
+            start.rank(),
+            end.rank()
         )));
     }
     let (start, end) = (start.cast(DType::F64), end.cast(DType::F64));

@@ -39,7 +39,7 @@ fn cdist<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     require_float("cdist", x)?;
     let (x, y) = (x.unsqueeze(x.rank() - 1), y.unsqueeze(y.rank() - 2));
     crate::types::broadcast(&x.shape(), &y.shape())
-        .ok_or_else(|| err::shape(format!("`cdist`: the batches of {} and {} do not broadcast", x.ty(), y.ty())))?;
+        .ok_or_else(|| crate::builder::broadcast_error("cdist", &[x.ty(), y.ty()]))?;
     Ok(unit([x, y], |[x, y]| {
         let d = x - y;
         vector_norm(d, p, &[d.rank() - 1], false)

@@ -48,10 +48,10 @@ fn normal_of<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         false if mean.rank() == 0 && std.rank() == 0 => super::create::sizes(&a.dims(2)?)?,
         false => return Err(err::ty("`normal` takes a size only with two numbers")),
         true => broadcast(&mean.dims(), &std.dims())
-            .ok_or_else(|| err::shape(format!("`normal`: {} and {} do not broadcast", mean.ty(), std.ty())))?,
+            .ok_or_else(|| crate::builder::broadcast_error("normal", &[mean.ty(), std.ty()]))?,
     };
     if super::arith::constant(std).is_some_and(|s| s.to_f64() < 0.0) {
-        return Err(err::ty("`normal` expects std >= 0.0"));
+        return Err(err::ty("`normal` expects all elements of std >= 0.0"));
     }
     let dtype = a.opt_dtype(4)?.unwrap_or(common(&[mean, std]).to_float());
     if !dtype.is_float() {
@@ -63,8 +63,8 @@ fn normal_of<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 }
 
 fn bernoulli<'b>(b: &'b Builder, a: &Args<'b>, p: Ex<'b>, shape: &[Dim], seed: usize) -> Result<Ex<'b>> {
-    if super::arith::constant(p).is_some_and(|c| !(0.0..=1.0).contains(&c.to_f64())) {
-        return Err(err::ty(format!("`{}` expects p to be in [0, 1]", a.name())));
+    if let Some(v) = super::arith::constant(p).map(|c| c.to_f64()).filter(|v| !(0.0..=1.0).contains(v)) {
+        return Err(err::ty(format!("`{}` expects p to be in [0, 1], but got p={v}", a.name())));
     }
     let work = if p.dtype() == DType::F64 && !p.ty().weak { DType::F64 } else { DType::F32 };
     let u = draw(b, a, seed, shape, |w| uniform(w, work))?;

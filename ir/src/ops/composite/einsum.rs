@@ -164,7 +164,7 @@ fn einsum<'b>(_: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     // One rounding at the end for half floats.
     let dtype = operands[0].dtype();
     if terms.len() > 1 && dtype == DType::Bool {
-        return Err(err::dtype("`einsum` is not defined for bool"));
+        return Err(err::dtype("`einsum` is not implemented for bool"));
     }
     for t in &mut terms {
         t.x = t.x.cast(dtype.compute());

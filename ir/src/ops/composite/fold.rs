@@ -47,10 +47,12 @@ fn as_strided<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let want = Layout { shape: size, strides, offset };
     let held = b.storage(root).1.known()?;
     let outside = || {
-        let (size, n) = (ShapeText(&want.shape), held.numel());
+        let (size, each) = (ShapeText(&want.shape), x.dtype().size());
+        let needs = reach.and_then(|r| (r + 1).checked_mul(each as i64)).map_or("more".into(), |n| n.to_string());
         err::index(format!(
-            "`as_strided`: size {size}, strides {stride:?} and storage offset {offset} reach out of bounds for a storage of \
-             {n} elements"
+            "`as_strided`: sizes {size}, strides {stride:?}, storage offset {offset}, and itemsize {each} requiring a storage \
+             size of {needs} are out of bounds for storage of size {}",
+            held.numel() * each
         ))
     };
     if reach.is_none() {

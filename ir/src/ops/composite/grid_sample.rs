@@ -111,10 +111,11 @@ fn grid_sample<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
             "`grid_sample` expected grid to have size [batch, .., {n}] for an input {x}, got {grid}"
         )));
     }
-    if s[1..].contains(&0) {
+    if let Some(d) = (1..s.len()).find(|d| s[*d] == 0) {
         return Err(err::shape(format!(
-            "`grid_sample`: expected input to have non-empty spatial dimensions, but got {}",
-            x.ty()
+            "`grid_sample`: expected input to have non-empty spatial dimensions, but input has sizes {} with dimension {d} \
+             being empty",
+            crate::types::ShapeText(&s)
         )));
     }
     let padding = match a.str(3)? {

@@ -31,8 +31,12 @@ fn check_parameters(name: &str, x: Ex<'_>, parameters: &[Option<Ex<'_>>], shape:
     for p in parameters.iter().flatten() {
         same_dtype(name, &[x, *p])?;
         if p.dims().as_slice() != shape {
-            let (p, want) = (p.ty(), ShapeText(shape));
-            return Err(err::shape(format!("`{name}`: expected parameters of shape {want}, got {p}")));
+            let (p, want) = (p.dims(), ShapeText(shape));
+            let p = ShapeText(&p);
+            return Err(err::shape(format!(
+                "`{name}`: Expected weight and bias to be of same shape as normalized_shape or the channels, but got a \
+                 parameter of shape {p} and expected shape = {want}"
+            )));
         }
     }
     Ok(())
@@ -43,8 +47,19 @@ fn row_axes(name: &str, x: Ex<'_>, shape: &[Dim]) -> Result<(Vec<usize>, Vec<Dim
     let s = x.dims();
     let fits = !shape.is_empty() && s.len() >= shape.len() && s[s.len() - shape.len()..] == *shape;
     if !fits {
-        let ty = x.ty();
-        return Err(err::shape(format!("`{name}`: the last dimensions of {ty} are not normalized_shape {shape:?}")));
+        let want = ShapeText(shape);
+        let inner: Vec<String> = shape.iter().map(Dim::to_string).collect();
+        return Err(err::shape(match shape {
+            [] => format!(
+                "`{name}`: Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but \
+                 got normalized_shape = []"
+            ),
+            _ => format!(
+                "`{name}`: Given normalized_shape={want}, expected input with shape [*, {}], but got input of size {}",
+                inner.join(", "),
+                ShapeText(&s)
+            ),
+        }));
     }
     let first = s.len() - shape.len();
     Ok(((first..s.len()).collect(), s[first..].to_vec()))
@@ -85,7 +100,10 @@ fn channel_shape(x: Ex<'_>, n: Dim) -> Vec<Dim> {
 fn channels(name: &str, x: Ex<'_>) -> Result<Dim> {
     match x.dims().get(1) {
         Some(c) => Ok(*c),
-        None => Err(err::shape(format!("`{name}` takes [batch, channel, ..], got {}", x.ty()))),
+        None => Err(err::shape(format!(
+            "`{name}`: Expected at least 2 dimensions for input tensor but received {}",
+            x.rank()
+        ))),
     }
 }
 
@@ -124,7 +142,7 @@ fn batch_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     if !at_most(2i64, super::reduce::count(x, &axes))? {
         let ty = x.ty();
         return Err(err::shape(format!(
-            "`batch_norm`: expected more than 1 value per channel when training, got {ty}"
+            "`batch_norm`: Expected more than 1 value per channel when training, got input size {ty}"
         )));
     }
     if let Some(rm) = rm {
@@ -142,7 +160,14 @@ fn group_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (w, bias, eps) = (a.opt_tensor(b, 2)?, a.opt_tensor(b, 3)?, a.float(4)?);
     check_parameters("group_norm", x, &[w, bias], &[c])?;
     let g = Some(Dim::from(a.int(1)?)).filter(|g| g.known().is_some_and(|g| g > 0) && c.exact_div(*g).is_some());
-    let g = g.ok_or_else(|| err::shape(format!("`group_norm`: {c} channels do not divide into groups")))?;
+    let groups = a.int(1)?;
+    let g = g.ok_or_else(|| {
+        err::shape(format!(
+            "`group_norm`: Expected number of channels in input to be divisible by num_groups, but got input of shape {} and \
+             num_groups={groups}",
+            ShapeText(&x.dims())
+        ))
+    })?;
     let (full, shape) = (x.dims(), channel_shape(x, c));
     let rest = product(&full[2..]);
     if c.is(0) || rest.is(0) {

@@ -65,7 +65,7 @@ pub fn pairwise<'b>(
     let (x, t) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
     let dtype = common(&[x, t]);
     if !dtype.is_float() {
-        return Err(err::dtype(format!("`{name}` is not defined for {dtype}: only floating point dtypes")));
+        return Err(crate::ops::elementwise::not_float(name, dtype));
     }
     let wide = |e: Ex<'b>| e.cast(dtype.compute());
     let loss = f(wide(x), wide(t));
@@ -83,8 +83,12 @@ fn weighted<'b>(
     let (x, t) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
     require_float(name, x)?;
     if t.dims() != x.dims() {
-        let (t, x) = (t.ty(), x.ty());
-        return Err(err::shape(format!("`{name}`: target size {t} must be the same as input size {x}")));
+        let (t, x) = (t.dims(), x.dims());
+        return Err(err::shape(format!(
+            "`{name}`: Target size ({}) must be the same as input size ({})",
+            ShapeText(&t),
+            ShapeText(&x)
+        )));
     }
     let wide = |e: Ex<'b>| e.cast(x.dtype().compute());
     let mut loss = f(wide(x), wide(t))?;
@@ -125,17 +129,22 @@ impl<'b> Classes<'b> {
     fn new(b: &'b Builder, name: &str, x: Ex<'b>, target: Ex<'b>, ignore: i64) -> Result<Classes<'b>> {
         if target.dtype() != DType::I64 {
             let d = target.dtype();
-            return Err(err::dtype(format!("`{name}`: expected the target classes to be i64, got {d}")));
+            return Err(err::dtype(format!("`{name}`: expected target dtype to be i64, but got {d}")));
         }
         let axis = (x.rank() > 1) as usize;
         let mut shape = x.dims();
         if x.rank() == 0 {
-            return Err(err::shape(format!("`{name}`: scores {} have no dimension of classes", x.ty())));
+            return Err(err::shape(format!("`{name}`: Expected 1 or more dimensions (got 0)")));
         }
         let count = shape.remove(axis);
         if target.dims() != shape {
-            let (t, want) = (target.ty(), ShapeText(&shape));
-            return Err(err::shape(format!("`{name}`: expected target size {want}, got {t}")));
+            let (got, want) = (target.dims(), ShapeText(&shape));
+            return Err(err::shape(match (shape.first(), got.first()) {
+                (Some(n), Some(m)) if n != m => {
+                    format!("`{name}`: Expected input batch_size ({n}) to match target batch_size ({m})")
+                }
+                _ => format!("`{name}`: Expected target size {want}, got {}", ShapeText(&got)),
+            }));
         }
         Ok(Classes { b, target, axis, count, ignore })
     }
@@ -171,8 +180,9 @@ impl<'b> Classes<'b> {
 fn check_weight(name: &str, weight: Option<Ex<'_>>, classes: Dim) -> Result<()> {
     match weight {
         Some(w) if w.dims().as_slice() != [classes] => Err(err::shape(format!(
-            "`{name}`: weight tensor should be defined for all {classes} classes, got {}",
-            w.ty()
+            "`{name}`: weight tensor should be defined either for all {classes} classes or no classes but got weight tensor of \
+             shape: {}",
+            ShapeText(&w.dims())
         ))),
         _ => Ok(()),
     }
@@ -217,7 +227,7 @@ fn cross_entropy<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     require_float("cross_entropy", x)?;
     let (r, smoothing) = (reduction(a, 4)?, a.float(5)?);
     if !(0.0..=1.0).contains(&smoothing) {
-        return Err(err::ty(format!("`cross_entropy`: label_smoothing must be between 0.0 and 1.0, got {smoothing}")));
+        return Err(err::ty(format!("`cross_entropy`: label_smoothing must be between 0.0 and 1.0. Got: {smoothing}")));
     }
     let axis = (x.rank() > 1) as usize;
     let classes = x.dims().get(axis).copied().unwrap_or(Dim::ZERO);

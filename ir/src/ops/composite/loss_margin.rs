@@ -103,8 +103,8 @@ fn scores<'b>(name: &str, x: Ex<'b>) -> Result<(Ex<'b>, usize, usize)> {
         [] => Ok((wide(x).reshape(&[1, 1]), 1, 1)),
         [c] if *c > 0 => Ok((wide(x).reshape(&[1, *c]), 1, *c)),
         _ => Err(err::shape(format!(
-            "`{name}`: expected non-empty vector or matrix with optional 0-dim batch size, but got: {}",
-            x.ty()
+            "`{name}`: Expected non-empty vector or matrix with optional 0-dim batch size, but got: {}",
+            ShapeText(&x.shape())
         ))),
     }
 }
@@ -118,19 +118,43 @@ fn per_row<'b>(a: &Args<'b>, i: usize, rows: Ex<'b>, x: Ex<'b>) -> Result<Ex<'b>
     Ok(loss.cast(x.dtype()))
 }
 
+/// Refuses classes that are not `i64`.
+fn classes_of(name: &str, t: Ex<'_>) -> Result<()> {
+    match t.dtype() {
+        DType::I64 => Ok(()),
+        d => Err(err::dtype(format!("`{name}`: expected scalar type i64 but found {d} for the target"))),
+    }
+}
+
 fn multi_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, t) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
     let (p, margin, weight) = (a.float(2)?, a.float(3)?, a.opt_tensor(b, 4)?);
+    reduction(a, 5)?;
     let (s, n, c) = scores("multi_margin_loss", x)?;
     if p != 1.0 && p != 2.0 {
         return Err(err::ty("`multi_margin_loss`: only p == 1 and p == 2 supported"));
     }
-    if t.dtype() != DType::I64 || t.rank() > 1 || t.numel() != n {
+    if t.rank() > 1 || t.numel() != n {
         return Err(err::shape(format!(
-            "`multi_margin_loss`: inconsistent target size, expected {n} but got {}",
-            t.ty()
+            "`multi_margin_loss`: target tensor should be 1-D with size equal to the number of input samples (batch size). \
+             Expected target size [{n}], but got {}. Input has shape {}",
+            ShapeText(&t.shape()),
+            ShapeText(&x.shape())
         )));
     }
+    if let Some(w) = weight {
+        if w.rank() != 1 {
+            return Err(err::shape(format!("`multi_margin_loss`: weight must be one-dimensional, got {}", w.ty())));
+        }
+        if w.shape().as_slice() != [c] {
+            return Err(err::shape(format!(
+                "`multi_margin_loss`: inconsistent weight size, expected {c} but got {}",
+                ShapeText(&w.shape())
+            )));
+        }
+        super::same_dtype("multi_margin_loss", &[x, w])?;
+    }
+    classes_of("multi_margin_loss", t)?;
     let classes = b.number(Scalar::from_i64(DType::I64, c as i64));
     let t = row("check_target", &[t, classes])?.reshape(&[n, 1]);
     let mut z = hinge(margin - s.gather(1, t) + s);
@@ -138,12 +162,6 @@ fn multi_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         z = z * z;
     }
     if let Some(w) = weight {
-        if w.shape().as_slice() != [c] || w.dtype() != x.dtype() {
-            return Err(err::shape(format!(
-                "`multi_margin_loss`: inconsistent weight size, expected {c} but got {}",
-                w.ty()
-            )));
-        }
         z = z * wide(w).reshape(&[1, c]).expand(&[n, c]).gather(1, t);
     }
     let own = b.iota(c).eq(t);
@@ -153,13 +171,16 @@ fn multi_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 
 fn multilabel_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, t) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+    reduction(a, 2)?;
     let (s, n, c) = scores("multilabel_margin_loss", x)?;
-    if t.shape() != x.shape() || t.dtype() != DType::I64 {
-        let (t, x) = (t.ty(), x.ty());
+    if t.shape() != x.shape() {
         return Err(err::shape(format!(
-            "`multilabel_margin_loss`: inconsistent target size: {t} for input of size: {x}"
+            "`multilabel_margin_loss`: inconsistent target size: {} for input of size: {}",
+            ShapeText(&t.shape()),
+            ShapeText(&x.shape())
         )));
     }
+    classes_of("multilabel_margin_loss", t)?;
     let t = t.reshape(&[n, c]);
     // Labels stand before the first -1.
     let ended = t.eq(b.int(-1)).cast(DType::I64).scan(crate::ops::scan::ScanKind::Sum, 1);
@@ -216,8 +237,13 @@ fn triplet_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (anchor, pos, neg) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?);
     let (margin, p, eps) = (a.float(3)?, a.float(4)?, a.float(5)?);
     if anchor.rank() != pos.rank() || pos.rank() != neg.rank() {
-        let what = "the anchor, positive, and negative tensors are expected to have the same number of dimensions";
-        return Err(shapes_differ("triplet_margin_loss", what, &[anchor, pos, neg]));
+        return Err(err::shape(format!(
+            "`triplet_margin_loss`: The anchor, positive, and negative tensors are expected to have the same number of \
+             dimensions, but got: anchor {}D, positive {}D, and negative {}D inputs",
+            anchor.rank(),
+            pos.rank(),
+            neg.rank()
+        )));
     }
     let dtype = common(&[anchor, pos, neg]);
     if margin <= 0.0 || margin.is_nan() {

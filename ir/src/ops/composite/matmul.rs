@@ -7,20 +7,33 @@ use crate::dtype::DType;
 use crate::error::{Error, Result, err};
 use crate::ops::Op;
 use crate::ops::registry::{Args, FnDef};
-use crate::types::broadcast;
+use crate::types::{broadcast, unequal, unstretched};
 
 fn mismatch(name: &str, x: Ex<'_>, y: Ex<'_>) -> Error {
-    err::shape(format!("`{name}`: {} and {} cannot be multiplied", x.ty(), y.ty()))
+    let (xs, ys) = (x.dims(), y.dims());
+    if let ([n], [m]) = (xs.as_slice(), ys.as_slice()) {
+        return err::shape(format!(
+            "`{name}`: inconsistent tensor size, expected tensor [{n}] and src [{m}] to have the same number of elements, but \
+             got {n} and {m} elements respectively"
+        ));
+    }
+    let text = |s: &[Dim]| s[s.len().saturating_sub(2)..].iter().map(Dim::to_string).collect::<Vec<_>>().join("x");
+    err::shape(format!("`{name}`: mat1 and mat2 shapes cannot be multiplied ({} and {})", text(&xs), text(&ys)))
         .help("the last extent of the first must be the last but one of the second")
 }
 
 fn check_dtypes(name: &str, x: Ex<'_>, y: Ex<'_>) -> Result<()> {
     if x.dtype() != y.dtype() || y.ty().weak {
         let (x, y) = (x.dtype(), y.dtype());
-        return Err(err::dtype(format!("`{name}`: expected both to have the same dtype, but got {x} and {y}")));
+        if matches!(name, "dot" | "vdot") {
+            return Err(err::dtype(format!(
+                "`{name}`: expected both vectors to have same dtype, but found {x} and {y}"
+            )));
+        }
+        return Err(err::dtype(format!("`{name}`: expected m1 and m2 to have the same dtype, but got: {x} != {y}")));
     }
     if x.dtype() == DType::Bool {
-        return Err(err::dtype(format!("`{name}` is not defined for bool")));
+        return Err(err::dtype(format!("`{name}` is not implemented for bool")));
     }
     Ok(())
 }
@@ -32,8 +45,8 @@ fn check_dtypes(name: &str, x: Ex<'_>, y: Ex<'_>) -> Result<()> {
 /// `shape` or `dtype`.
 pub fn matmul<'b>(x: Ex<'b>, y: Ex<'b>) -> Result<Ex<'b>> {
     if x.rank() == 0 || y.rank() == 0 {
-        let (x, y) = (x.ty(), y.ty());
-        return Err(err::shape(format!("both arguments to matmul need to be at least 1D, got {x} and {y}")));
+        let (x, y) = (x.rank(), y.rank());
+        return Err(err::shape(format!("both arguments to matmul need to be at least 1D, but they are {x}D and {y}D")));
     }
     check_dtypes("matmul", x, y)?;
     let (xs, ys) = (x.dims(), y.dims());
@@ -44,7 +57,8 @@ pub fn matmul<'b>(x: Ex<'b>, y: Ex<'b>) -> Result<Ex<'b>> {
     if c.dims()[q - 2] != k {
         return Err(mismatch("matmul", x, y));
     }
-    let mut shape: Dims = broadcast(&a.dims()[..r - 2], &c.dims()[..q - 2]).ok_or_else(|| mismatch("matmul", x, y))?;
+    let mut shape: Dims = broadcast(&a.dims()[..r - 2], &c.dims()[..q - 2])
+        .ok_or_else(|| err::shape(format!("`matmul`: {}", unequal(&a.dims()[..r - 2], &c.dims()[..q - 2]))))?;
     let batch = product(&shape);
     let product = if q == 2 {
         // One right side for all batches: they are more rows.
@@ -69,17 +83,38 @@ pub fn matmul<'b>(x: Ex<'b>, y: Ex<'b>) -> Result<Ex<'b>> {
 /// Refuses operands of other ranks.
 fn ranks(name: &str, x: &[(Ex<'_>, usize)]) -> Result<()> {
     match x.iter().find(|(e, r)| e.rank() != *r) {
-        Some((e, r)) => Err(err::shape(format!("`{name}`: expected a {r}-D tensor, got {}", e.ty()))),
+        Some((e, 2)) => Err(err::shape(format!(
+            "`{name}`: expected a matrix, but got tensor with dim {} ({}-D)",
+            e.rank(),
+            e.rank()
+        ))),
+        Some((_, r)) => {
+            let ranks: Vec<String> = x.iter().map(|(e, _)| format!("{}D", e.rank())).collect();
+            Err(err::shape(format!("`{name}`: {r}D tensors expected, but got {} tensors", ranks.join(" and "))))
+        }
         None => Ok(()),
     }
+}
+
+/// Refuses a second batch of matrices that the first does not multiply with.
+fn same_batches(name: &str, x: Ex<'_>, y: Ex<'_>) -> Result<()> {
+    let (xs, ys) = (x.dims(), y.dims());
+    if xs[0] == ys[0] && xs[2] == ys[1] {
+        return Ok(());
+    }
+    Err(err::shape(format!(
+        "`{name}`: Expected size for first two dimensions of batch2 tensor to be: [{}, {}] but got: [{}, {}]",
+        xs[0], xs[2], ys[0], ys[1]
+    )))
 }
 
 /// A product of operands of given ranks.
 fn strict<'b>(b: &'b Builder, a: &Args<'b>, name: &str, left: usize, right: usize) -> Result<Ex<'b>> {
     let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
     ranks(name, &[(x, left), (y, right)])?;
-    if left == 3 && x.dims()[0] != y.dims()[0] {
-        return Err(mismatch(name, x, y));
+    check_dtypes(name, x, y)?;
+    if left == 3 {
+        same_batches(name, x, y)?;
     }
     matmul(x, y)
 }
@@ -95,7 +130,7 @@ fn scaled_sum<'b>(b: &'b Builder, a: &Args<'b>, name: &str, left: usize, right: 
     let product = matmul(wide(y), wide(z))?;
     let shape = product.dims();
     if broadcast(&x.dims(), &shape).as_ref() != Some(&shape) {
-        return Err(err::shape(format!("`{name}`: {} does not broadcast to the product {}", x.ty(), product.ty())));
+        return Err(err::shape(format!("`{name}`: {}", unstretched(&x.dims(), &shape))));
     }
     Ok(blend(wide(x), beta, product, alpha).cast(y.dtype()))
 }
@@ -124,8 +159,15 @@ fn linear<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     let fits = x.dims().last() == w.dims().last();
     if !fits {
-        return Err(err::shape(format!("`linear`: {} and the weight {} cannot be multiplied", x.ty(), w.ty()))
-            .help("the weight is [out, in]"));
+        let text = |s: Vec<String>| s[s.len().saturating_sub(2)..].join("x");
+        let (x, w) = (x.dims(), w.dims());
+        let (x, w) = (x.iter().map(Dim::to_string).collect(), w.iter().rev().map(Dim::to_string).collect());
+        return Err(err::shape(format!(
+            "`linear`: mat1 and mat2 shapes cannot be multiplied ({} and {})",
+            text(x),
+            text(w)
+        ))
+        .help("the weight is [out, in], and mat2 its transpose"));
     }
     let turned = |w: Ex<'b>| if w.rank() == 2 { w.transpose(0, 1) } else { w };
     let Some(bias) = bias else { return matmul(x, turned(w)) };
@@ -163,6 +205,7 @@ pub static FNS: &[FnDef] = &[
             let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
             ranks("bmm", &[(x, 3), (y, 3)])?;
             check_dtypes("bmm", x, y)?;
+            same_batches("bmm", x, y)?;
             Ok(b.ex(b.emit(Op::Dot, &[x.value()?, y.value()?])?).into())
         },
     },

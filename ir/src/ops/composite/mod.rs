@@ -165,7 +165,9 @@ pub fn same_dtype(name: &str, x: &[Ex<'_>]) -> Result<()> {
     match x.iter().skip(1).find(|e| !e.ty().weak && e.dtype() != x[0].dtype()) {
         Some(e) => {
             let (want, got) = (x[0].dtype(), e.dtype());
-            Err(err::dtype(format!("`{name}`: expected the operands to have one dtype, got {want} and {got}")))
+            Err(err::dtype(format!(
+                "`{name}`: expected the operands to have the same dtype, expected scalar type {want} but found {got}"
+            )))
         }
         None => Ok(()),
     }

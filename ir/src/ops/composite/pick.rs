@@ -18,7 +18,7 @@ pub fn index_of<'b>(name: &str, i: Ex<'b>) -> Result<Ex<'b>> {
         DType::I64 | DType::I32 => Ok(i.cast(DType::I64)),
         // Nothing is picked, so nothing depends on the dtype.
         d if d.is_int() && i.ty().is_empty() => Ok(i.cast(DType::I64)),
-        d => Err(err::dtype(format!("`{name}`: expected dtype i32 or i64 for the index, got {d}"))),
+        d => Err(err::dtype(format!("`{name}`: Expected dtype i32 or i64 for index, got {d}"))),
     }
 }
 
@@ -41,7 +41,10 @@ pub fn operands<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>,
     let (x, i) = (up(x), up(i));
     if x.rank() != i.rank() {
         let (x, i) = (x.ty(), i.ty());
-        return Err(err::shape(format!("`{name}`: the index {i} must have as many dimensions as {x}")));
+        let what = if name == "gather" { "input" } else { "self" };
+        return Err(err::shape(format!(
+            "`{name}`: Index tensor must have the same number of dimensions as {what} tensor, got {i} for {x}"
+        )));
     }
     Ok((x, d, i))
 }
@@ -50,7 +53,11 @@ pub fn operands<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>,
 fn triangle<'b>(b: &'b Builder, a: &Args<'b>, keep: fn(Ex<'b>, Ex<'b>) -> Ex<'b>) -> Result<Out<'b>> {
     let x = a.tensor(b, 0)?;
     if x.rank() < 2 {
-        return Err(err::shape(format!("`tril` and `triu` need at least 2 dimensions, got {}", x.ty())));
+        return Err(err::shape(format!(
+            "`{}`: input tensor must have at least 2 dimensions, got {}",
+            a.name(),
+            x.ty()
+        )));
     }
     let (rows, columns) = (x.dims()[x.rank() - 2], x.dims()[x.rank() - 1]);
     let edge = b.iota(rows).unsqueeze(1) + b.number(Scalar::from_i64(DType::I64, a.int(1)?));
@@ -60,12 +67,15 @@ fn triangle<'b>(b: &'b Builder, a: &Args<'b>, keep: fn(Ex<'b>, Ex<'b>) -> Ex<'b>
 fn masked_fill<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, mask, value) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?);
     if mask.dtype() != DType::Bool {
-        return Err(err::dtype(format!("`masked_fill` only supports boolean masks, got {}", mask.dtype())));
+        return Err(err::dtype(format!(
+            "`masked_fill` only supports boolean masks, but got mask with dtype {}",
+            mask.dtype()
+        )));
     }
     if value.rank() > 0 {
         return Err(err::shape(format!(
-            "`masked_fill`: the value must be a number or a 0-d tensor, got {}",
-            value.ty()
+            "`masked_fill` only supports a 0-dimensional value tensor, but got tensor with {} dimension(s)",
+            value.rank()
         )));
     }
     row("where", &[mask, value.cast(x.dtype()), x])
@@ -109,7 +119,7 @@ fn take_along_dim<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (mut xs, mut is) = (x.shape(), i.shape());
     (xs[d], is[d]) = (1, 1);
     let mut shape = broadcast(&xs, &is)
-        .ok_or_else(|| err::shape(format!("`take_along_dim`: {} and the index {} do not broadcast", x.ty(), i.ty())))?;
+        .ok_or_else(|| err::shape(format!("`take_along_dim`: {}", crate::types::unequal(&xs, &is))))?;
     shape[d] = x.shape()[d];
     let at = wrapped(shape[d])?;
     let x = x.expand(&shape);
@@ -178,7 +188,7 @@ pub static FNS: &[FnDef] = &[
             let (x, i) = (a.tensor(b, 0)?, index_of("index_select", a.tensor(b, 2)?)?);
             let d = axis(a.int(1)?, x.rank())?;
             if i.rank() > 1 {
-                return Err(err::index(format!("`index_select`: the index must be a vector, got {}", i.ty())));
+                return Err(err::index(format!("`index_select`: Index is supposed to be a vector, got {}", i.ty())));
             }
             if x.rank() == 0 {
                 return Ok(x.reshape(&[1]).gather(0, i.reshape(&[1])).reshape::<usize>(&[]).into());

@@ -8,6 +8,7 @@ use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::reduce::ReduceKind;
 use crate::ops::registry::{Arg, Args, FnDef, Out, require_float};
+use crate::types::ShapeText;
 
 /// The input with a batch dimension, its windows' axes, and how much each dimension grew for `ceil_mode`.
 struct Pool<'b> {
@@ -20,7 +21,7 @@ struct Pool<'b> {
 fn pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize, dilation: &[i64], ceil: bool) -> Result<Pool<'b>> {
     let x = a.tensor(b, 0)?;
     if x.rank() != n + 1 && x.rank() != n + 2 {
-        return Err(err::shape(format!("`{name}`: an input {} for {n} spatial dimensions", x.ty())));
+        return Err(not_image(name, x, n));
     }
     let kernel = spatial(name, "kernel_size", &a.ints(1)?, n, 1)?;
     let stride = match a.opt_ints(2)?.filter(|s| !s.is_empty()) {
@@ -29,22 +30,76 @@ fn pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize, dilation: &[i64]
     };
     let pad = spatial(name, "padding", &a.ints(3)?, n, 0)?;
     let dilation = spatial(name, "dilation", dilation, n, 1)?;
-    if pad.iter().zip(&kernel).any(|(p, k)| *p > *k / 2) {
-        return Err(err::shape(format!("`{name}`: padding {pad:?} should be at most half of kernel size {kernel:?}")));
-    }
-    let batched = x.rank() == n + 2;
-    if x.shape()[batched as usize..].contains(&0) {
+    let effective = |i: usize| dilation[i] * (kernel[i] - 1) + 1;
+    if let Some(i) = (0..n).find(|i| pad[*i] > effective(*i) / 2) {
         return Err(err::shape(format!(
-            "`{name}`: expected input to have non-zero size for non-batch dimensions, but got {}",
-            x.ty()
+            "`{name}`: pad should be at most half of effective kernel size, but got pad={}, kernel_size={} and dilation={}",
+            pad[i], kernel[i], dilation[i]
         )));
     }
+    let batched = x.rank() == n + 2;
+    check_not_empty(name, x, n)?;
     let x = if batched { x } else { x.unsqueeze(0) };
     let axis = |i: usize| {
         let a = Axis { kernel: kernel[i], stride: stride[i], dilation: dilation[i], pad: (pad[i], pad[i]) };
         if ceil { a.ceil(x.shape()[2 + i]) } else { a }
     };
-    Ok(Pool { x, axes: (0..n).map(axis).collect(), batched })
+    let axes: Vec<Axis> = (0..n).map(axis).collect();
+    check_output(name, &x.shape(), &axes)?;
+    Ok(Pool { x, axes, batched })
+}
+
+/// The error of an input without the dimensions of an image.
+fn not_image(name: &str, x: Ex<'_>, n: usize) -> crate::Error {
+    err::shape(format!(
+        "`{name}`: Expected {}D or {}D (batch mode) tensor with optional 0 dim batch size for input, but got: {}",
+        n + 1,
+        n + 2,
+        ShapeText(&x.shape())
+    ))
+}
+
+/// Refuses an image without elements; a batch may have none.
+fn check_not_empty(name: &str, x: Ex<'_>, n: usize) -> Result<()> {
+    check_elements(name, x, n).map_err(|e| if n < 3 { not_image(name, x, n) } else { e })
+}
+
+/// As [`check_not_empty`], in the words for windows of three dimensions and for adaptive ones.
+pub fn check_elements(name: &str, x: Ex<'_>, n: usize) -> Result<()> {
+    let s = x.shape();
+    match (s.len() - n - 1..s.len()).find(|d| s[*d] == 0) {
+        None => Ok(()),
+        Some(d) => Err(err::shape(format!(
+            "`{name}`: Expected input to have non-zero size for non-batch dimensions, but input has sizes {} with dimension \
+             {d} being empty",
+            ShapeText(&s)
+        ))),
+    }
+}
+
+/// Refuses windows that are larger than the padded `[batch, channel, spatial..]`.
+fn check_output(name: &str, s: &[usize], axes: &[Axis]) -> Result<()> {
+    let out: Vec<i64> = axes
+        .iter()
+        .zip(&s[2..])
+        .map(|(a, n)| ((n + a.pad.0 + a.pad.1) as i64 - a.span() as i64).div_euclid(a.stride as i64) + 1)
+        .collect();
+    if out.iter().all(|o| *o > 0) {
+        return Ok(());
+    }
+    let text = |lead: usize, v: &[i64]| {
+        let all: Vec<String> = std::iter::once(lead as i64).chain(v.iter().copied()).map(|v| v.to_string()).collect();
+        all.join("x")
+    };
+    let given: Vec<i64> = s[2..].iter().map(|n| *n as i64).collect();
+    Err(err::shape(match out.as_slice() {
+        [o] => format!("`{name}`: Invalid computed output size: {o}, for an input size of {}", s[2]),
+        out => format!(
+            "`{name}`: Given input size: ({}). Calculated output size: ({}). Output size is too small",
+            text(s[1], &given),
+            text(s[1], out)
+        ),
+    }))
 }
 
 /// `[batch, channel, o]` with the windows' dimensions, and without an added batch.
@@ -53,6 +108,16 @@ fn shaped<'b>(p: &Pool<'b>, y: Ex<'b>, out: &[usize]) -> Ex<'b> {
     let mut shape = if p.batched { vec![s[0], s[1]] } else { vec![s[1]] };
     shape.extend(out);
     y.reshape(&shape)
+}
+
+/// The greatest number of a float dtype.
+pub fn greatest_finite(dtype: DType) -> f64 {
+    match dtype {
+        DType::F16 => 65504.0,
+        DType::BF16 => 3.3895313892515355e38,
+        DType::F32 => f64::from(f32::MAX),
+        _ => f64::MAX,
+    }
 }
 
 /// The greatest value of a dtype.
@@ -77,7 +142,7 @@ pub fn least(dtype: DType) -> Scalar {
 fn max_pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Out<'b>> {
     let p = pool(b, a, name, n, &a.ints(4)?, a.bool(5)?)?;
     if p.x.dtype() == DType::Bool {
-        return Err(err::dtype(format!("`{name}` is not defined for bool")));
+        return Err(err::dtype(format!("`{name}` is not implemented for bool")));
     }
     let (cols, out) = windows(b, p.x, &p.axes, least(p.x.dtype()))?;
     // The gradient goes to the first largest, so the elements are picked by position.
@@ -166,17 +231,29 @@ fn adaptive_avg<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Resul
     let x = a.tensor(b, 0)?;
     require_float(name, x)?;
     if x.rank() != n + 1 && x.rank() != n + 2 {
-        return Err(err::shape(format!("`{name}`: an input {} for {n} spatial dimensions", x.ty())));
+        return Err(not_adaptive(name, x, n));
     }
     let lead = x.rank() - n;
     let out = adaptive_size(name, a, x, n)?;
-    if x.shape()[lead - 1..].contains(&0) {
-        return Err(err::shape(format!(
-            "`{name}`: expected input to have non-zero size for non-batch dimensions, but got {}",
-            x.ty()
-        )));
-    }
+    check_elements(name, x, n)?;
     Ok(unit([x], |[x]| adaptive_means(b, x, lead, &out)))
+}
+
+/// The error of an input of another rank than an adaptive pool takes.
+pub fn not_adaptive(name: &str, x: Ex<'_>, n: usize) -> crate::Error {
+    let (low, high, s) = (n + 1, n + 2, x.shape());
+    err::shape(format!(
+        "`{name}`: Input dimension should be at least {low}: expected {low}D or {high}D tensor, but got {}",
+        ShapeText(&s)
+    ))
+}
+
+/// The error of an adaptive pool's `output_size` with another number of sizes.
+pub fn size_count(name: &str, n: usize, got: usize) -> crate::Error {
+    err::shape(match n {
+        1 => format!("`{name}`: argument `output_size` should contain one int (got {got})"),
+        _ => format!("`{name}`: output_size must be {n} numbers, or one (got {got})"),
+    })
 }
 
 /// The `output_size` argument: one number, or one for each spatial dimension, which stays as it is where that is `None`.
@@ -192,7 +269,22 @@ pub fn adaptive_size(name: &str, a: &Args<'_>, x: Ex<'_>, n: usize) -> Result<Ve
         Arg::List(l) if l.len() == 1 => (0..n).map(|i| size(&l[0], i)).collect(),
         v => (0..n).map(|i| size(v, i)).collect(),
     };
-    sizes.ok_or_else(|| err::shape(format!("`{name}`: output_size is one size, or {n}, that are not negative")))
+    if let Arg::List(l) = a.raw(1)
+        && l.len() != n
+        && l.len() != 1
+    {
+        return Err(size_count(name, n, l.len()));
+    }
+    sizes.ok_or_else(|| {
+        let text = |v: &Arg<'_>| if let Arg::Int(v) = v { v.to_string() } else { "None".into() };
+        let got = match a.raw(1) {
+            Arg::List(l) => l.iter().map(text).collect::<Vec<_>>().join(", "),
+            v => text(v),
+        };
+        err::shape(format!(
+            "`{name}`: elements of output_size must be greater than or equal to 0 but received {{{got}}}"
+        ))
+    })
 }
 
 /// The means of nearly equal parts of the dimensions from `lead` on: part `i` of `out` is

@@ -43,7 +43,7 @@ fn extreme<'b>(b: &'b Builder, a: &Args<'b>, kind: ReduceKind) -> Result<Out<'b>
 fn position<'b>(b: &'b Builder, a: &Args<'b>, name: &str, kind: ReduceKind) -> Result<Out<'b>> {
     let x = a.tensor(b, 0)?;
     if x.dtype() == DType::Bool {
-        return Err(err::dtype(format!("`{name}` is not defined for bool")));
+        return Err(err::dtype(format!("`{name}` does not support bool input")));
     }
     let axes = match a.opt_int(1)? {
         Some(d) => one_axis(d, x.rank())?,

@@ -208,19 +208,18 @@ fn target(x: Ex<'_>, a: &Args<'_>, n: usize) -> Result<(Vec<usize>, Option<Vec<f
 
 fn interpolate<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, mode) = (a.tensor(b, 0)?, a.str(3)?);
-    let n = x.rank().checked_sub(2).filter(|n| (1..=3).contains(n)).ok_or_else(|| {
-        err::shape(format!("Input Error: Only 3D, 4D and 5D input Tensors supported (got {})", x.ty()))
-    })?;
+    let unsupported = || {
+        err::shape(format!(
+            "Input Error: Only 3D, 4D and 5D input Tensors supported (got {}D) for the modes: nearest | linear | bilinear | \
+             bicubic | trilinear | area | nearest-exact (got {mode})",
+            x.rank()
+        ))
+    };
+    let n = x.rank().checked_sub(2).filter(|n| (1..=3).contains(n)).ok_or_else(unsupported)?;
     let smooth = match (mode, n) {
         ("nearest" | "nearest-exact" | "area", _) => false,
         ("linear", 1) | ("bilinear" | "bicubic", 2) | ("trilinear", 3) => true,
-        _ => {
-            return Err(err::shape(format!(
-                "Input Error: Only 3D, 4D and 5D input Tensors supported (got {}D) for the modes: nearest | linear | \
-                 bilinear | bicubic | trilinear | area | nearest-exact (got {mode})",
-                n + 2
-            )));
-        }
+        _ => return Err(unsupported()),
     };
     if !a.is_none(4) && !smooth {
         return Err(err::ty(
@@ -259,7 +258,7 @@ fn interpolate<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     let bytes_too = smooth && x.dtype() == DType::U8;
     if !(x.dtype().is_float() || bytes_too) {
-        return Err(err::dtype(format!("`interpolate` in mode {mode} is not defined for {}", x.dtype())));
+        return Err(err::dtype(format!("`interpolate` in mode {mode} is not implemented for {}", x.dtype())));
     }
     if mode == "area" {
         return Ok(unit([x], |[x]| super::pool::adaptive_means(b, x, 2, &to)));

@@ -20,19 +20,25 @@ fn same<'b>(name: &str, x: Ex<'b>, src: Ex<'b>) -> Result<()> {
         return Ok(());
     }
     let (s, x) = (src.dtype(), x.dtype());
-    Err(err::dtype(format!("`{name}`: expected self.dtype to be equal to src.dtype, got {x} and {s}")))
+    Err(err::dtype(format!("`{name}`: Expected self.dtype to be equal to src.dtype, got {x} and {s}")))
 }
 
 /// The part of `src` that an index of that shape takes.
 fn part<'b>(name: &str, src: Ex<'b>, index: Ex<'b>) -> Result<Ex<'b>> {
     let src = if src.rank() == 0 { src.reshape(&[1]) } else { src };
-    let mut fits = src.rank() == index.rank();
+    if src.rank() != index.rank() {
+        let (s, i) = (src.ty(), index.ty());
+        return Err(err::shape(format!(
+            "`{name}`: Index tensor must have the same number of dimensions as src tensor, got {i} for {s}"
+        )));
+    }
+    let mut fits = true;
     for (s, n) in src.dims().iter().zip(index.dims()) {
         fits = fits && at_most(n, *s)?;
     }
     if !fits {
         let (s, i) = (src.ty(), index.ty());
-        return Err(err::shape(format!("`{name}`: expected the index {i} to be no larger than src {s}")));
+        return Err(err::shape(format!("`{name}`: Expected index {i} to be no larger size than src {s}")));
     }
     let cut = |e: Ex<'b>, (k, n): (usize, &Dim)| if e.dims()[k] == *n { e } else { e.narrow(k, 0, *n) };
     Ok(index.dims().iter().enumerate().fold(src, cut))
@@ -82,7 +88,7 @@ fn reduced<'b>(name: &str, how: &str, x: Ex<'b>, d: usize, i: Ex<'b>, src: Ex<'b
         _ => (ScatterMode::Min, super::pool::greatest(dtype)),
     };
     if how == "mean" && dtype == DType::Bool {
-        return Err(err::dtype(format!("`{name}`: mean is not defined for bool")));
+        return Err(err::dtype(format!("`{name}`: mean is not implemented for bool")));
     }
     let b = x.builder();
     let start = if include { x } else { x.scatter(d, ScatterMode::Set, i, b.full(identity, &i.dims())) };
@@ -115,7 +121,7 @@ fn vector<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>, usize
     let (x, i, src) = (a.tensor(b, 0)?, index_of(name, a.tensor(b, 2)?)?, a.tensor(b, 3)?);
     let d = axis(a.int(1)?, x.rank())?;
     if i.rank() > 1 {
-        return Err(err::index(format!("`{name}`: index is supposed to be a vector, but got {}", i.ty())));
+        return Err(err::index(format!("`{name}`: Index is supposed to be a vector, but got {}", i.ty())));
     }
     same(name, x, src)?;
     let up = |e: Ex<'b>| if e.rank() == 0 { e.reshape(&[1]) } else { e };
@@ -123,8 +129,22 @@ fn vector<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>, usize
     let mut want = x.dims();
     want[d] = i.count();
     if src.dims() != want {
-        let (s, want) = (src.ty(), ShapeText(&want));
-        return Err(err::shape(format!("`{name}`: the source is {s}, expected the shape {want}")));
+        let (xs, s) = (x.dims(), src.dims());
+        let apart = s.len() != xs.len() || (0..s.len()).any(|i| i != d && s[i] != xs[i]);
+        return Err(err::shape(if apart {
+            format!(
+                "`{name}`: source tensor shape must match self tensor shape, excluding the specified dimension. Got \
+                 self.shape = {} source.shape = {}",
+                ShapeText(&xs),
+                ShapeText(&s)
+            )
+        } else {
+            format!(
+                "`{name}`: Number of indices ({}) should be equal to source.size(dim): ({}), for dim: {d}",
+                i.count(),
+                s[d]
+            )
+        }));
     }
     Ok((x, d, i.laid_along(d, x.rank()).expand(&want), src))
 }
@@ -134,8 +154,7 @@ fn index_add<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, d, i, src) = vector(b, a, "index_add")?;
     let alpha = a.tensor(b, 4)?;
     if alpha.dtype().category() > x.dtype().category() && alpha.dtype() != DType::I64 {
-        let (x, alpha) = (x.dtype(), alpha.dtype());
-        return Err(err::dtype(format!("`index_add`: for {x} operands alpha must not be {alpha}")));
+        return Err(super::arith::scale_error("index_add", "alpha", x.dtype(), alpha.dtype()));
     }
     let unscaled = super::arith::constant(alpha).is_some_and(|c| c.to_f64() == 1.0);
     Ok(super::unit([x, src], |[x, s]| {
@@ -149,7 +168,7 @@ fn index_fill<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (shape, i) = (x.dims(), index_of("index_fill", a.tensor(b, 2)?)?);
     let d = axis(a.int(1)?, x.rank())?;
     if i.rank() > 1 {
-        return Err(err::index("`index_fill` index is supposed to be a vector"));
+        return Err(err::index("`index_fill`: Index has to be a vector or a scalar"));
     }
     if v.rank() > 0 {
         let n = v.rank();
@@ -212,9 +231,8 @@ fn masked_scatter<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         )));
     }
     same("masked_scatter", x, src)?;
-    let shape = crate::types::broadcast(&x.dims(), &mask.dims()).ok_or_else(|| {
-        err::shape(format!("`masked_scatter`: {} and the mask {} do not broadcast", x.ty(), mask.ty()))
-    })?;
+    let shape = crate::types::broadcast(&x.dims(), &mask.dims())
+        .ok_or_else(|| crate::builder::broadcast_error("masked_scatter", &[mask.ty(), x.ty()]))?;
     super::index::placed(x.expand(&shape), mask.expand(&shape), src, false)
 }
 

@@ -10,7 +10,7 @@ use crate::dtype::DType;
 use crate::error::{Result, err};
 use crate::ops::registry::{Args, FnDef, Out};
 use crate::ops::{Op, view};
-use crate::types::{ShapeText, Span, axis};
+use crate::types::{ShapeText, Span, axis, unstretched};
 use smallvec::SmallVec;
 
 /// One view op, also where it changes nothing.
@@ -76,13 +76,14 @@ fn real_axis(name: &str, x: Ex<'_>, dim: i64) -> Result<usize> {
 /// The target of `expand`: -1 keeps an extent.
 fn expand_shape(dims: &[Dim], x: Ex<'_>) -> Result<Dims> {
     let from = x.dims();
-    let lead = dims.len().checked_sub(from.len()).ok_or_else(|| {
-        err::shape(format!("`expand`: {} sizes for a tensor of {} dimensions", dims.len(), from.len()))
-    })?;
+    let lead = dims.len().checked_sub(from.len());
+    let lead = lead.ok_or_else(|| err::shape(format!("`expand`: {}", unstretched(&from, dims))))?;
     let at = |(i, d): (usize, &Dim)| match *d {
         d if !d.is(-1) => Ok(d),
         _ if i >= lead => Ok(from[i - lead]),
-        _ => Err(err::shape(format!("`expand`: -1 is not allowed in leading, non-existing dimension {i}"))),
+        _ => Err(err::shape(format!(
+            "`expand`: The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {i}"
+        ))),
     };
     sizes(&dims.iter().enumerate().map(at).collect::<Result<Vec<Dim>>>()?)
 }
@@ -124,12 +125,21 @@ fn flat(x: Ex<'_>, start: i64, end: i64) -> Result<Dims> {
 
 fn movedim<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     let x = a.tensor(b, 0)?;
-    let axes = |i: usize| a.ints(i)?.iter().map(|d| axis(*d, x.rank())).collect::<Result<Vec<usize>>>();
-    let (from, to) = (axes(1)?, axes(2)?);
-    let twice = |v: &[usize]| v.iter().enumerate().any(|(i, d)| v[..i].contains(d));
-    if from.len() != to.len() || twice(&from) || twice(&to) {
-        return Err(err::shape(format!("`movedim`: source {from:?} and destination {to:?} do not pair dimensions")));
+    let (source, destination) = (a.ints(1)?, a.ints(2)?);
+    if source.len() != destination.len() {
+        return Err(err::shape(format!(
+            "`movedim`: Invalid source or destination dims: source ({source:?} dims) should contain the same number of dims as \
+             destination ({destination:?} dims)"
+        )));
     }
+    let axes = |what: &str, dims: &[i64]| {
+        let axes = dims.iter().map(|d| axis(*d, x.rank())).collect::<Result<Vec<usize>>>()?;
+        match axes.iter().enumerate().any(|(i, d)| axes[..i].contains(d)) {
+            true => Err(err::shape(format!("`movedim`: repeated dim in `{what}` ({dims:?})"))),
+            false => Ok(axes),
+        }
+    };
+    let (from, to) = (axes("source", &source)?, axes("destination", &destination)?);
     let mut rest = (0..x.rank()).filter(|d| !from.contains(d));
     let order: Vec<usize> = (0..x.rank())
         .map(|d| to.iter().position(|t| *t == d).map_or_else(|| rest.next().unwrap_or(d), |i| from[i]))
@@ -150,6 +160,10 @@ fn unflatten<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
 fn diagonal<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     let x = a.tensor(b, 0)?;
     let (dim1, dim2) = (real_axis("diagonal", x, a.int(2)?)?, real_axis("diagonal", x, a.int(3)?)?);
+    if dim1 == dim2 {
+        let (p, q) = (a.int(2)?, a.int(3)?);
+        return Err(err::index(format!("`diagonal`: diagonal dimensions cannot be identical {p}, {q}")));
+    }
     Ok(view_of(x, Op::Diagonal(view::Diagonal { offset: a.int(1)?, dim1, dim2 }))?.into())
 }
 
@@ -271,7 +285,7 @@ pub static FNS: &[FnDef] = &[
             let x = a.tensor(b, 0)?;
             if x.rank() > 2 {
                 let n = x.rank();
-                return Err(err::shape(format!("`t` expects a tensor with at most 2 dimensions, but x has {n}")));
+                return Err(err::shape(format!("`t` expects a tensor with <= 2 dimensions, but self is {n}D")));
             }
             swapped(x, 0, x.rank().saturating_sub(1))
         },
@@ -388,7 +402,15 @@ pub static FNS: &[FnDef] = &[
             let d = real_axis("narrow", x, a.int(1)?)?;
             let (n, start, len) = (x.dims()[d], a.dim(2)?, a.dim(3)?);
             let from = if at_most(0i64, start)? { start } else { start + n };
-            if !at_most(0i64, from)? || !at_most(0i64, len)? || !at_most(from + len, n)? {
+            if !at_most(0i64, len)? {
+                return Err(err::index("`narrow`: length must be non-negative"));
+            }
+            if !at_most(0i64, from)? || !at_most(from, n)? {
+                return Err(err::index(format!(
+                    "`narrow`: start out of range (expected to be in range of [-{n}, {n}], but got {start})"
+                )));
+            }
+            if !at_most(from + len, n)? {
                 return Err(err::index(format!(
                     "`narrow`: start ({start}) + length ({len}) exceeds dimension size ({n})"
                 )));
@@ -474,6 +496,9 @@ pub fn infer_shape(dims: &[Dim], numel: Dim) -> Result<Dims> {
     let holes = dims.len() - given.len();
     if holes > 1 {
         return Err(err::shape(format!("only one dimension can be inferred in {text}")));
+    }
+    if holes == 1 && known.is(0) && numel.known().is_some_and(|n| n != 0) {
+        return Err(invalid());
     }
     if holes == 1 && known.is(0) {
         return Err(err::shape(format!(

@@ -98,7 +98,7 @@ pub fn kth<'b>(x: Ex<'b>, d: usize, k: Ex<'b>, keepdim: bool) -> Vec<Ex<'b>> {
 fn median_along<'b>(x: Ex<'b>, d: usize, keepdim: bool) -> Result<Vec<Ex<'b>>> {
     let n = x.shape()[d];
     if n == 0 {
-        return Err(err::index(format!("`median`: expected dimension {d} to have non-zero size")));
+        return Err(err::index(format!("`median`: Expected reduction dim {d} to have non-zero size")));
     }
     let int = |v: usize| x.builder().constant(Scalar::from_i64(DType::I64, v as i64));
     let mut k = int((n - 1) / 2);
@@ -114,7 +114,7 @@ fn median<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     let x = a.tensor(b, 0)?;
     let (dim, keepdim) = (a.opt_int(1)?, a.bool(2)?);
     if x.dtype() == DType::Bool {
-        return Err(err::dtype("`median` is not defined for bool"));
+        return Err(err::dtype("`median` is not implemented for bool"));
     }
     if let Some(d) = dim {
         return Ok(Out::Many(lifted(x, d, |x, d| median_along(x, d, keepdim))?));
@@ -139,7 +139,10 @@ pub fn searchsorted<'b>(sorted: Ex<'b>, values: Ex<'b>, right: bool) -> Result<E
     let rows = sorted.rank() == 1 || s.len() == v.len() && s.split_last().map(|s| s.1) == v.split_last().map(|v| v.1);
     if sorted.rank() == 0 || !rows {
         let (s, v) = (sorted.ty(), values.ty());
-        return Err(err::shape(format!("`searchsorted`: boundaries {s} for values {v}")));
+        return Err(err::shape(format!(
+            "`searchsorted`: boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and \
+             input value tensor must match, but we got boundaries tensor {s} and input value tensor {v}"
+        )));
     }
     let dtype = super::arith::common(&[sorted, values]);
     let (keys, v) = (sorted.cast(dtype), values.cast(dtype));
@@ -210,7 +213,9 @@ pub static FNS: &[FnDef] = &[
             let both = lifted(a.tensor(b, 0)?, a.int(2)?, |x, d| {
                 let n = x.shape()[d];
                 if k < 1 || k as usize > n {
-                    return Err(err::index(format!("`kthvalue`: k out of range: {k} of dimension {d} with size {n}")));
+                    return Err(err::index(format!(
+                        "`kthvalue`: selected number k out of range for dimension {d} with size {n}: {k}"
+                    )));
                 }
                 let k = x.builder().constant(Scalar::from_i64(DType::I64, k - 1));
                 Ok(kth(x, d, k, keep))
@@ -274,7 +279,10 @@ pub static FNS: &[FnDef] = &[
         build: |b, a| {
             let boundaries = a.tensor(b, 1)?;
             if boundaries.rank() != 1 {
-                return Err(err::shape(format!("boundaries tensor must be 1 dimension, but got {}", boundaries.ty())));
+                return Err(err::shape(format!(
+                    "boundaries tensor must be 1 dimension, but got dim({})",
+                    boundaries.rank()
+                )));
             }
             Ok(placed(searchsorted(boundaries, a.tensor(b, 0)?, a.bool(3)?)?, a.bool(2)?).into())
         },
@@ -308,7 +316,7 @@ fn quantile<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return Err(err::shape(format!("quantile() q must be a scalar or 1D tensor, got {}", q.ty())));
     }
     if let Some(v) = super::arith::constant(q).map(|c| c.to_f64()).filter(|v| !(0.0..=1.0).contains(v)) {
-        return Err(err::data(format!("quantile() q values must be in the range [0, 1], got {v}")));
+        return Err(err::data(format!("quantile() q must be in the range [0, 1] but got {v}")));
     }
     let (flat, d) = match a.opt_int(2)? {
         Some(d) if x.rank() > 0 => (x, axis(d, x.rank())?),

@@ -21,7 +21,10 @@ fn parts<'b>(x: Ex<'b>, dim: usize, lengths: impl IntoIterator<Item = usize>) ->
 fn operand<'b>(b: &'b Builder, a: &Args<'b>, i: usize, name: &str) -> Result<(Ex<'b>, usize)> {
     let x = a.tensor(b, 0)?;
     if x.rank() == 0 {
-        return Err(err::shape(format!("`{name}` expects at least a 1-dimensional tensor")));
+        return Err(match name {
+            "unbind" => err::index(format!("Dimension specified as {} but tensor has no dimensions", a.int(i)?)),
+            _ => err::shape(format!("`{name}` expects at least a 1-dimensional tensor")),
+        });
     }
     Ok((x, axis(a.int(i)?, x.rank())?))
 }
@@ -39,18 +42,21 @@ fn split<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     let n = x.shape()[d];
     let sizes = a.ints(1)?;
     if sizes.iter().any(|s| *s < 0) {
-        return Err(err::shape(format!("`split`: sizes must not be negative, got {sizes:?}")));
+        return Err(err::shape(format!("`split` expects split_size be non-negative, but got split_size={sizes:?}")));
     }
     if let Arg::List(_) = a.raw(1) {
         if sizes.iter().try_fold(0i64, |s, v| s.checked_add(*v)) != Some(n as i64) {
             return Err(err::shape(format!(
-                "`split`: sizes {sizes:?} do not add up to {n}, the extent of dimension {d}"
+                "`split` expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), but got \
+                 split_sizes={sizes:?}"
             )));
         }
         return parts(x, d, sizes.into_iter().map(|s| s as usize));
     }
     if sizes[0] == 0 && n != 0 {
-        return Err(err::shape("`split`: a size of 0 splits only a dimension of extent 0"));
+        return Err(err::shape(format!(
+            "`split`: split_size can only be 0 if dimension size is 0, but got dimension size of {n}"
+        )));
     }
     parts(x, d, pieces(n, sizes[0] as usize))
 }
@@ -87,7 +93,7 @@ fn sections<'b>(x: Ex<'b>, d: usize, a: &Args<'b>) -> Result<Out<'b>> {
     let n = x.shape()[d];
     if let Arg::Int(k) = a.raw(1) {
         let k = usize::try_from(*k).ok().filter(|k| *k > 0 && *k < 1 << 20);
-        let k = k.ok_or_else(|| err::shape("`tensor_split`: the number of sections must be larger than 0"))?;
+        let k = k.ok_or_else(|| err::shape("`tensor_split`: number of sections must be larger than 0"))?;
         return parts(x, d, (0..k).map(|i| n / k + (i < n % k) as usize));
     }
     let mut out = Vec::new();

@@ -124,7 +124,7 @@ fn nanmedian_along<'b>(x: Ex<'b>, d: usize, keepdim: bool) -> Result<Vec<Ex<'b>>
 fn nanmedian<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     let (x, keepdim) = (a.tensor(b, 0)?, a.bool(2)?);
     if x.dtype() == DType::Bool {
-        return Err(err::dtype("`nanmedian` is not defined for bool"));
+        return Err(err::dtype("`nanmedian` is not implemented for bool"));
     }
     if let Some(d) = a.opt_int(1)? {
         return Ok(Out::Many(lifted(x, d, |x, d| nanmedian_along(x, d, keepdim))?));

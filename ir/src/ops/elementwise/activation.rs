@@ -83,7 +83,7 @@ pub static ROWS: &[RowDef] = &[
         name: "relu",
         doc: "x above 0, else 0; NaN stays. Not bool. The derivative at 0 is 0.",
         args: &["x"],
-        rule: Rule::NoBool(""),
+        rule: Rule::NoBool("bool inputs are not supported for relu"),
         lower: |b, x| {
             let zero = b.int(b.ty(x[0]), 0);
             // Not `<=`: -0.0 stays, and NaN too.

@@ -4,8 +4,10 @@ use super::{RowDef, Rule};
 use crate::builder::Ex;
 use crate::scalar::{Block, Reg, V, math};
 
-const BOOL_SUB: &str = "use `logical_xor` or `^`";
-const BOOL_NEG: &str = "use `logical_not`";
+const BOOL_SUB: &str = "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a \
+                        mask, use the `!` or `logical_not()` operator instead; the difference of two masks is `^`";
+const BOOL_NEG: &str = "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, \
+                        use the `!` or `logical_not()` operator instead";
 
 /// The larger of two, NaN if either is.
 pub fn maximum(b: &mut Block, x: V, y: V) -> V {

@@ -3,6 +3,7 @@
 //! The second operand is the extent (a constant of the graph). Results are always in range, also after a fault.
 
 use super::{RowDef, Rule};
+use crate::interp::Array;
 use crate::scalar::{Block, Fault, V};
 
 /// `i` if it is in `0..n`, else 0 after recording the fault.
@@ -54,3 +55,16 @@ pub static ROWS: &[RowDef] = &[
         }
     ),
 ];
+
+/// What is wrong with the first element that a check of this row refuses, if the row is one of these.
+pub fn wrong(row: &str, x: &[Array]) -> Option<String> {
+    let [index, size] = x else { return None };
+    let least = |n: i64| if row == "wrap_index" { -n } else { 0 };
+    let pairs = index.bits().into_iter().zip(size.bits()).map(|(i, n)| (i as i64, n as i64));
+    let (i, n) = pairs.into_iter().find(|(i, n)| *i < least(*n) || i >= n)?;
+    match row {
+        "check_index" | "wrap_index" => Some(format!("index {i} is out of bounds for a dimension with size {n}")),
+        "check_target" => Some(format!("Target {i} is out of bounds: there are {n} classes")),
+        _ => None,
+    }
+}

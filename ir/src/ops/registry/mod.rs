@@ -248,26 +248,30 @@ pub fn write<'b>(b: &'b Builder, name: &str, x: Ex<'b>, value: Ex<'b>) -> Result
     let (to, from) = (x.ty(), value.ty());
     // Copies cast silently (also to a lower category); arithmetic does not.
     let copies = matches!(name, "copy_" | "fill_" | "zero_" | "=" | "masked_fill_");
-    if !copies && from.dtype.category() > to.dtype.category() {
-        return Err(err::dtype(format!(
-            "`{name}`: result type {} can't be cast to the desired output type {}",
-            from.dtype.torch_name(),
-            to.dtype.torch_name()
-        )));
-    }
+    let (torch_from, torch_to) = (from.dtype.torch_name(), to.dtype.torch_name());
     if name == "float_power_" && from.dtype != to.dtype {
         return Err(err::dtype(format!(
-            "the base given to float_power_ has dtype {} but the operation's result requires dtype {}",
-            to.dtype.torch_name(),
-            from.dtype.torch_name()
+            "the base given to float_power_ has dtype {torch_to} but the operation's result requires dtype {torch_from}"
         )));
     }
     if crate::types::broadcast(&from.shape, &to.shape).as_deref() != Some(&to.shape[..]) {
-        return Err(err::shape(format!(
-            "`{name}`: output with shape {} doesn't match the broadcast shape {}",
-            ShapeText(&to.shape),
-            crate::types::broadcast(&from.shape, &to.shape)
-                .map_or_else(|| ShapeText(&from.shape).to_string(), |s| ShapeText(&s).to_string())
+        let both = crate::types::broadcast(&from.shape, &to.shape);
+        let why = match both {
+            _ if copies => crate::types::unstretched(&from.shape, &to.shape),
+            Some(s) => {
+                format!(
+                    "output with shape {} doesn't match the broadcast shape {}",
+                    ShapeText(&to.shape),
+                    ShapeText(&s)
+                )
+            }
+            None => crate::types::unequal(&to.shape, &from.shape),
+        };
+        return Err(err::shape(format!("`{name}`: {why}")));
+    }
+    if !copies && from.dtype.category() > to.dtype.category() {
+        return Err(err::dtype(format!(
+            "`{name}`: result type {torch_from} can't be cast to the desired output type {torch_to}"
         )));
     }
     let value = value.cast(to.dtype).expand(&to.shape);
@@ -442,7 +446,15 @@ fn check<'b>(c: &Callable, p: &Param, v: Arg<'b>) -> Result<Arg<'b>> {
         _ => false,
     };
     if !fits {
-        let got = v.describe();
+        let got = match &v {
+            Arg::List(l) if p.kind == "tensors" => {
+                match l.iter().enumerate().find(|(_, a)| !matches!(a, Arg::Tensor(_))) {
+                    Some((i, a)) => format!("a list whose element {i} is {}", a.describe()),
+                    None => v.describe(),
+                }
+            }
+            v => v.describe(),
+        };
         return Err(
             err::ty(format!("`{}`: argument `{}` is {got}, expected {}", c.name, p.name, p.kind)).help(signature(c))
         );
