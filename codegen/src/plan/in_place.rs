@@ -121,6 +121,7 @@ impl Planner<'_> {
         }
         let (base, views) = self.over(n)?;
         self.is_own(base)?;
+        self.seen_in(n, self.versions.place(n).ok_or(Why::Elsewhere)?)?;
         // A result has memory of its own, in row-major order.
         match self.leaves(n.into()) {
             true if !views.is_empty() || !self.leaving.contains(&base) => Err(Why::IsResult),

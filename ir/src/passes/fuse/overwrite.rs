@@ -23,8 +23,9 @@ impl<'g> Versions<'g> {
         let mut all = Versions { g, updates: HashMap::new() };
         for n in g.nodes().filter(|n| matches!(g.op(*n), Op::SliceUpdate(_) | Op::Scatter(_))) {
             let (base, views) = source(g, g.operands(n)[0]);
-            // Behind a view that strides cannot say a new memory begins: no update is stored through one.
-            if let Some(layout) = all.seen(base, &views) {
+            // Behind a view that strides cannot say, or that shows elements twice, a new memory begins: no update is stored
+            // through one.
+            if let Some(layout) = all.seen(base, &views).filter(|l| !l.overlaps_itself()) {
                 all.updates.insert(n, (base, layout));
             }
         }
@@ -47,6 +48,11 @@ impl<'g> Versions<'g> {
     /// A version and all that are older, newest first.
     pub fn back(&self, v: Value) -> impl Iterator<Item = Value> + '_ {
         std::iter::successors(Some(v), |v| self.updates.get(&v.node).map(|(base, _)| *base))
+    }
+
+    /// Where an update lies if it is stored over its base.
+    pub fn place(&self, n: NodeId) -> Option<&Strided> {
+        self.updates.get(&n).map(|(_, layout)| layout)
     }
 
     /// What an update stores. What a scatter stores is known when it runs, so that is all of the base. `None` if strides
