@@ -244,8 +244,12 @@ impl Planner<'_> {
         let k = self.fusion.group_of[n.0 as usize].ok_or(Why::Elsewhere)?;
         let group = &self.fusion.groups[k];
         let ty = g.ty(n.into());
-        let level = self.fusion.level[n.0 as usize];
-        if !matches!((group.kind, level), (GroupKind::Map, Some(Level::Full)) | (GroupKind::Rows, Some(Level::Outer))) {
+        let possible = match (group.kind, self.fusion.level[n.0 as usize]) {
+            (GroupKind::Map | GroupKind::Rows, Some(Level::Full)) => ty.shape == group.domain,
+            (GroupKind::Rows, Some(Level::Outer)) => !matches!(g.op(n), Op::Reduce(_)),
+            _ => false,
+        };
+        if !possible {
             return Err(Why::Elsewhere);
         }
         let outside = |v: Value| {
@@ -276,13 +280,14 @@ impl Planner<'_> {
         let shape = &g.ty(n.into()).shape;
         let same_index = |r: NodeId| {
             let op = g.op(r);
-            self.fusion.level[r.0 as usize] == level
-                && is_point(op)
-                && g.ty(r.into()).shape == *shape
+            // Rows are reduced before anything of them is stored.
+            let reduces = matches!(op, Op::Reduce(_)) && level == Some(Level::Full);
+            let maps = is_point(op) && self.fusion.level[r.0 as usize] == level && g.ty(r.into()).shape == *shape;
+            (maps || reduces)
                 && g.operands(r).into_iter().enumerate().all(|(i, v)| {
                     let (t, views) = source(g, v);
-                    let same = || !needs_memory(op, i) && DimMap::through(g, shape, &views).is_identity(shape);
-                    t.node != s.node || same()
+                    let fits = || g.ty(v).shape == *shape && !needs_memory(op, i);
+                    t.node != s.node || fits() && DimMap::through(g, shape, &views).is_identity(shape)
                 })
         };
         let late = |(j, r): &&(usize, NodeId)| Some(*j) > k || (Some(*j) == k && !same_index(*r));

@@ -178,7 +178,7 @@ fn forced_stores(g: &Graph, live: &[bool]) -> Vec<bool> {
     }
     for n in g.nodes().filter(|n| live[n.0 as usize]) {
         if let Op::SliceUpdate(_) = g.op(n)
-            && may_be_overwritten(g, source(g, g.operands(n)[0]).0, n, &readers)
+            && may_be_overwritten(&versions, g, n, &readers)
             && versions.overwritten(n, |m| is_point(g.op(m))).is_some()
         {
             forced[source(g, g.operands(n)[1]).0.node.0 as usize] = true;
@@ -193,13 +193,16 @@ fn forced_stores(g: &Graph, live: &[bool]) -> Vec<bool> {
     forced
 }
 
-/// Whether the memory of `v` may be used for update `n` of it: nobody reads it later, and it is not the caller's for good.
-fn may_be_overwritten(g: &Graph, v: Value, n: NodeId, readers: &[Vec<(NodeId, usize)>]) -> bool {
+/// Whether the memory of what update `n` updates may be used for it: nobody reads what it overwrites later, and it is not
+/// the caller's for good.
+fn may_be_overwritten(versions: &Versions<'_>, g: &Graph, n: NodeId, readers: &[Vec<(NodeId, usize)>]) -> bool {
+    let v = source(g, g.operands(n)[0]).0;
     let kept = match g.op(v.node) {
         Op::Input(i) => g.mutated.iter().all(|(k, _)| *k != *i as usize),
         _ => g.computed_roots().any(|r| source(g, r).0 == v),
     };
-    !kept && readers[v.node.0 as usize].iter().all(|(r, _)| *r <= n)
+    let Some(written) = versions.written(n) else { return false };
+    !kept && readers[v.node.0 as usize].iter().all(|(r, _)| *r <= n || versions.is_apart(*r, v, &written))
 }
 
 fn is_leaf(op: &Op) -> bool {
