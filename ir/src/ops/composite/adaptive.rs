@@ -6,7 +6,6 @@ use super::unit;
 use crate::builder::{Builder, Ex};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
-use crate::ops::reduce::ReduceKind;
 use crate::ops::registry::{Arg, Args, FnDef, Out, require_float};
 use crate::types::checked_numel;
 
@@ -68,7 +67,7 @@ fn adaptive_max<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Out<'b>> {
         return Ok(if a.bool(2)? { Out::Many(vec![none, none.cast(DType::I64)]) } else { none.into() });
     }
     // The first largest one, in the order of the image.
-    let place = cols.reduce(ReduceKind::ArgMax, &[2], true);
+    let place = super::pool::largest(cols, 2, None, a.bool(2)?);
     let places = at.reshape(&[c, o, k]).gather(2, place).reshape(&[c, o]);
     let shape = [&s[..lead], &out[..]].concat();
     let y = flat.gather(1, places).reshape(&shape);

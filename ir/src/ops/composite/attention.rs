@@ -24,6 +24,14 @@ fn spread<'b>(x: Ex<'b>, heads: Dim) -> Result<Ex<'b>> {
     Ok(x.unsqueeze(r - 2).expand(&wide).reshape(&out))
 }
 
+/// The softmax of scores over the last dimension, where a query that may see nothing gets zeros.
+pub fn seeing(s: Ex<'_>) -> Ex<'_> {
+    let last = s.rank() - 1;
+    let none = s.reduce(ReduceKind::Max, &[last], true).eq(s.number(f64::NEG_INFINITY)).expand(&s.dims());
+    let safe = none.select(s.zeros(), s);
+    none.select(s.zeros(), softmax(safe, &[last]))
+}
+
 fn attention<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     const NAME: &str = "scaled_dot_product_attention";
     let (q, mut k, mut v) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?);
@@ -68,10 +76,7 @@ fn attention<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
                 d if d == dtype => row("add", &[s, wide(m)])?,
                 d => return Err(err::dtype(format!("`{NAME}`: attn_mask is {d}, expected bool or {dtype}"))),
             };
-            // A query that may see nothing gets zeros.
-            let none = s.reduce(ReduceKind::Max, &[s.rank() - 1], true).eq(low).expand(&s.dims());
-            let safe = none.select(s.zeros(), s);
-            none.select(s.zeros(), softmax(safe, &[s.rank() - 1]))
+            seeing(s)
         }
     };
     if s.dims()[s.rank() - 1].is(0) {

@@ -18,8 +18,10 @@ pub mod distribution;
 pub mod einsum;
 pub mod embedding;
 pub mod fold;
+pub mod fractional;
 pub mod grid;
 pub mod grid_sample;
+pub mod heads;
 pub mod index;
 pub mod join;
 pub mod layers;
@@ -41,6 +43,7 @@ pub mod special;
 pub mod split;
 pub mod statistic;
 pub mod stats;
+pub mod unpool;
 
 use super::elementwise::Row;
 use super::registry::FnDef;
@@ -63,8 +66,10 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         distribution::FNS,
         einsum::FNS,
         fold::FNS,
+        fractional::FNS,
         grid::FNS,
         grid_sample::FNS,
+        heads::FNS,
         join::FNS,
         layers::FNS,
         loss::FNS,
@@ -86,6 +91,7 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         special::FNS,
         split::FNS,
         stats::FNS,
+        unpool::FNS,
     ];
     families.into_iter().flatten()
 }

@@ -81,15 +81,50 @@ fn max_pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ou
     }
     let (cols, out) = windows(b, p.x, &p.axes, least(p.x.dtype()))?;
     // The gradient goes to the first largest, so the elements are picked by position.
-    let (at, y) = super::reduce::pick_along(cols, 2, ReduceKind::ArgMax, false);
+    let indices = a.bool(6)?;
+    let at = largest(cols, 2, first_inside(b, &p, &out), indices);
+    let (at, y) = super::reduce::at_place(cols, 2, at, false);
     let y = shaped(&p, y, &out);
-    if !a.bool(6)? {
+    if !indices {
         return Ok(y.into());
     }
     let mut full = vec![p.x.shape()[0], p.x.shape()[1]];
     full.extend(&out);
     let at = flat_places(b, &p, at.reshape(&full));
     Ok(Out::Many(vec![y, shaped(&p, at, &out)]))
+}
+
+/// The place of the first largest element along an axis, which stays with extent 1. Of elements that are all the least value
+/// it is `first` if that is given. If the places are results, of several NaN it is the last one that counts, as in PyTorch.
+pub fn largest<'b>(cols: Ex<'b>, axis: usize, first: Option<Ex<'b>>, exact: bool) -> Ex<'b> {
+    let b = cols.builder();
+    let at = cols.reduce(ReduceKind::ArgMax, &[axis], true);
+    let at = first.map_or(at, |f| at.maximum(f));
+    if !exact || !cols.dtype().is_float() {
+        return at;
+    }
+    let k = b.iota(cols.dims()[axis]).laid_along(axis, cols.rank());
+    let last = cols.isnan().select(k, b.int(-1)).reduce(ReduceKind::Max, &[axis], true);
+    last.lt(b.int(0)).select(at, last)
+}
+
+/// The first element of each window that is no padding, `[1, 1, 1, o]`; `None` if that is always the window's first one.
+/// Padding has the least value, so it is the largest only if it is first and no element is larger; and the places of
+/// elements of the input are never below this one.
+fn first_inside<'b>(b: &'b Builder, p: &Pool<'b>, out: &[usize]) -> Option<Ex<'b>> {
+    if p.axes.iter().all(|a| a.pad.0 == 0) {
+        return None;
+    }
+    let mut at = b.int(0);
+    for (i, a) in p.axes.iter().enumerate() {
+        let outside = (b.int(a.pad.0) - b.iota(out[i]) * b.int(a.stride)).maximum(b.int(0));
+        let steps = match a.dilation {
+            1 => outside,
+            d => (outside + b.int(d - 1)).floor_divide(b.int(d)),
+        };
+        at = at * b.int(a.kernel) + steps.laid_along(i, out.len());
+    }
+    Some(at.reshape(&[1, 1, 1, out.iter().product()]))
 }
 
 /// The place in the flattened spatial dimensions of the input of element `at` of each window, `[batch, channel, o..]`.
