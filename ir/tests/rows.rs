@@ -159,6 +159,12 @@ const REFERENCES: &[(&str, Reference)] = &[
     ("check_index", |x| x[0].trunc()),
     ("check_target", |x| x[0].trunc()),
     ("wrap_index", |x| x[0].trunc()),
+    ("check_probability", |_| 1.0),
+    ("check_weight", |_| 1.0),
+    ("check_sum", |_| 1.0),
+    ("check_variance", |_| 1.0),
+    ("check_deviation", |_| 1.0),
+    ("check_rate", |_| 1.0),
 ];
 
 /// Draws that are the same in every run, in `low..high`.

@@ -11,6 +11,7 @@ use crate::builder::{Builder, Ex};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::Op;
+use crate::ops::elementwise::range::held;
 use crate::ops::gather::ScatterMode;
 use crate::ops::registry::{Args, FnDef, require_float};
 use crate::types::{ShapeText, broadcast};
@@ -72,6 +73,7 @@ fn gaussian_nll<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     };
     let dtype = common(&[x, t]);
     let (x, t, v) = (wide(x), wide(t), wide(v));
+    let v = held("check_variance", v.lt(v.number(0.0)).logical_not(), v, 1.0);
     // PyTorch holds the variance above eps outside of the derivative.
     let held = v - v.apply(Op::Detach, &[]) + eps;
     let v = v.lt(v.number(eps)).select(held, v);
@@ -254,7 +256,7 @@ pub static FNS: &[FnDef] = &[
         name: "gaussian_nll_loss",
         sig: "x, target, var, full: bool = false, eps: float = 1e-6, reduction: str = mean",
         doc: "(log var + (x - target)^2 / var) / 2 with var at least eps, plus log(2 pi) / 2 if full. var has the shape of x, \
-              or 1 as last extent, or lacks that dimension. Floats. The gradient by var ignores that it was held at eps.",
+              or 1 as last extent, or lacks that dimension; a negative one is an error. Floats. The gradient by var ignores that it was held at eps.",
         build: |b, a| Ok(gaussian_nll(b, a)?.into()),
     },
     FnDef {

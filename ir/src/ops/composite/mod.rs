@@ -13,6 +13,7 @@ pub mod bag;
 pub mod compact;
 pub mod conv;
 pub mod create;
+pub mod ctc;
 pub mod distance;
 pub mod distribution;
 pub mod einsum;
@@ -29,6 +30,7 @@ pub mod loss;
 pub mod loss_margin;
 pub mod matmul;
 pub mod pick;
+pub mod poisson;
 pub mod pool;
 pub mod primitive;
 pub mod random;
@@ -62,6 +64,7 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         compact::FNS,
         conv::FNS,
         create::FNS,
+        ctc::FNS,
         distance::FNS,
         distribution::FNS,
         einsum::FNS,
@@ -76,6 +79,7 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
         loss_margin::FNS,
         matmul::FNS,
         pick::FNS,
+        poisson::FNS,
         pool::FNS,
         primitive::FNS,
         random::FNS,

@@ -1,6 +1,7 @@
 //! Special functions with an integer parameter, with two results, or put together from rows.
 
 use super::{row, same_dtype, unit};
+use crate::builder::Ex;
 use crate::dtype::DType;
 use crate::error::{Result, err};
 use crate::ops::elementwise::special;
@@ -15,8 +16,37 @@ fn order(name: &str, n: i64, least: i64) -> Result<u32> {
     Ok(n as u32)
 }
 
+/// Hurwitz' zeta function, below 0 too for an integer `s`: `zeta(s, q)` is `zeta(s, 1 - f)` and the terms of negative `q + k`,
+/// which are `(-1)^s (zeta(s, f) - zeta(s, 1 - q))`, with `f` the fraction of `-q`.
+fn zeta<'b>(s: Ex<'b>, q: Ex<'b>) -> Ex<'b> {
+    let of = |q: Ex<'b>| s.map("zeta", &[q]);
+    let m = q.abs();
+    let f = m - m.floor();
+    let whole = |e: Ex<'b>| e.eq(e.floor());
+    let below = q.lt(q.number(0.0)).logical_and(whole(q).logical_not()).logical_and(whole(s));
+    // Where it is not wanted, any operand does.
+    let f = below.select(f, f.number(0.5));
+    let rest = of(f) - of(below.select(1.0 - q, q.number(1.5)));
+    let low = of(1.0 - f) + whole(s * 0.5).select(rest, -rest);
+    below.select(low, of(below.select(q.number(1.0), q)))
+}
+
 /// The functions.
 pub static FNS: &[FnDef] = &[
+    FnDef {
+        name: "zeta",
+        sig: "x, other",
+        doc: "Hurwitz' zeta function, the sum of (other + k)^-x over k = 0, 1, ... for x above 1; infinite for other = 0, -1, \
+              .... For other negative ones x must be an integer, NaN else. They broadcast; integers become f32. A gradient \
+              flows to other only, and is -x zeta(x + 1, other).",
+        build: |b, a| {
+            let (s, q) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+            let dtype = super::arith::common(&[s, q]).to_float();
+            let wide = |e: Ex<'_>| e.ty().weak || e.dtype() == dtype.compute();
+            let [s, q] = [s, q].map(|e| if wide(e) { e } else { e.cast(dtype.compute()) });
+            Ok(zeta(s, q).cast(dtype).into())
+        },
+    },
     FnDef {
         name: "polygamma",
         sig: "n: int, x",

@@ -12,6 +12,7 @@ pub mod divide;
 pub mod float;
 pub mod index;
 pub mod power;
+pub mod range;
 pub mod round;
 pub mod special;
 
@@ -117,6 +118,7 @@ pub fn rows() -> impl Iterator<Item = Row> {
         special::ROWS,
         activation::ROWS,
         index::ROWS,
+        range::ROWS,
     ];
     families.into_iter().flatten().map(Row)
 }

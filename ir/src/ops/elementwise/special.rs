@@ -41,10 +41,14 @@ pub fn polygamma(n: u32, x: Ex<'_>) -> Ex<'_> {
     let mirrored = negative.select(1.0 - x, x);
     let plain = x.number(f64::from(n + 1)).map("zeta", &[mirrored]) * (sign(n + 1) * factorial);
     // The distance to the nearest integer is exact; where it is not wanted, any other one does.
-    let d = negative.select(x - x.round(), x.number(0.25));
+    let off = x - x.round();
+    let pole = negative.logical_and(off.eq(off.number(0.0)));
+    let d = pole.logical_or(negative.logical_not()).select(x.number(0.25), off);
     let cot = 1.0 / (d * PI).tan();
     let slope = p.iter().rev().fold(cot.zeros(), |s, c| s * cot + *c) * PI.powi(n as i32 + 1);
-    negative.select(plain * sign(n) - slope, plain)
+    let y = negative.select(plain * sign(n) - slope, plain);
+    // At a negative integer as at 0, which is its limit from the right.
+    pole.select(x.number(sign(n + 1) * f64::INFINITY), y)
 }
 
 /// `(cos(pi x) - sinc(x)) / x`, near 0 by its series.
@@ -80,9 +84,8 @@ pub static ROWS: &[RowDef] = &[
     ),
     RowDef {
         name: "zeta",
-        doc: "Hurwitz' zeta function, the sum of (other + k)^-x over k = 0, 1, ... for x above 1 and positive other; \
-              infinite for other = 0, -1, ..., NaN for other negative ones. A gradient flows to other only. The accuracy is that \
-              for x up to 30.",
+        doc: "Hurwitz' zeta function for x above 1 and positive other; infinite for other = 0, -1, ..., NaN for other negative \
+              ones. The accuracy is that for x up to 30.",
         args: &["x", "other"],
         rule: Rule::Float,
         lower: |b, x| math::zeta(b, x[0], x[1]),
