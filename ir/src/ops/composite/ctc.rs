@@ -46,8 +46,12 @@ fn behind<'b>(b: &'b Builder, x: Ex<'b>, n: usize) -> Result<Ex<'b>> {
 /// a label may be skipped as constant.
 fn step(dtype: DType, n: usize, wide: usize) -> Result<Body> {
     let of = |dtype: DType, columns: usize| Type::new(dtype, [n, columns]);
-    let params =
-        [("a", of(dtype, wide)), ("p", of(dtype, wide)), ("counts", of(DType::Bool, 1)), ("skip", of(DType::Bool, wide))];
+    let params = [
+        ("a", of(dtype, wide)),
+        ("p", of(dtype, wide)),
+        ("counts", of(DType::Bool, 1)),
+        ("skip", of(DType::Bool, wide)),
+    ];
     Body::written("ctc_step", &params, |b, x| {
         let [a, p, counts, skip] = *x else { return Err(err::ty("`ctc_step` has four parameters")) };
         let over = behind(b, a, 2)?;
@@ -96,12 +100,17 @@ fn labels<'b>(b: &'b Builder, a: &Args<'b>, [n, classes]: [usize; 2]) -> Result<
             if let Arg::List(_) | Arg::Int(_) = a.raw(3)
                 && a.ints(3)?.iter().sum::<i64>() != *all as i64
             {
-                return Err(err::shape(format!("`{NAME}`: the target_lengths do not add up to the targets {}", t.ty())));
+                return Err(err::shape(format!(
+                    "`{NAME}`: the target_lengths do not add up to the targets {}",
+                    t.ty()
+                )));
             }
             let end = length.scan(ScanKind::Sum, 0);
             let at = (end - length).unsqueeze(1) + b.iota(most);
             let at = at.minimum(b.int((*all).saturating_sub(1)));
-            let flat = if *all == 0 { b.full(Scalar::from_i64(DType::I64, 0), &[n, 0]) } else {
+            let flat = if *all == 0 {
+                b.full(Scalar::from_i64(DType::I64, 0), &[n, 0])
+            } else {
                 t.gather(0, at.reshape(&[n * most])).reshape(&[n, most])
             };
             (flat, length)

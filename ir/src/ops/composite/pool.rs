@@ -1,13 +1,13 @@
-//! Pooling: the largest or the mean of windows. Windows come from [`super::conv`].
+//! Pooling: the largest, the mean or a power mean of windows. Windows come from [`super::conv`]; parts of given number
+//! are in [`super::adaptive`].
 
 use super::conv::{Axis, spatial, windows};
 use super::create::vector;
-use super::unit;
 use crate::builder::{Builder, Ex};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::reduce::ReduceKind;
-use crate::ops::registry::{Arg, Args, FnDef, Out, require_float};
+use crate::ops::registry::{Args, FnDef, Out, require_float};
 
 /// The input with a batch dimension, its windows' axes, and how much each dimension grew for `ceil_mode`.
 struct Pool<'b> {
@@ -197,72 +197,42 @@ fn int_avg_pool<'b>(b: &'b Builder, a: &Args<'b>, p: &Pool<'b>) -> Result<Ex<'b>
     Ok(shaped(p, sums.map("trunc_divide", &[vector(b, DType::I64, each)?]), &out))
 }
 
-fn adaptive_avg<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>> {
-    let x = a.tensor(b, 0)?;
+/// `(Σ x^p)^(1/p)` over windows, with PyTorch's sign for odd powers.
+fn lp_pool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
+    let (x, p, name) = (a.tensor(b, 0)?, a.float(1)?, a.name());
     require_float(name, x)?;
-    if x.rank() != n + 1 && x.rank() != n + 2 {
+    let s = x.shape();
+    if s.len() != n + 1 && s.len() != n + 2 {
         return Err(err::shape(format!("`{name}`: an input {} for {n} spatial dimensions", x.ty())));
     }
-    let lead = x.rank() - n;
-    let out = adaptive_size(name, a, x, n)?;
-    if x.shape()[lead - 1..].contains(&0) {
-        return Err(err::shape(format!(
-            "`{name}`: expected input to have non-zero size for non-batch dimensions, but got {}",
-            x.ty()
-        )));
-    }
-    Ok(unit([x], |[x]| adaptive_means(b, x, lead, &out)))
-}
-
-/// The `output_size` argument: one number, or one for each spatial dimension, which stays as it is where that is `None`.
-pub fn adaptive_size(name: &str, a: &Args<'_>, x: Ex<'_>, n: usize) -> Result<Vec<usize>> {
-    let own = |i: usize| x.shape()[x.rank() - n + i];
-    let size = |v: &Arg<'_>, i: usize| match v {
-        Arg::None => Some(own(i)),
-        Arg::Int(v) => usize::try_from(*v).ok().filter(|v| *v < 1 << 40),
-        _ => None,
+    let kernel = spatial(name, "kernel_size", &a.ints(2)?, n, 1)?;
+    let stride = match a.opt_ints(3)?.filter(|s| !s.is_empty()) {
+        Some(s) => spatial(name, "stride", &s, n, 1)?,
+        None => kernel.clone(),
     };
-    let sizes: Option<Vec<usize>> = match a.raw(1) {
-        Arg::List(l) if l.len() == n => l.iter().enumerate().map(|(i, v)| size(v, i)).collect(),
-        Arg::List(l) if l.len() == 1 => (0..n).map(|i| size(&l[0], i)).collect(),
-        v => (0..n).map(|i| size(v, i)).collect(),
+    let lead = s.len() - n;
+    let ceil = a.bool(4)?;
+    let axis = |i: usize| {
+        let a = Axis { kernel: kernel[i], stride: stride[i], dilation: 1, pad: (0, 0) };
+        if ceil { a.ceil(s[lead + i]) } else { a }
     };
-    sizes.ok_or_else(|| err::shape(format!("`{name}`: output_size is one size, or {n}, that are not negative")))
-}
-
-/// The means of nearly equal parts of the dimensions from `lead` on: part `i` of `out` is
-/// `floor(i n / out) .. ceil((i + 1) n / out)`.
-pub fn adaptive_means<'b>(b: &'b Builder, x: Ex<'b>, lead: usize, out: &[usize]) -> Ex<'b> {
-    let mut y = x;
-    for (i, o) in out.iter().enumerate() {
-        let (d, len) = (lead + i, x.shape()[lead + i]);
-        let mut s = y.shape();
-        s[d] = *o;
-        if *o == 0 {
-            y = b.full(Scalar::from_f64(x.dtype(), 0.0), &s);
-        } else if len % o == 0 {
-            s.insert(d + 1, len / o);
-            y = y.reshape(&s).sum(&[d + 1], false) / (len / o) as f64;
-        } else {
-            y = parts(b, y, d, len, *o);
-        }
-    }
-    y
-}
-
-/// Means of unequal parts along one dimension, as the product with a matrix of weights.
-fn parts<'b>(b: &'b Builder, x: Ex<'b>, d: usize, len: usize, out: usize) -> Ex<'b> {
-    let i = b.iota(out);
-    let start = (i * b.int(len)).floor_divide(b.int(out));
-    let end = (i * b.int(len) + b.int(len + out - 1)).floor_divide(b.int(out));
-    let at = b.iota(len).unsqueeze(1);
-    let inside = at.ge(start).logical_and(at.lt(end)).cast(x.dtype());
-    let weights = inside / (end - start).cast(x.dtype());
-    super::resize::by_matrix(x, d, [len, out], weights)
+    let axes: Vec<Axis> = (0..n).map(axis).collect();
+    let whole: f64 = kernel.iter().map(|k| *k as f64).product();
+    let dtype = x.dtype();
+    let wide = x.cast(dtype.compute());
+    let image = if lead == 2 { wide } else { wide.unsqueeze(0) };
+    let powers = image.map("pow", &[image.number(p)]);
+    let (cols, out) = windows(b, powers, &axes, Scalar::from_f64(image.dtype(), 0.0))?;
+    // The mean over what is inside, times the size of a window.
+    let inside = window_counts(&axes, &s[lead..], &out, false);
+    let inside = inside.iter().map(|v| Scalar::from_f64(image.dtype(), *v)).collect();
+    let mean = cols.sum(&[2], false) / vector(b, image.dtype(), inside)?;
+    let y = (mean.sign() * mean.abs().map("relu", &[]) * whole).map("pow", &[mean.number(1.0 / p)]);
+    Ok(y.reshape(&[&s[..lead], &out[..]].concat()).cast(dtype))
 }
 
 macro_rules! pooling {
-    ($max:literal, $avg:literal, $adaptive:literal, $n:literal) => {
+    ($max:literal, $avg:literal, $power:literal, $n:literal) => {
         [
             FnDef {
                 name: $max,
@@ -281,20 +251,19 @@ macro_rules! pooling {
                 build: |b, a| Ok(avg_pool(b, a, $avg, $n)?.into()),
             },
             FnDef {
-                name: $adaptive,
-                sig: "x, output_size: any",
-                doc: "The means of that many nearly equal parts of each spatial dimension; None leaves one as it is. Floats \
-                      only.",
-                build: |b, a| Ok(adaptive_avg(b, a, $adaptive, $n)?.into()),
+                name: $power,
+                sig: "x, norm_type: float, kernel_size: ints, stride: ints? = None, ceil_mode: bool = false",
+                doc: "(sum of x^norm_type)^(1 / norm_type) over windows of [batch, channel, ..] (or without batch). Floats only.",
+                build: |b, a| Ok(lp_pool(b, a, $n)?.into()),
             },
         ]
     };
 }
 
 static ALL: [[FnDef; 3]; 3] = [
-    pooling!("max_pool1d", "avg_pool1d", "adaptive_avg_pool1d", 1),
-    pooling!("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", 2),
-    pooling!("max_pool3d", "avg_pool3d", "adaptive_avg_pool3d", 3),
+    pooling!("max_pool1d", "avg_pool1d", "lp_pool1d", 1),
+    pooling!("max_pool2d", "avg_pool2d", "lp_pool2d", 2),
+    pooling!("max_pool3d", "avg_pool3d", "lp_pool3d", 3),
 ];
 
 /// The functions.

@@ -274,7 +274,7 @@ fn interpolate<'b>(b: &'b Builder, a: &Args<'b>, how: How<'_>) -> Result<Ex<'b>>
         return Err(err::dtype(format!("`interpolate` in mode {mode} is not defined for {}", x.dtype())));
     }
     if mode == "area" {
-        return Ok(unit([x], |[x]| super::pool::adaptive_means(b, x, 2, &to)));
+        return Ok(unit([x], |[x]| super::adaptive::means(b, x, 2, &to)));
     }
     let resized = |x: Ex<'b>| {
         (0..n).rev().try_fold(x, |y, i| match (mode, antialias) {

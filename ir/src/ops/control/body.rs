@@ -57,8 +57,7 @@ impl Body {
     ) -> Result<Body> {
         let b = Builder::new(name);
         let outputs = {
-            let given: Vec<Ex<'_>> =
-                params.iter().map(|(n, t)| b.ex(b.input(*n, t.clone(), false, None))).collect();
+            let given: Vec<Ex<'_>> = params.iter().map(|(n, t)| b.ex(b.input(*n, t.clone(), false, None))).collect();
             f(&b, &given)?.into_iter().map(Ex::value).collect::<Result<Vec<_>>>()
         };
         b.check()?;
