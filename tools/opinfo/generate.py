@@ -53,7 +53,8 @@ RANDOM = {
     "empty", "empty_like", "new_empty", "rand", "randn", "rand_like", "randn_like", "randint", "randint_like", "randperm",
     "bernoulli", "normal", "uniform", "multinomial", "cauchy", "exponential", "geometric", "log_normal", "empty_strided",
     "new_empty_strided", "empty_permuted", "nn.functional.rrelu", "nn.functional.alpha_dropout", "nn.functional.dropout2d",
-    "nn.functional.dropout3d", "nn.functional.feature_alpha_dropout", "svd_lowrank", "pca_lowrank",
+    "nn.functional.dropout3d", "nn.functional.feature_alpha_dropout", "svd_lowrank", "pca_lowrank", "poisson",
+    "nn.functional.fractional_max_pool2d", "nn.functional.fractional_max_pool3d",
 }
 # PyTorch does not say which of equal elements it picks: where there are some, only the values are compared.
 UNSTABLE = {"topk", "kthvalue"}
@@ -300,6 +301,8 @@ def determined(name, s):
     """Whether the result of a sample is not random, and its shape not in the data."""
     if name == "dropout":
         return s.kwargs.get("training") is False or s.kwargs.get("p") == 0.0
+    if name == "multi_head_attention_forward":
+        return s.kwargs.get("training") is False or s.args[9] == 0.0
     if name == "one_hot":
         return s.kwargs.get("num_classes", -1) != -1 or (s.args and s.args[0] != -1)
     return name != "scaled_dot_product_attention" or not s.kwargs.get("dropout_p")

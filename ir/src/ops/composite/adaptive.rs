@@ -84,6 +84,11 @@ fn adaptive_avg<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Resul
 
 /// The `output_size` argument: one number, or one for each spatial dimension, which stays as it is where that is `None`.
 fn sizes(name: &str, a: &Args<'_>, x: Ex<'_>, n: usize) -> Result<Vec<usize>> {
+    let known = |v: &Arg<'_>| if let Arg::Size(d) = v { Err(crate::dim::needs_sizes(&d.to_string())) } else { Ok(()) };
+    match a.raw(1) {
+        Arg::List(l) => l.iter().try_for_each(known)?,
+        v => known(v)?,
+    }
     let own = |i: usize| x.shape()[x.rank() - n + i];
     let size = |v: &Arg<'_>, i: usize| match v {
         Arg::None => Some(own(i)),
