@@ -7,7 +7,7 @@
 
 use crate::units::{digamma, exp, lgamma, logistic};
 use pxfm::*;
-use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
 
 /// The value of a function.
 pub enum Value {
@@ -202,6 +202,9 @@ static REFERENCES: &[Reference] = &[
     real("zeta", |x| zeta(x[0], x[1]), &[(1.0, 9.0), (1.0, 30.0), (0.0, 2.0), (1.0, 30.0)]).steps(8.0),
     one("i0", f_i0f, |x| f_i0(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
     one("i1", f_i1f, |x| odd(x[0], f_i1), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
+    one("i0e", f_i0ef, |x| f_i0e(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-1e4, 1e4)]),
+    one("i1e", f_i1ef, |x| odd(x[0], f_i1e), &[(-10.0, 10.0), (-92.0, 92.0), (-1e4, 1e4)]),
+    real("ndtri", |x| -SQRT_2 * f_erfcinv(2.0 * x[0]), &[(0.0, 1.0), (0.4, 0.6), (0.0, 1e-9)]).steps(2.0),
     one("sinc", f_sincpif, |x| sinc(x[0]), &[(-3.0, 3.0), (-1000.0, 1000.0)]),
     real("ndtr", |x| normal(x[0], 1.0), &[(-15.0, 8.0), (-39.0, 8.0), (-3.0, 3.0)]).steps(6.0),
     one("erfcx", f_erfcxf, |x| erfcx(x[0]), &[(-9.4, 12.0), (-26.7, 30.0), (-1.0, 1.0)]),

@@ -156,5 +156,6 @@ pub fn fault(f: Fault) -> crate::Error {
         Fault::Variance => "var has negative entry/entries",
         Fault::Deviation => "normal expects all elements of std >= 0.0",
         Fault::Rate => "invalid Poisson rate, expected rate to be non-negative",
+        Fault::Observation => "cov(): fweights or aweights cannot be negative",
     })
 }

@@ -186,11 +186,13 @@ pub enum Fault {
     Deviation,
     /// A rate that is negative or NaN.
     Rate,
+    /// A negative weight of an observation.
+    Observation,
 }
 
 impl Fault {
     /// All faults; the position plus one is the code in the error word.
-    pub const ALL: [Fault; 10] = [
+    pub const ALL: [Fault; 11] = [
         Fault::DivByZero,
         Fault::Index,
         Fault::Target,
@@ -201,6 +203,7 @@ impl Fault {
         Fault::Variance,
         Fault::Deviation,
         Fault::Rate,
+        Fault::Observation,
     ];
 
     /// The code kernels record, never 0.

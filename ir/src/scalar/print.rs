@@ -70,6 +70,7 @@ impl Fault {
             Fault::Variance => "variance",
             Fault::Deviation => "deviation",
             Fault::Rate => "rate",
+            Fault::Observation => "observation",
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::builder::Ex;
 use crate::dtype::DType;
 use crate::error::{Result, err};
 use crate::ops::elementwise::special;
-use crate::ops::registry::{FnDef, Out, require_float};
+use crate::ops::registry::{Arg, FnDef, Out, require_float};
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 /// An order from 0 to 50: beyond, factorials and powers of pi leave `f32`.
@@ -49,10 +49,12 @@ pub static FNS: &[FnDef] = &[
     },
     FnDef {
         name: "polygamma",
-        sig: "n: int, x",
-        doc: "The n-th derivative of digamma, n from 0 to 50. Integers become f32.",
+        sig: "n: any, x: any",
+        doc: "The n-th derivative of digamma, n from 0 to 50; as a method x.polygamma(n). Infinite at 0, -1, .... Integers become \
+              f32.",
         build: |b, a| {
-            let (n, x) = (order("polygamma", a.int(0)?, 0)?, a.tensor(b, 1)?);
+            let method = matches!(a.raw(0), Arg::Tensor(_));
+            let (n, x) = (order("polygamma", a.int(method as usize)?, 0)?, a.tensor(b, !method as usize)?);
             Ok(unit([x.cast(x.dtype().to_float())], |[x]| special::polygamma(n, x)).into())
         },
     },

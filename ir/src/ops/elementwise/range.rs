@@ -8,7 +8,8 @@ use crate::scalar::{Block, Fault, V};
 
 /// `x` where the condition `good` holds, else `other`, after the row of that name has recorded its fault.
 pub fn held<'b>(row: &'static str, good: Ex<'b>, x: Ex<'b>, other: f64) -> Ex<'b> {
-    good.map(row, &[]).select(x, x.number(other))
+    let other = if x.dtype().is_float() { x.number(other) } else { x.builder().int(other as i64) };
+    good.map(row, &[]).select(x, other)
 }
 
 fn holds(b: &mut Block, fault: Fault, good: V) -> V {
@@ -41,4 +42,5 @@ pub static ROWS: &[RowDef] = &[
     condition!("check_variance", Variance, "a variance is not negative"),
     condition!("check_deviation", Deviation, "a standard deviation is at least 0"),
     condition!("check_rate", Rate, "a rate is at least 0"),
+    condition!("check_observation", Observation, "the weight of an observation is not negative"),
 ];

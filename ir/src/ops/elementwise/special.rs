@@ -95,7 +95,7 @@ pub static ROWS: &[RowDef] = &[
     },
     unary(
         "i0",
-        "The modified Bessel function of the first kind of order 0.",
+        "The modified Bessel function of the first kind of order 0; infinite at infinity (NaN in PyTorch).",
         |b, x| math::i0(b, x[0]),
         |x, _, dy| vec![Some(dy * x[0].map("i1", &[]))],
         (-12.0, 12.0),
@@ -103,12 +103,33 @@ pub static ROWS: &[RowDef] = &[
     .within(4.0),
     unary(
         "i1",
-        "The modified Bessel function of the first kind of order 1.",
+        "The modified Bessel function of the first kind of order 1; infinite at infinity (NaN in PyTorch).",
         |b, x| math::i1(b, x[0]),
         |x, y, dy| {
             let zero = x[0].eq(x[0].number(0.0));
             let safe = zero.select(x[0].number(1.0), x[0]);
             vec![Some(dy * zero.select(x[0].number(0.5), x[0].map("i0", &[]) - y / safe))]
+        },
+        (-12.0, 12.0),
+    )
+    .within(4.0),
+    unary(
+        "i0e",
+        "e^-|x| times the modified Bessel function of the first kind of order 0.",
+        |b, x| math::i0e(b, x[0]),
+        |x, y, dy| vec![Some(dy * (x[0].map("i1e", &[]) - x[0].sign() * y))],
+        (-12.0, 12.0),
+    )
+    .within(4.0),
+    unary(
+        "i1e",
+        "e^-|x| times the modified Bessel function of the first kind of order 1.",
+        |b, x| math::i1e(b, x[0]),
+        |x, y, dy| {
+            let zero = x[0].eq(x[0].number(0.0));
+            let safe = zero.select(x[0].number(1.0), x[0]);
+            let slope = x[0].map("i0e", &[]) - y * (safe.sign() + 1.0 / safe);
+            vec![Some(dy * zero.select(x[0].number(0.5), slope))]
         },
         (-12.0, 12.0),
     )
@@ -127,6 +148,15 @@ pub static ROWS: &[RowDef] = &[
         |x, _, dy| vec![Some(dy * (x[0] * x[0] * -0.5).exp() * (2.0 * PI).powf(-0.5))],
         (-4.0, 4.0),
     ),
+    unary(
+        "ndtri",
+        "The inverse of ndtr: where the standard normal distribution function is x. Minus infinity at 0, infinity at 1, NaN \
+         outside.",
+        |b, x| math::ndtri(b, x[0]),
+        |_, y, dy| vec![Some(dy * (y * y * 0.5).exp() * (2.0 * PI).sqrt())],
+        (0.01, 0.99),
+    )
+    .within(4.0),
     unary(
         "erfcx",
         "e^(x^2) erfc(x), without overflow above 0.",

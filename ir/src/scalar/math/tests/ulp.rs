@@ -84,6 +84,9 @@ pub(super) fn reference(name: &str) -> Option<fn(f64) -> f64> {
         "sinc" => pxfm::f_sincpi,
         "i0" => pxfm::f_i0,
         "i1" => pxfm::f_i1,
+        "i0e" => pxfm::f_i0e,
+        "i1e" => pxfm::f_i1e,
+        "ndtri" => |p| -std::f64::consts::SQRT_2 * pxfm::f_erfcinv(2.0 * p),
         _ => return None,
     })
 }
