@@ -5,9 +5,9 @@
 //! without. Formulas composed from several functions are written so that they cancel nowhere; their own error, a few
 //! units in `f64`, is a part of what is measured there.
 
-use crate::units::{digamma, exp, lgamma, logistic};
+use crate::units::{digamma, exp, lgamma, logistic, ndtri};
 use pxfm::*;
-use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 /// The value of a function.
 pub enum Value {
@@ -204,7 +204,7 @@ static REFERENCES: &[Reference] = &[
     one("i1", f_i1f, |x| odd(x[0], f_i1), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
     one("i0e", f_i0ef, |x| f_i0e(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-1e4, 1e4)]),
     one("i1e", f_i1ef, |x| odd(x[0], f_i1e), &[(-10.0, 10.0), (-92.0, 92.0), (-1e4, 1e4)]),
-    real("ndtri", |x| -SQRT_2 * f_erfcinv(2.0 * x[0]), &[(0.0, 1.0), (0.4, 0.6), (0.0, 1e-9)]).steps(2.0),
+    real("ndtri", |x| ndtri(x[0]), &[(0.0, 1.0), (0.4, 0.6), (0.0, 1e-9)]).steps(2.0),
     one("sinc", f_sincpif, |x| sinc(x[0]), &[(-3.0, 3.0), (-1000.0, 1000.0)]),
     real("ndtr", |x| normal(x[0], 1.0), &[(-15.0, 8.0), (-39.0, 8.0), (-3.0, 3.0)]).steps(6.0),
     one("erfcx", f_erfcxf, |x| erfcx(x[0]), &[(-9.4, 12.0), (-26.7, 30.0), (-1.0, 1.0)]),

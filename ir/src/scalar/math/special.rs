@@ -228,10 +228,9 @@ pub(super) fn i0e<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
 pub(super) fn i1e<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
     let a = x.abs();
     let (near, far) = scaled_bessel(a, &I1);
-    let h = x * 0.5;
+    let h = a * 0.5;
     let [near] = exp::scale([h.fma(near.pair.hi, h * near.pair.lo)], near.t);
-    let near = x.eq(0.0).select(x, near);
-    a.lt(8.0).select(near, far.flip(x.sign()))
+    a.lt(8.0).select(near, far).flip(x.sign())
 }
 
 /// The terms that are summed one by one.
