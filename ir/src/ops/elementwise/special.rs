@@ -156,7 +156,7 @@ pub static ROWS: &[RowDef] = &[
         |_, y, dy| vec![Some(dy * (y * y * 0.5).exp() * (2.0 * PI).sqrt())],
         (0.01, 0.99),
     )
-    .within(4.0),
+    .within(5.0),
     unary(
         "erfcx",
         "e^(x^2) erfc(x), without overflow above 0.",

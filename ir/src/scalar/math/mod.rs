@@ -151,7 +151,7 @@ functions! {
     /// `e^-|x|` times the modified Bessel function of order 1.
     i1e(x) = special::i1e, 4.0, 8.0;
     /// The inverse of the normal distribution function.
-    ndtri(p) = ndtri::ndtri, 4.0, 8.0;
+    ndtri(p) = ndtri::ndtri, 5.0, 10.0;
     /// Hurwitz' zeta function, the sum of `(q + k)^-s`.
     zeta(s, q) = special::zeta, 16.0, 32.0;
     /// The mantissa of C's `frexp`. Exact.

@@ -58,11 +58,12 @@ pub fn digamma(x: f64) -> f64 {
     if x > 1e200 { pxfm::f_log(x) } else { pxfm::f_digamma(x) }
 }
 
-/// The inverse of the normal distribution function; below the normal range, where pxfm's inverse loses digits, with one step
+/// The inverse of the normal distribution function; of small numbers, where pxfm's inverse loses digits, with one step
 /// of Newton's method for the logarithm.
 pub fn ndtri(p: f64) -> f64 {
-    let x = -std::f64::consts::SQRT_2 * pxfm::f_erfcinv(2.0 * p);
-    if p == 0.0 || p >= 1e-300 || p.is_nan() {
+    // Taken from 0, so that it is no negative zero in the middle.
+    let x = 0.0 - std::f64::consts::SQRT_2 * pxfm::f_erfcinv(2.0 * p);
+    if p == 0.0 || p >= 1e-100 || p.is_nan() {
         return x;
     }
     let tail = pxfm::f_erfcx(-x * std::f64::consts::FRAC_1_SQRT_2);
