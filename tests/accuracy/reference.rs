@@ -280,8 +280,8 @@ fn normal(x: f64, scale: f64) -> f64 {
 }
 
 fn gelu(x: f64) -> f64 {
-    // PyTorch multiplies infinity by zero, at both.
-    if x.is_infinite() { f64::NAN } else { normal(x, x) }
+    // PyTorch multiplies minus infinity by zero.
+    if x.is_infinite() { if x > 0.0 { x } else { f64::NAN } } else { normal(x, x) }
 }
 
 /// A sum of two, for arguments of exponentials.

@@ -63,7 +63,7 @@ pub fn digamma(x: f64) -> f64 {
 pub fn ndtri(p: f64) -> f64 {
     // Taken from 0, so that it is no negative zero in the middle.
     let x = 0.0 - std::f64::consts::SQRT_2 * pxfm::f_erfcinv(2.0 * p);
-    if p == 0.0 || p >= 1e-100 || p.is_nan() {
+    if p == 0.0 || p >= 1e-8 || p.is_nan() {
         return x;
     }
     let tail = pxfm::f_erfcx(-x * std::f64::consts::FRAC_1_SQRT_2);
