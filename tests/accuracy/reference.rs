@@ -446,6 +446,18 @@ fn zeta(s: f64, q: f64) -> f64 {
     if s == 1.0 {
         return f64::INFINITY;
     }
+    if s > 1.0 && s.floor() == s && q < 0.0 && q.floor() != q {
+        // The terms below 0 are those of -q, every other power with the other sign.
+        let (f, even) = (-q - (-q).floor(), (s * 0.5).floor() == s * 0.5);
+        let (below, above) = (zeta(s, f) - zeta(s, 1.0 - q), zeta(s, 1.0 - f));
+        let below = if even { below } else { -below };
+        // Of two infinite parts the one with the smaller base counts.
+        return match below.is_infinite() && above.is_infinite() && f != 0.5 {
+            true if f < 0.5 => below,
+            true => above,
+            false => above + below,
+        };
+    }
     if s < 1.0 || q <= 0.0 {
         return if s >= 1.0 && q.floor() == q { f64::INFINITY } else { f64::NAN };
     }

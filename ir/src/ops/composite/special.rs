@@ -24,10 +24,16 @@ fn zeta<'b>(s: Ex<'b>, q: Ex<'b>) -> Ex<'b> {
     let f = m - m.floor();
     let whole = |e: Ex<'b>| e.eq(e.floor());
     let below = q.lt(q.number(0.0)).logical_and(whole(q).logical_not()).logical_and(whole(s));
+    let below = below.logical_and(s.gt(s.number(1.0)));
     // Where it is not wanted, any operand does.
     let f = below.select(f, f.number(0.5));
     let rest = of(f) - of(below.select(1.0 - q, q.number(1.5)));
-    let low = of(1.0 - f) + whole(s * 0.5).select(rest, -rest);
+    // Of two infinite parts the one with the smaller base counts.
+    let (near, high) = (of(1.0 - f), f.number(f64::INFINITY));
+    let both = near.eq(high).logical_and(rest.eq(high));
+    let of_half = |x: Ex<'b>, loses: Ex<'b>| both.logical_and(loses).select(x.number(0.0), x);
+    let (near, rest) = (of_half(near, f.lt(f.number(0.5))), of_half(rest, f.gt(f.number(0.5))));
+    let low = near + whole(s * 0.5).select(rest, -rest);
     below.select(low, of(below.select(q.number(1.0), q)))
 }
 
