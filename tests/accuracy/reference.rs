@@ -199,7 +199,9 @@ static REFERENCES: &[Reference] = &[
     real("lgamma", |x| lgamma(x[0]), GAMMA).cancels(|x| if x[0] < 0.0 { f_lgamma(-x[0]).max(1.0) } else { 0.0 }),
     real("digamma", |x| digamma(x[0]), GAMMA)
         .cancels(|x| if x[0] < 0.0 { f_digamma(1.0 - x[0]).max(1.0) } else { 0.0 }),
-    real("zeta", |x| zeta(x[0], x[1]), &[(1.0, 9.0), (1.0, 30.0), (0.0, 2.0), (1.0, 30.0)]).steps(8.0),
+    real("zeta", |x| zeta(x[0], x[1]), &[(1.0, 9.0), (1.0, 30.0), (0.0, 2.0), (1.0, 30.0)])
+        .steps(8.0)
+        .cancels(zeta_terms),
     one("i0", f_i0f, |x| f_i0(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
     one("i1", f_i1f, |x| odd(x[0], f_i1), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
     one("i0e", f_i0ef, |x| f_i0e(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-1e4, 1e4)]),
@@ -436,6 +438,16 @@ fn frexp(x: f64) -> (f64, i32) {
     let (x, down) = if x.abs() < f64::MIN_POSITIVE { (x * 2f64.powi(54), 54) } else { (x, 0) };
     let e = (x.to_bits() >> 52 & 0x7ff) as i32 - 1022;
     (f64::from_bits(x.to_bits() & !(0x7ff << 52) | 0x3fe << 52), e - down)
+}
+
+/// The sums of the terms on both sides of 0, which cancel for odd powers.
+fn zeta_terms(x: &[f64]) -> f64 {
+    let (s, q) = (x[0], x[1]);
+    if !(s > 1.0 && q < 0.0 && q.floor() != q) {
+        return 0.0;
+    }
+    let f = -q - (-q).floor();
+    zeta(s, f).max(zeta(s, 1.0 - f))
 }
 
 /// The sum of `(q + k)^-s` up to `k` = 29, and Euler and Maclaurin's formula.

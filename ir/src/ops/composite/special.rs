@@ -43,7 +43,7 @@ pub static FNS: &[FnDef] = &[
         name: "zeta",
         sig: "x, other",
         doc: "Hurwitz' zeta function, the sum of (other + k)^-x over k = 0, 1, ... for x above 1; infinite for other = 0, -1, \
-              .... For other negative ones x must be an integer, NaN else. They broadcast; integers become f32. A gradient \
+              .... For other negative ones x must be an integer, NaN else, and the accuracy is that of the terms. They broadcast; integers become f32. A gradient \
               flows to other only, and is -x zeta(x + 1, other).",
         build: |b, a| {
             let (s, q) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
