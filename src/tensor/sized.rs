@@ -18,11 +18,11 @@ pub(crate) fn run(name: &str, args: &[(Option<&str>, Argument)]) -> Result<Optio
     call(name, &args).map(Some)
 }
 
+/// An argument with its keyword.
+type Given<'a> = (Option<&'a str>, Argument);
+
 /// The arguments with the values of tensors that stand for integers (`narrow` from a start in a tensor), if there are such.
-pub(crate) fn integers<'a>(
-    name: &str,
-    args: &[(Option<&'a str>, Argument)],
-) -> Result<Option<Vec<(Option<&'a str>, Argument)>>> {
+pub(crate) fn integers<'a>(name: &str, args: &[Given<'a>]) -> Result<Option<Vec<Given<'a>>>> {
     let stands = |i: usize, k: Option<&str>, t: &Tensor| {
         i > 0 && t.dtype().is_int() && t.shape().len() < 2 && registry::takes_integers(name, i, k)
     };
