@@ -48,6 +48,25 @@ fn first_call() -> Result<(f64, f64)> {
     Ok((first, times[times.len() / 2]))
 }
 
+/// What sizes cost, in microseconds: a call at a size seen before with that axis dynamic, and calls with a size that is new,
+/// by binding it and by tracing the function again; the medians.
+fn sizes() -> Result<(f64, f64, f64)> {
+    let tiny = rand(&[8], Some(1))?;
+    let f = jit(|x: Tensor| x.add(1.0)).dynamic(0, 0, "n");
+    let warm = median_us(21, 2000, || f.call(tiny.clone()).map(drop))?;
+    let net = |(x, w): (Tensor, Tensor)| x.matmul(&w)?.add(1.0)?.softmax(-1)?.relu()?.sum();
+    let (once, each) = (jit(net).dynamic(0, 0, "batch"), jit(net));
+    let w = rand(&[16, 16], Some(2))?;
+    let xs = (1..60).map(|n| rand(&[n, 16], Some(3))).collect::<Result<Vec<_>>>()?;
+    let new_sizes = |call: &dyn Fn(&Tensor) -> Result<()>| {
+        let mut xs = xs.iter();
+        median_us(xs.len() - 1, 1, || xs.next().map_or(Ok(()), call))
+    };
+    let bound = new_sizes(&|x| once.call((x.clone(), w.clone())).map(drop))?;
+    let traced = new_sizes(&|x| each.call((x.clone(), w.clone())).map(drop))?;
+    Ok((warm, bound, traced))
+}
+
 fn main() -> Result<()> {
     let mut rows: Vec<(&str, f64, &str)> = Vec::new();
     let (first, median) = first_call()?;
@@ -58,6 +77,11 @@ fn main() -> Result<()> {
     let f = jit(|x: Tensor| x.add(1.0));
     rows.push(("jitted call on 8 numbers", median_us(21, 2000, || f.call(tiny.clone()).map(drop))?, "us"));
     rows.push(("eager op on 8 numbers", median_us(21, 2000, || tiny.add(1.0).map(drop))?, "us"));
+
+    let (warm, bound, traced) = sizes()?;
+    rows.push(("jitted call on 8 numbers, a dynamic axis", warm, "us"));
+    rows.push(("call with a new size, dynamic axis", bound, "us"));
+    rows.push(("call with a new size, traced anew", traced, "us"));
 
     let (x, y) = (rand(&[1 << 20], Some(1))?, rand(&[1 << 20], Some(2))?);
     let fused = jit(|(x, y): (Tensor, Tensor)| chain(&x, &y));

@@ -159,6 +159,9 @@ pub fn scan_with<C: Tree, X: Tree, Y: Tree>(
         (None, n) => n,
     };
     let Some(length) = length else {
+        if let Some(x) = leaves.get(carries) {
+            return Err(err::shape(format!("`scan`: a tensor of shape {:?} has no dimension {dim}", x.shape())).at(loc));
+        }
         return Err(err::ty("`scan`: there is no tensor to go along").at(loc).help("say how often with `length`"));
     };
     let wrong = |t: &&Tensor| extent(t) != Some(length) || given.is_some_and(|n| n != length);

@@ -4,7 +4,7 @@
 //! outside [`jit`](crate::jit). Outside, on concrete tensors, the call traces the function, compiles it with its
 //! gradient, and keeps the code for programs of the same text.
 
-use crate::jit::run_traced;
+use crate::jit::run_recorded;
 use crate::tensor::Tensor;
 use crate::trace::Trace;
 use crate::tree::Tree;
@@ -35,7 +35,7 @@ pub fn value_and_grad<A: Tree, F: Fn(A) -> Result<Tensor>>(f: F) -> impl Fn(A) -
     move |args: A| {
         let mut leaves = Vec::new();
         let structure = args.take_apart(&mut leaves);
-        let results = run_traced("grad", &leaves, loc, |trace, leaves| {
+        let results = run_recorded("grad", &leaves, loc, |trace, leaves| {
             let (y, dx) = differentiate::<A, F>(&f, trace, &structure, leaves, loc)?;
             Ok(std::iter::once(y).chain(dx).collect())
         })?;

@@ -1,10 +1,13 @@
 //! [`jit`]: a closure over trees of tensors, traced and compiled once for each signature of its arguments.
 //!
-//! The signature is the structure of the argument, and dtype, shape, strides and sharing of its tensors. A warm call
+//! The signature is the structure of the argument, and dtype, shape and strides of its tensors, and which of them share
+//! elements and how: a function that writes is another program then ([`crate::sharing`]). A warm call
 //! looks the signature up, binds memory and runs kernels; the closure does not run again. Concrete tensors that the
-//! closure has captured are read at each call, so changes to them are seen.
+//! closure has captured are arguments that are not passed: they are read and written at each call. What the closure itself
+//! makes is made at each call.
 
 use crate::dynamic::{Table, Variant};
+use crate::sharing::{Params, record, sharing, writes_to_shared};
 use crate::tensor::{Repr, Tensor, compile_traced};
 use crate::trace::{self, Trace};
 use crate::tree::Tree;
@@ -20,7 +23,7 @@ use tensorc_runtime::executable::{Executable, Options, View};
 /// A function that is compiled for each signature it is called with.
 pub struct Jit<A: Tree, R: Tree, F> {
     f: F,
-    compiled: Mutex<HashMap<Key<A>, Arc<Compiled<R>>>>,
+    compiled: Mutex<HashMap<Key<A>, Programs<R>>>,
     /// Axes whose extents are symbolic: argument, axis, name.
     marks: Vec<(usize, usize, String)>,
     dynamic: Table<Key<A>, Kept<R>>,
@@ -31,9 +34,14 @@ pub struct Jit<A: Tree, R: Tree, F> {
 /// What tells two signatures apart.
 type Key<A> = (<A as Tree>::Structure, Vec<u64>);
 
+/// The programs of one signature, one for each way of sharing elements with captured tensors.
+type Programs<R> = Vec<Arc<Compiled<R>>>;
+
 struct Compiled<R: Tree> {
     exe: Executable,
-    captured: Vec<Arc<View>>,
+    params: Params,
+    /// How the arguments share elements with captured tensors.
+    sharing: Vec<u64>,
     structure: R::Structure,
 }
 
@@ -101,10 +109,15 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
     #[track_caller]
     pub fn call(&self, args: A) -> Result<R> {
         let loc = Loc::caller();
+        // What the closure refuses has its own line.
+        self.called(args, loc).map_err(|e| e.at(loc))
+    }
+
+    fn called(&self, args: A, loc: Loc) -> Result<R> {
         let mut leaves = Vec::with_capacity(8);
         let structure = args.take_apart(&mut leaves);
         // Inside another trace this function is a part of that program.
-        if trace::body().is_some() || leaves.iter().any(|t| matches!(t.0, Repr::Traced(_))) {
+        if trace::current().is_some() || leaves.iter().any(|t| matches!(t.0, Repr::Traced(_))) {
             return (self.f)(args);
         }
         if !self.marks.is_empty()
@@ -112,19 +125,20 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
         {
             return Ok(result);
         }
-        let mut views = leaves.iter().map(|t| Ok((**t.view_of("jit")?).clone())).collect::<Result<Vec<View>>>()?;
+        let views = views("jit", &leaves)?;
         let key = (structure, signature(&views, |_, _| false));
-        let hit = self.compiled.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let fits = |c: &&Arc<Compiled<R>>| c.params.captured.is_empty() || c.sharing == c.params.sharing(&views);
+        let table = || self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let hit = table().get(&key).and_then(|all| all.iter().find(fits).cloned());
         let compiled = match hit {
             Some(c) => c,
             None => {
                 let c = Arc::new(self.compile(&key.0, &views)?);
-                self.compiled.lock().unwrap_or_else(PoisonError::into_inner).insert(key, c.clone());
+                table().entry(key).or_default().push(c.clone());
                 c
             }
         };
-        views.extend(compiled.captured.iter().map(|v| (**v).clone()));
-        let results = compiled.exe.call(&views, loc)?;
+        let results = compiled.exe.call(&compiled.params.of(views), loc)?;
         R::put_together(&compiled.structure, &mut results.into_iter().map(Tensor::concrete))
     }
 
@@ -162,7 +176,8 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
                 None => sizes.push((name, *extent as i64)),
             }
         }
-        if self.marks.iter().any(|(a, ..)| !views[*a].layout.is_contiguous()) {
+        let shared = |i: usize| views[..i].iter().any(|v| v.overlaps(&views[i]));
+        if self.marks.iter().any(|(a, ..)| !views[*a].layout.is_contiguous()) || (0..views.len()).any(shared) {
             return Ok(None);
         }
         let marked = |argument, axis| self.marks.iter().any(|(a, k, _)| (*a, *k) == (argument, axis));
@@ -181,6 +196,12 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
                 let mut leaves = Vec::new();
                 let structure = result.take_apart(&mut leaves);
                 let (graph, captured) = end(&trace, &leaves, views.len())?;
+                let all: Vec<View> = views.iter().cloned().chain(captured.iter().map(|v| (**v).clone())).collect();
+                if writes_to_shared(&all, &graph.written()) {
+                    return Err(
+                        err::alias("a captured tensor shares memory with one that is written").waiting_for_sizes()
+                    );
+                }
                 let layouts = layouts.into_iter().chain(captured.iter().map(|v| Strided::from(&v.layout))).collect();
                 Ok::<_, Error>((graph, layouts, (captured, structure)))
             })?;
@@ -188,8 +209,11 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
             Ok(made)
         };
         let Some(found) = variants.find_or_make(args, make)? else { return Ok(None) };
+        let (captured, structure) = &found.variant.with;
+        if captured.iter().any(|c| views.iter().any(|v| v.overlaps(c))) {
+            return Ok(None);
+        }
         let results = found.exe.call(&found.args, loc)?;
-        let (_, structure) = &found.variant.with;
         R::put_together(structure, &mut results.into_iter().map(Tensor::concrete)).map(Some)
     }
 
@@ -203,21 +227,23 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
     }
 
     fn compile(&self, structure: &A::Structure, views: &[View]) -> Result<Compiled<R>> {
-        let trace = Trace::new("jit");
-        let layouts: Vec<Strided> = views.iter().map(|v| Strided::from(&v.layout)).collect();
-        let inputs = inputs(&trace, views, &layouts)?;
-        let args = A::put_together(structure, &mut inputs.into_iter())?;
-        let result = trace.within(|| (self.f)(args))?;
-        let mut leaves = Vec::new();
-        let structure = result.take_apart(&mut leaves);
-        let (exe, captured) = finish(&trace, &leaves, views)?;
+        let (graph, params, structure) = record(views, |trace, args| {
+            let args = A::put_together(structure, &mut args.into_iter())?;
+            let result = trace.within(|| (self.f)(args))?;
+            let mut leaves = Vec::new();
+            let structure = result.take_apart(&mut leaves);
+            Ok((leaves, structure))
+        })?;
+        let layouts: Vec<Layout> = params.of(views.to_vec()).into_iter().map(|v| v.layout).collect();
+        let exe = compile_traced(&graph, &layouts, Options::default())?;
         self.compilations.fetch_add(1, Ordering::Relaxed);
-        Ok(Compiled { exe, captured, structure })
+        let sharing = params.sharing(views);
+        Ok(Compiled { exe, params, sharing, structure })
     }
 }
 
 /// The words of a signature: dtypes, extents but for those of marked axes, strides of arguments without one, and which
-/// earlier argument an argument shares storage with, at which distance.
+/// earlier arguments an argument shares elements with, at which distance.
 fn signature(views: &[View], marked: impl Fn(usize, usize) -> bool) -> Vec<u64> {
     let mut words = Vec::with_capacity(views.len() * 6);
     for (i, v) in views.iter().enumerate() {
@@ -231,71 +257,100 @@ fn signature(views: &[View], marked: impl Fn(usize, usize) -> bool) -> Vec<u64> 
         if !any {
             words.extend(v.layout.strides.iter().map(|s| *s as u64));
         }
-        if let Some(j) = views[..i].iter().position(|w| w.storage.same(&v.storage)) {
-            words.extend([1 << 40 | j as u64, v.layout.offset.wrapping_sub(views[j].layout.offset) as u64]);
-        }
+        sharing(v, &views[..i], &mut words);
     }
     words
 }
 
-/// Inputs of a trace that lie like these arguments. The same tensor twice is one value.
-fn inputs(trace: &Arc<Trace>, views: &[View], layouts: &[Strided]) -> Result<Vec<Tensor>> {
+/// Inputs of a trace that lie like these arguments.
+pub(crate) fn inputs(trace: &Arc<Trace>, views: &[View], layouts: &[Strided]) -> Result<Vec<Tensor>> {
     let input = |(i, (v, l)): (usize, (&View, &Strided))| trace.input(&format!("arg{i}"), v.dtype, l);
     views.iter().zip(layouts).enumerate().map(input).collect()
-}
-
-/// Ends a trace whose parameters are `views` and compiles it.
-fn finish(trace: &Arc<Trace>, results: &[Tensor], views: &[View]) -> Result<(Executable, Vec<Arc<View>>)> {
-    let (graph, captured) = end(trace, results, views.len())?;
-    Ok((compile_traced(&graph, &layouts(views, &captured), Options::default())?, captured))
 }
 
 /// The most programs that are kept for calls without a [`Jit`] of their own; with more the table starts anew.
 const MOST_PROGRAMS: usize = 512;
 
 /// Records ops on tensors: in the trace that they belong to, or in one of its own that is compiled and run at once.
-/// `record` gives the results, of which there may be any number.
+/// `f` gives the results, of which there may be any number; it writes to no tensor that it has not made.
 pub(crate) fn run_traced(
     name: &str,
     leaves: &[Tensor],
     loc: Loc,
-    record: impl FnOnce(&Arc<Trace>, &[Tensor]) -> Result<Vec<Tensor>>,
+    f: impl FnOnce(&Arc<Trace>, &[Tensor]) -> Result<Vec<Tensor>>,
 ) -> Result<Vec<Tensor>> {
-    if let Some(trace) = trace::of(leaves).or_else(trace::current) {
-        return trace.within(|| record(&trace, leaves));
-    }
-    let trace = Trace::new(name);
-    let mut views = leaves.iter().map(|t| Ok((**t.view_of(name)?).clone())).collect::<Result<Vec<View>>>()?;
-    let layouts: Vec<Strided> = views.iter().map(|v| Strided::from(&v.layout)).collect();
-    let inputs = inputs(&trace, &views, &layouts)?;
-    let results = trace.within(|| record(&trace, &inputs))?;
-    let (exe, captured) = finish_once(&trace, &results, &views)?;
-    views.extend(captured.iter().map(|v| (**v).clone()));
-    Ok(exe.call(&views, loc)?.into_iter().map(Tensor::concrete).collect())
+    traced(name, leaves, loc, f).map_err(|e| e.at(loc))
 }
 
-/// As [`finish`], for a function that is traced at every call: a program of the same text is compiled once.
-fn finish_once(trace: &Arc<Trace>, results: &[Tensor], views: &[View]) -> Result<(Arc<Executable>, Vec<Arc<View>>)> {
+fn traced(
+    name: &str,
+    leaves: &[Tensor],
+    loc: Loc,
+    f: impl FnOnce(&Arc<Trace>, &[Tensor]) -> Result<Vec<Tensor>>,
+) -> Result<Vec<Tensor>> {
+    if let Some(trace) = trace::of(leaves).or_else(trace::current) {
+        return trace.within(|| f(&trace, leaves));
+    }
+    let trace = Trace::new(name);
+    let mut views = views(name, leaves)?;
+    let layouts: Vec<Strided> = views.iter().map(|v| Strided::from(&v.layout)).collect();
+    let inputs = inputs(&trace, &views, &layouts)?;
+    let results = trace.within(|| f(&trace, &inputs))?;
+    let (graph, captured) = end(&trace, &results, views.len())?;
+    views.extend(captured.iter().map(|v| (**v).clone()));
+    run_once(&graph, &views, loc)
+}
+
+/// As [`run_traced`], for a function that may write to its tensors, and may be traced more than once.
+pub(crate) fn run_recorded(
+    name: &str,
+    leaves: &[Tensor],
+    loc: Loc,
+    f: impl Fn(&Arc<Trace>, &[Tensor]) -> Result<Vec<Tensor>>,
+) -> Result<Vec<Tensor>> {
+    let run = || {
+        if let Some(trace) = trace::of(leaves).or_else(trace::current) {
+            return trace.within(|| f(&trace, leaves));
+        }
+        let views = views(name, leaves)?;
+        let (graph, params, ()) = record(&views, |trace, args| Ok((trace.within(|| f(trace, &args))?, ())))?;
+        run_once(&graph, &params.of(views), loc)
+    };
+    run().map_err(|e| e.at(loc))
+}
+
+/// Runs a program that is traced at every call: one of the same text is compiled once.
+fn run_once(graph: &Graph, args: &[View], loc: Loc) -> Result<Vec<Tensor>> {
     static PROGRAMS: OnceLock<Mutex<HashMap<String, Arc<Executable>>>> = OnceLock::new();
-    let programs = PROGRAMS.get_or_init(Mutex::default);
-    let (graph, captured) = end(trace, results, views.len())?;
-    let layouts = layouts(views, &captured);
+    let programs = || PROGRAMS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    let layouts: Vec<Layout> = args.iter().map(|v| v.layout.clone()).collect();
     let strides: Vec<&[isize]> = layouts.iter().map(|l| l.strides.as_slice()).collect();
-    let key = format!("{strides:?}\n{}", tensorc_ir::text::print::print(&graph));
-    if let Some(exe) = programs.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
-        return Ok((exe.clone(), captured));
-    }
-    let exe = Arc::new(compile_traced(&graph, &layouts, Options::default())?);
-    let mut programs = programs.lock().unwrap_or_else(PoisonError::into_inner);
-    if programs.len() >= MOST_PROGRAMS {
-        programs.clear();
-    }
-    programs.insert(key, exe.clone());
-    Ok((exe, captured))
+    // The lines are a part of it: errors name them.
+    let locs: Vec<String> = graph.nodes().map(|n| graph.node(n).loc.to_string()).collect();
+    let key = format!("{strides:?}\n{locs:?}\n{}", tensorc_ir::text::print::print(graph));
+    let found = programs().get(&key).cloned();
+    let exe = match found {
+        Some(exe) => exe,
+        None => {
+            let exe = Arc::new(compile_traced(graph, &layouts, Options::default())?);
+            let mut programs = programs();
+            if programs.len() >= MOST_PROGRAMS {
+                programs.clear();
+            }
+            programs.insert(key, exe.clone());
+            exe
+        }
+    };
+    Ok(exe.call(args, loc)?.into_iter().map(Tensor::concrete).collect())
+}
+
+/// The memory of concrete tensors.
+fn views(name: &str, tensors: &[Tensor]) -> Result<Vec<View>> {
+    tensors.iter().map(|t| Ok((**t.view_of(name)?).clone())).collect()
 }
 
 /// Ends a trace of so many parameters: its graph, and what it captured.
-fn end(trace: &Arc<Trace>, results: &[Tensor], params: usize) -> Result<(Graph, Vec<Arc<View>>)> {
+pub(crate) fn end(trace: &Arc<Trace>, results: &[Tensor], params: usize) -> Result<(Graph, Vec<Arc<View>>)> {
     let values: Vec<Value> = results.iter().map(|t| trace.value_of(t)).collect::<Result<_>>()?;
     let (graph, captured) = trace.finish(values)?;
     let captured = captured.iter().map(|t| t.view_of("jit").cloned()).collect::<Result<Vec<_>>>()?;
@@ -303,9 +358,4 @@ fn end(trace: &Arc<Trace>, results: &[Tensor], params: usize) -> Result<(Graph, 
         return Err(err::ty("a traced function has lost a parameter"));
     }
     Ok((graph, captured))
-}
-
-/// How the parameters of a program lie: its arguments, then what it captured.
-fn layouts(views: &[View], captured: &[Arc<View>]) -> Vec<Layout> {
-    views.iter().map(|v| v.layout.clone()).chain(captured.iter().map(|v| v.layout.clone())).collect()
 }

@@ -30,6 +30,7 @@ mod dynamic;
 mod grad;
 mod jit;
 pub mod program;
+mod sharing;
 mod tensor;
 mod trace;
 mod tree;

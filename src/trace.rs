@@ -1,7 +1,8 @@
 //! Tracing: a program being recorded while a closure runs over tensors that have no elements yet.
 //!
-//! Concrete tensors that the closure has captured become inputs when an op first meets them, one for each memory and
-//! layout. A trace is behind a mutex, so its tensors can be sent around like any other; ops of two traces do not mix,
+//! Every op of the closure is recorded, also one on captured tensors only. Concrete tensors that the closure has captured
+//! become inputs when an op first meets them, one for each memory and layout; a tensor that it makes of numbers is an input
+//! too, of which the program takes a copy where it writes. A trace is behind a mutex, so its tensors can be sent around like any other; ops of two traces do not mix,
 //! except that a trace of a body of control flow sees the tensors of the traces around it, as inputs that it only reads.
 
 use crate::tensor::index::IndexItem;
@@ -10,7 +11,9 @@ use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tensorc_ir::error::err;
 use tensorc_ir::ops::registry::{self, Arg, Out};
-use tensorc_ir::{Builder, DType, Error, Graph, Kind, Layout, Loc, Result, Scalar, Shape, Strided, Type, Value};
+use tensorc_ir::{Builder, DType, Error, Graph, Kind, Layout, Loc, Op, Result, Scalar, Shape, Strided, Type, Value};
+use tensorc_runtime::executable::View;
+use tensorc_runtime::storage::Storage;
 
 /// A value of a trace.
 #[derive(Clone)]
@@ -32,6 +35,21 @@ pub(crate) struct Trace {
 struct State {
     builder: Option<Builder>,
     captured: Vec<(Tensor, Value)>,
+    /// Concrete tensors whose values were declared before.
+    placed: Vec<(Tensor, Value)>,
+    /// The memory of tensors that the closure has made of numbers: at each call of the program they are new.
+    born: Vec<Storage>,
+}
+
+impl State {
+    fn new(name: &str) -> Mutex<State> {
+        Mutex::new(State {
+            builder: Some(Builder::new(name)),
+            captured: Vec::new(),
+            placed: Vec::new(),
+            born: Vec::new(),
+        })
+    }
 }
 
 /// How deeply traces may nest.
@@ -44,11 +62,6 @@ thread_local! {
 /// The trace that a closure on this thread is being recorded into, if any.
 pub(crate) fn current() -> Option<Arc<Trace>> {
     CURRENT.with(|c| c.borrow().last().cloned())
-}
-
-/// The current trace if it is of a function that control flow runs.
-pub(crate) fn body() -> Option<Arc<Trace>> {
-    current().filter(|t| t.outer.is_some())
 }
 
 /// The trace that an op on these tensors belongs to: of the traces that they are of, the one inside all others, or the
@@ -111,8 +124,7 @@ impl Traced {
 impl Trace {
     /// A new trace.
     pub(crate) fn new(name: &str) -> Arc<Trace> {
-        let state = State { builder: Some(Builder::new(name)), captured: Vec::new() };
-        Arc::new(Trace { outer: None, state: Mutex::new(state) })
+        Arc::new(Trace { outer: None, state: State::new(name) })
     }
 
     /// A new trace of a body of control flow in `outer`. It sees the tensors of the traces around it but does not write
@@ -124,8 +136,7 @@ impl Trace {
         if outer.depth() >= MAX_DEPTH {
             return Err(err::unsupported("control flow nests too deeply"));
         }
-        let state = State { builder: Some(Builder::new(name)), captured: Vec::new() };
-        Ok(Arc::new(Trace { outer: Some(outer.clone()), state: Mutex::new(state) }))
+        Ok(Arc::new(Trace { outer: Some(outer.clone()), state: State::new(name) }))
     }
 
     /// In how many other traces it lies.
@@ -198,22 +209,30 @@ impl Trace {
     /// The input that a tensor from outside is.
     fn capture(&self, t: &Tensor, layout: Strided) -> Result<Value> {
         let mut state = self.lock();
-        if let Some((_, value)) = state.captured.iter().find(|(u, _)| u.is(t)) {
+        if let Some((_, value)) = state.placed.iter().chain(&state.captured).find(|(u, _)| u.is(t)) {
             return Ok(*value);
         }
+        let born = matches!(&t.0, Repr::Concrete(v) if state.born.iter().any(|s| s.same(&v.storage)));
         // A body writes to none of them, so they may share memory.
-        let mutable = self.outer.is_none();
-        if mutable && state.captured.iter().any(|(u, _)| u.shares_storage(t)) {
-            return Err(err::unsupported(
-                "two captured tensors share memory through different views; pass them as arguments, or copy one",
-            ));
-        }
+        let mutable = self.outer.is_none() && !born;
         let ty = Type::new(t.dtype(), layout.shape.iter().copied());
         let name = format!("captured{}", state.captured.len());
         let b = state.builder.as_ref().ok_or_else(ended)?;
-        let value = b.input(name, ty, mutable, Some(layout.from_start()));
+        let input = b.input(name, ty, mutable, Some(layout.from_start()));
+        // Writes go to a copy, which is dropped where there are none.
+        let value = if born { b.emit(Op::Copy, &[input])? } else { input };
         state.captured.push((t.clone(), value));
         Ok(value)
+    }
+
+    /// Says which value a concrete tensor is, should the closure use it.
+    pub(crate) fn place(&self, view: View, value: Value) {
+        self.lock().placed.push((Tensor::concrete(view), value));
+    }
+
+    /// Notes memory that the closure fills with numbers while it is recorded.
+    pub(crate) fn born(&self, storage: Storage) {
+        self.lock().born.push(storage);
     }
 
     /// Records an op.

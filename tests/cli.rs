@@ -183,7 +183,7 @@ fn programs_print_after_every_pass_and_the_print_is_a_program() {
         let out = tensorc(&dir, &["run", "after.tc", "x=[1, 2, 3]"]);
         assert_eq!(stdout(&out), "tensor(12.)\nx = tensor([2., 4., 6.])\n", "{text}");
     }
-    assert!(stdout(&tensorc(&dir, &["ops", "tanh"])).contains("derivative: yes"));
+    assert!(stdout(&tensorc(&dir, &["ops", "tanh"])).contains("derivative: of any order"));
     assert!(stdout(&tensorc(&dir, &["ops"])).contains("softmax(x, dim: int"));
 }
 
@@ -197,6 +197,15 @@ fn explain_tells_assumptions_kernels_and_memory() {
         "{text}"
     );
     assert!(text.contains("(from line 2), stored\n  memory: 1 results"), "{text}");
+
+    // Writes, and the copies that they need.
+    let text = "fn f(x: mut f32[8, 4], n: mut i64[2], d: i64[2]) -> f32[4] {\n    x[1] += 1.0;\n    let y = x[2:, ::2] * 2.0;\n    \
+                n.floor_divide_(d);\n    x[:, 0] = sum(y) + sum(n);\n    n += argmax(x[0]);\n    x[0] / n[0]\n}\n";
+    std::fs::write(dir.join("writes.tc"), text).unwrap();
+    let text = stdout(&tensorc(&dir, &["explain", "writes.tc"]));
+    for line in ["  writes x[1, :], 16 of 128 bytes (line 2)", "  writes x[:, 0], 32 of 128 bytes (line 5)"] {
+        assert!(text.contains(line), "{text}");
+    }
 
     // Sorting takes sizes that are known.
     std::fs::write(dir.join("sorted.tc"), "fn f(x: f32[N]) { let (v, i) = sort(x); v }\n").unwrap();

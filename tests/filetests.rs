@@ -3,9 +3,13 @@
 //! A file is a program, a line `// ---` and the expected text. Its first line names the stage, `// test: fuse`: a pass
 //! (the graph after it and all before it), `fuse` (the groups, what is stored, why the rest is apart), `lower` (the
 //! buffers, steps and loop nests), `run` (results and written parameters after interpreting, running eagerly and running
-//! fused, which must give the same bits), `check` (the errors) or `fmt`. Header lines give sizes, `// size: B=32`, and
+//! fused, which must give the same bits), `check` (the errors), `refuse` (the error of each function; see
+//! [`show_refusals`]) or `fmt`. Header lines give sizes, `// size: B=32`, and
 //! arguments, `// x = [[1, 2]]` or `// y = x[1:]` for a view of another one. `BLESS=1` writes what came out into the files:
 //! read it before it is committed.
+
+#[path = "cases/wording.rs"]
+mod wording;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::fmt::Write;
@@ -26,8 +30,14 @@ const SEPARATOR: &str = "// ---";
 type Stage = fn(&Case) -> Result<String, Vec<Error>>;
 
 /// What happens to the programs in a folder besides the passes.
-const STAGES: &[(&str, Stage)] =
-    &[("fuse", show_fusion), ("lower", show_loops), ("run", show_run), ("check", show_check), ("fmt", show_format)];
+const STAGES: &[(&str, Stage)] = &[
+    ("fuse", show_fusion),
+    ("lower", show_loops),
+    ("run", show_run),
+    ("check", show_check),
+    ("refuse", show_refusals),
+    ("fmt", show_format),
+];
 
 /// A file up to the separator.
 struct Case {
@@ -160,11 +170,10 @@ fn tensor(text: &str, dtype: DType) -> Result<Tensor, Vec<Error>> {
     Ok(results.remove(0))
 }
 
-/// What one mode gives as text, and the bits of results and arguments. After an error the arguments are as they were,
-/// which the text shows.
-fn run(case: &Case, mode: Mode) -> Result<(String, Vec<Vec<u8>>), Vec<Error>> {
+/// A program, the number of one of its functions, and arguments for it by the header lines.
+fn called(case: &Case, name: Option<&str>) -> Result<(Program, FnId, tensorc::program::Call), Vec<Error>> {
     let program = Program::parse(&case.name, &case.text)?;
-    let f = program.function(None).map_err(one)?;
+    let f = program.function(name).map_err(one)?;
     let params = program.module().params(f);
     let mut given = Vec::new();
     for p in params {
@@ -177,6 +186,14 @@ fn run(case: &Case, mode: Mode) -> Result<(String, Vec<Vec<u8>>), Vec<Error>> {
         });
     }
     let call = program.bind(f, &given)?;
+    Ok((program, f, call))
+}
+
+/// What one mode gives as text, and the bits of results and arguments. After an error the arguments are as they were,
+/// which the text shows.
+fn run(case: &Case, mode: Mode) -> Result<(String, Vec<Vec<u8>>), Vec<Error>> {
+    let (program, f, call) = called(case, None)?;
+    let params = program.module().params(f);
     let (mut text, results) = match program.call(f, &call, mode) {
         Ok(results) => (results.iter().map(|t| format!("{t}\n")).collect(), results),
         Err(e) => (render(case, &e), Vec::new()),
@@ -207,6 +224,81 @@ fn show_check(case: &Case) -> Result<String, Vec<Error>> {
         Err(errors) => errors,
     };
     Ok(if errors.is_empty() { "no errors\n".into() } else { render(case, &errors) })
+}
+
+/// The error of each function of the file but those whose names begin with `ok`, which others need. A function in which
+/// nothing is wrong is run with the arguments of the header: all modes must fail by the same error. Lines
+/// `// PyTorch: …` right before a function hold PyTorch's text for the same call, which ours must agree with
+/// (`cases/wording.rs`); `// PyTorch, otherwise: …` one that it need not agree with.
+fn show_refusals(case: &Case) -> Result<String, Vec<Error>> {
+    let module = case.module()?;
+    let errors = module.check();
+    let mut out: Vec<String> = Vec::new();
+    let (mut begin, mut placed, mut torch) = (0, 0, None);
+    let mut problems: Vec<String> = Vec::new();
+    for l in case.text.split_inclusive('\n') {
+        let end = begin + l.len();
+        if let Some(text) = l.strip_prefix("// PyTorch: ") {
+            torch = Some(text.trim_end());
+        }
+        if let Some(rest) = l.strip_prefix("fn ") {
+            let name = rest.split('(').next().unwrap_or("");
+            // Up to the line that closes the body.
+            let body =
+                case.text[begin..].find("\n}\n").filter(|_| !l.trim_end().ends_with('}')).map_or(end, |n| begin + n);
+            let here = |e: &&Error| match e.diagnostic().loc {
+                tensorc_ir::Loc::Text { start, .. } => (begin..body).contains(&(start as usize)),
+                _ => false,
+            };
+            let mut own: Vec<Error> = errors.iter().filter(here).cloned().collect();
+            placed += own.len();
+            if own.is_empty() && !name.starts_with("ok") {
+                match failure(case, name)? {
+                    Ok(errors) => own = errors,
+                    Err(what) => problems.push(what),
+                }
+            }
+            if !own.is_empty() && name.starts_with("ok") {
+                problems.push(format!("`{name}` is refused: {}", render(case, &own)));
+            }
+            if let (Some(torch), Some(e)) = (torch.take(), own.first()) {
+                let d = e.diagnostic();
+                let ours = format!("{} {}", d.message, d.help.as_deref().unwrap_or(""));
+                if let Some(why) = wording::lacks(torch, &ours).filter(|_| !wording::excepted(torch)) {
+                    problems.push(format!("`{name}`: PyTorch says: {torch}\nwe say: {ours}\n{why}"));
+                }
+            }
+            out.extend(own.iter().map(|e| render(case, std::slice::from_ref(e))));
+        }
+        begin = end;
+    }
+    if placed < errors.len() {
+        problems.push(format!("{} errors are in no function", errors.len() - placed));
+    }
+    if !problems.is_empty() {
+        return Err(one(tensorc_ir::error::err::unsupported(problems.join("\n\n"))));
+    }
+    Ok(out.join("\n"))
+}
+
+/// The error by which a run of a function fails, in all modes the same; else what is wrong.
+fn failure(case: &Case, name: &str) -> Result<Result<Vec<Error>, String>, Vec<Error>> {
+    let mut all: Vec<Vec<Error>> = Vec::new();
+    for mode in [Mode::Interpret, Mode::Eager, Mode::Fused] {
+        // What is wrong with an argument is the same in all modes.
+        let (program, f, call) = match called(case, Some(name)) {
+            Ok(c) => c,
+            Err(e) => return Ok(Ok(e)),
+        };
+        match program.call(f, &call, mode) {
+            Ok(_) => return Ok(Err(format!("`{name}` is not refused by {mode:?}"))),
+            Err(e) => all.push(e),
+        }
+    }
+    Ok(match all.iter().find(|e| **e != all[0]) {
+        Some(e) => Err(format!("`{name}`: {}\nin another mode: {}", render(case, &all[0]), render(case, e))),
+        None => Ok(all.swap_remove(0)),
+    })
 }
 
 fn show_format(case: &Case) -> Result<String, Vec<Error>> {

@@ -92,6 +92,43 @@ fn jit_compiles_once_for_each_signature() -> Result<()> {
     Ok(())
 }
 
+/// Ops on captured tensors only are a part of the program: they run at each call, not while it is traced.
+#[test]
+fn jit_records_ops_on_captured_tensors() -> Result<()> {
+    let (w, calls) = (tensor([1f32, 2.0])?, tensor([0f32])?);
+    let f = jit(|x: Tensor| {
+        calls.add_(1.0)?;
+        let doubled = w.mul(2.0)?;
+        w.i(0)?.add_(10.0)?;
+        x.add(&doubled)
+    });
+    assert_eq!(f.call(tensor([0f32, 0.0])?)?.to_vec::<f32>()?, [2.0, 4.0]);
+    assert_eq!((w.to_vec::<f32>()?, calls.to_vec::<f32>()?), (vec![11.0, 2.0], vec![1.0]));
+    assert_eq!(f.call(tensor([0f32, 0.0])?)?.to_vec::<f32>()?, [22.0, 4.0]);
+    assert_eq!((w.to_vec::<f32>()?, calls.to_vec::<f32>()?), (vec![21.0, 2.0], vec![2.0]));
+    Ok(())
+}
+
+/// What a closure makes, of numbers or by a function, is new at each call: writes to it do not add up.
+#[test]
+fn jit_makes_what_its_closure_makes_at_each_call() -> Result<()> {
+    let f = jit(|x: Tensor| {
+        let (sum, made, ones) = (tensor([0f32, 1.0])?, zeros(&[2], F32)?, Tensor::ones_like(&x)?);
+        sum.add_(&x)?;
+        made.i(0)?.add_(&x.i(0)?)?;
+        ones.add_(&x)?;
+        let kept = tensor([7f32])?;
+        Ok((sum, made, ones, kept))
+    });
+    for _ in 0..3 {
+        let (sum, made, ones, kept) = f.call(tensor([5f32, 6.0])?)?;
+        assert_eq!((sum.to_vec::<f32>()?, made.to_vec::<f32>()?), (vec![5.0, 7.0], vec![5.0, 0.0]));
+        assert_eq!((ones.to_vec::<f32>()?, kept.to_vec::<f32>()?), (vec![6.0, 7.0], vec![7.0]));
+        kept.add_(1.0)?;
+    }
+    Ok(())
+}
+
 #[test]
 fn jit_reads_captured_tensors_at_each_call_and_writes_arguments() -> Result<()> {
     let c = ones(&[3], F32)?;

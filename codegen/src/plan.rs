@@ -7,12 +7,13 @@
 //! back at its end, so that a failed call leaves the caller's memory as it was.
 
 mod control;
+mod in_place;
 
-use crate::lower::{Places, Store, lower_group, lower_stores, may_fail};
-use crate::program::{BufferDecl, BufferId, BufferKind, DotStep, Output, Place, Program, Step};
-use std::collections::HashMap;
+use crate::lower::{Places, Store, lower_checks, lower_group, lower_stores};
+use crate::program::{BufferDecl, BufferId, BufferKind, Copied, DotStep, Output, Place, Program, Step, Why};
+use std::collections::{HashMap, HashSet};
 use tensorc_ir::ops::Op;
-use tensorc_ir::passes::fuse::{Fusion, GroupKind, Mode, fuse, legalize, source, through};
+use tensorc_ir::passes::fuse::{Fusion, GroupKind, Mode, Versions, fuse, legalize, source, through};
 use tensorc_ir::{DType, Dim, Graph, NodeId, Result, Strided, Value, error::err};
 
 /// Compiles a pure graph to a program for parameters that lie as `params` say.
@@ -26,6 +27,7 @@ pub fn plan(g: &Graph, params: &[Strided], mode: Mode) -> Result<Program> {
     p.declare_params(params);
     p.assign()?;
     for k in 0..fusion.groups.len() {
+        p.checks_ahead(k)?;
         p.group_steps(k)?;
     }
     p.write_back()?;
@@ -43,12 +45,21 @@ struct Planner<'a> {
     last_reader: Vec<Option<usize>>,
     /// For each node, every group that reads its memory and the readers' nodes.
     readers: Vec<Vec<(usize, NodeId)>>,
+    versions: Versions<'a>,
     /// Bytes of the arena that are free again, as (offset, size).
     free: Vec<(Dim, Dim)>,
     /// Buffers of the arena to free after a group.
     expire: HashMap<usize, Vec<(Dim, Dim)>>,
-    in_place: HashMap<NodeId, Value>,
-    at_home: HashMap<NodeId, usize>,
+    /// Updates that are stored over their bases.
+    in_place: HashSet<NodeId>,
+    /// Values that live in the memory of a parameter, and where in it.
+    at_home: HashMap<NodeId, (usize, Strided)>,
+    /// Values that become results by updates in place.
+    leaving: HashSet<Value>,
+    /// The first group that writes to a parameter's memory, and the groups whose checks run before it.
+    ahead: Option<(usize, Vec<usize>)>,
+    /// For each written parameter whose final value is computed elsewhere, why.
+    away: HashMap<usize, Why>,
     mode: Mode,
     /// Control steps that are planned, with the copies that come before them.
     controls: HashMap<NodeId, Vec<Step>>,
@@ -77,10 +88,14 @@ impl<'a> Planner<'a> {
             program: Program::default(),
             last_reader,
             readers,
+            versions: Versions::new(g),
             free: Vec::new(),
             expire: HashMap::new(),
-            in_place: HashMap::new(),
+            in_place: HashSet::new(),
             at_home: HashMap::new(),
+            leaving: HashSet::new(),
+            ahead: None,
+            away: HashMap::new(),
             mode,
             controls: HashMap::new(),
         }
@@ -111,97 +126,6 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Whether some kernel may record a fault.
-    fn may_fail(&self) -> bool {
-        self.g.nodes().any(|n| may_fail(self.g, n))
-    }
-
-    /// Chains of updates that end in a parameter's final value, and elementwise results that are one, live in the
-    /// parameter's memory.
-    fn find_homes(&mut self) {
-        if self.may_fail() {
-            return;
-        }
-        for (param, v) in self.g.mutated.clone() {
-            let mut chain = Vec::new();
-            let mut n = v.node;
-            let is_view = |i: usize| matches!(self.g.output_views.get(i), Some(Some(_)));
-            if (self.g.outputs.iter().enumerate()).any(|(i, o)| !is_view(i) && source(self.g, *o).0.node == n)
-                || self.params[param].overlaps_itself()
-                || self.g.mutated.iter().filter(|(_, w)| source(self.g, *w).0.node == n).count() != 1
-            {
-                continue;
-            }
-            while matches!(self.g.op(n), Op::SliceUpdate(_)) && (n == v.node || !is_root(self.g, n.into())) {
-                chain.push(n);
-                let base = self.g.operands(n)[0];
-                let group = self.fusion.group_of[n.0 as usize];
-                if !self.readers[base.node.0 as usize].iter().all(|(k, r)| *r == n || Some(*k) < group) {
-                    break;
-                }
-                n = base.node;
-            }
-            let input = |m: NodeId| matches!(self.g.op(m), Op::Input(i) if *i as usize == param);
-            let reached = input(n) && !chain.is_empty();
-            let computed = chain.is_empty() && self.updates_elementwise(n, param);
-            if reached {
-                chain.iter().for_each(|m| {
-                    self.at_home.insert(*m, param);
-                });
-            } else if computed {
-                self.at_home.insert(n, param);
-            }
-        }
-    }
-
-    /// Whether a map kernel may store `n` over the parameter: its other readers run before, and the kernel itself reads
-    /// the parameter only where it stores.
-    fn updates_elementwise(&self, n: NodeId, param: usize) -> bool {
-        use tensorc_ir::passes::fuse::DimMap;
-        let Some(k) = self.fusion.group_of[n.0 as usize] else { return false };
-        let group = &self.fusion.groups[k];
-        let Some(input) = self.g.nodes().find(|m| matches!(self.g.op(*m), Op::Input(i) if *i as usize == param)) else {
-            return false;
-        };
-        let shape = &self.g.ty(n.into()).shape;
-        group.kind == GroupKind::Map
-            && *shape == group.domain
-            && self.g.ty(input.into()).shape == *shape
-            && self.readers[input.0 as usize].iter().all(|(j, r)| {
-                let same_index = || {
-                    self.fusion.level[r.0 as usize].is_some()
-                        && self.g.operands(*r).into_iter().all(|v| {
-                            let (s, views) = source(self.g, v);
-                            s.node != input || DimMap::through(self.g, shape, &views).is_identity(shape)
-                        })
-                };
-                *j < k || (*j == k && same_index())
-            })
-            && self.g.mutated.iter().all(|(i, v)| {
-                let s = source(self.g, *v).0.node;
-                *i == param || s != input
-            })
-    }
-
-    /// The stored node whose buffer `n` may take over: an update whose base nobody else reads later.
-    fn takes_over(&self, n: NodeId) -> Option<Value> {
-        if !matches!(self.g.op(n), Op::SliceUpdate(_) | Op::Scatter(_)) {
-            return None;
-        }
-        let base = self.g.operands(n)[0];
-        let group = self.fusion.group_of[n.0 as usize];
-        let mine = self.fusion.stored[base.node.0 as usize]
-            && !is_root(self.g, base)
-            && !matches!(self.g.op(base.node), Op::Input(_) | Op::Literal(_))
-            && !self.at_home.contains_key(&base.node);
-        let readers = &self.readers[base.node.0 as usize];
-        (mine
-            && readers
-                .iter()
-                .all(|(k, r)| (*r == n && readers.iter().filter(|(_, m)| *m == n).count() == 1) || Some(*k) < group))
-        .then_some(base)
-    }
-
     /// Gives every stored node its place.
     fn assign(&mut self) -> Result<()> {
         self.find_homes();
@@ -227,19 +151,21 @@ impl<'a> Planner<'a> {
             self.g.results(n).for_each(|v| self.assign_new(k, v));
             return Ok(());
         }
-        let ty = self.g.ty(n.into()).clone();
-        if let Some(param) = self.at_home.get(&n) {
-            let place = Place { buffer: BufferId(*param as u32), layout: self.params[*param].clone() };
+        if let Some((param, layout)) = self.at_home.get(&n) {
+            let place = Place { buffer: BufferId(*param as u32), layout: layout.clone() };
             self.places.insert(n.into(), place);
             return Ok(());
         }
-        if let (Some(base), false) = (self.takes_over(n), is_root(self.g, n.into())) {
-            let place = self.places[&base].clone();
-            self.in_place.insert(n, base);
+        if let Ok(base) = self.takes_over(n) {
+            let place = self.place(self.g.operands(n)[0])?;
+            self.in_place.insert(n);
             // The buffer now lives as long as its new value.
             if let BufferKind::Temp(at) = self.program.buffers[place.buffer.0 as usize].kind {
-                let size = round_up(ty.count() * ty.dtype.size());
-                let end = self.last_reader[n.0 as usize].unwrap_or(k);
+                let old = self.g.ty(base);
+                let size = round_up(old.count() * old.dtype.size());
+                // Parts of older versions that it left alone may be read longer.
+                let read = |v: Value| self.last_reader[v.node.0 as usize];
+                let end = self.versions.back(n.into()).filter_map(read).max().unwrap_or(k).max(k);
                 for v in self.expire.values_mut() {
                     v.retain(|(a, _)| *a != at);
                 }
@@ -260,7 +186,7 @@ impl<'a> Planner<'a> {
                 let kind = BufferKind::Literal(l.clone());
                 self.buffer(BufferDecl { dtype: ty.dtype, numel: ty.count(), kind })
             }
-            _ if is_root(self.g, v) => {
+            _ if self.leaves(v) => {
                 self.buffer(BufferDecl { dtype: ty.dtype, numel: ty.count(), kind: BufferKind::Output })
             }
             _ => self.temporary(ty.dtype, ty.count(), self.last_reader[v.node.0 as usize].unwrap_or(k)),
@@ -293,6 +219,13 @@ impl<'a> Planner<'a> {
         at
     }
 
+    /// Notes a copy of a value's memory, for people.
+    fn copied(&mut self, v: Value, param: Option<usize>, why: Why) {
+        let ty = self.g.ty(v);
+        let bytes = ty.count() * ty.dtype.size();
+        self.program.copies.push(Copied { value: v, param, bytes, loc: self.g.loc(v), why });
+    }
+
     /// Where a value lies, views included.
     fn place(&self, v: Value) -> Result<Place> {
         let (s, views) = source(self.g, v);
@@ -300,6 +233,19 @@ impl<'a> Planner<'a> {
         let layout = through(self.g, Some(base.layout.clone()), &views)?;
         let layout = layout.ok_or_else(|| err::unsupported("a view that strides cannot say"))?;
         Ok(Place { buffer: base.buffer, layout })
+    }
+
+    /// Before the first group that writes to a parameter's memory, the checks of those that come later.
+    fn checks_ahead(&mut self, k: usize) -> Result<()> {
+        if let Some((start, groups)) = &self.ahead
+            && *start == k
+        {
+            for k in groups {
+                let step = lower_checks(self.g, self.fusion, &self.places, *k)?;
+                self.program.steps.extend(step.map(Step::Loops));
+            }
+        }
+        Ok(())
     }
 
     fn group_steps(&mut self, k: usize) -> Result<()> {
@@ -330,11 +276,14 @@ impl<'a> Planner<'a> {
         }
         let updates = matches!(group.kind, GroupKind::SliceUpdate | GroupKind::Scatter);
         if let (true, Some(n)) = (updates, root)
-            && !self.in_place.contains_key(&n)
+            && !self.in_place.contains(&n)
         {
             let (base, place) = (self.g.operands(n)[0], self.place(n.into())?);
             let already = self.at_home.contains_key(&n);
             if !already {
+                if let Err(why) = self.takes_over(n) {
+                    self.copied(n.into(), None, why);
+                }
                 let domain = self.g.ty(n.into()).shape.clone();
                 let copy = Store { value: base, place };
                 let step = lower_stores(self.g, self.fusion, &self.places, k, &domain, &[copy])?;
@@ -347,10 +296,14 @@ impl<'a> Planner<'a> {
     }
 
     fn write_back(&mut self) -> Result<()> {
-        for (param, v) in &self.g.mutated {
+        let g = self.g;
+        for (param, v) in &g.mutated {
             self.program.mutated.push(*param);
             if self.at_home.contains_key(&v.node) {
                 continue;
+            }
+            if let Some(why) = self.away.get(param) {
+                self.copied(*v, Some(*param), *why);
             }
             let place = Place { buffer: BufferId(*param as u32), layout: self.params[*param].clone() };
             let domain = self.g.ty(*v).shape.clone();

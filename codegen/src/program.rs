@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use tensorc_ir::dim::{Dim, Sizes};
 use tensorc_ir::ops::literal::Literal;
-use tensorc_ir::{DType, Loc, Strided};
+use tensorc_ir::{DType, Loc, Strided, Value};
 
 /// A buffer of the program, by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -226,6 +226,59 @@ pub struct Program {
     pub mutated: Vec<usize>,
     /// Bytes of scratch memory.
     pub arena: Dim,
+    /// The copies of whole values that it makes because of writes.
+    pub copies: Vec<Copied>,
+}
+
+/// A copy of a whole value that a write needs.
+#[derive(Clone, Debug)]
+pub struct Copied {
+    /// The value after the write, in the graph that was planned.
+    pub value: Value,
+    /// The parameter that it is copied to at the end, or else it is the base of an update that is copied.
+    pub param: Option<usize>,
+    /// How much.
+    pub bytes: Dim,
+    /// The write.
+    pub loc: Loc,
+    /// Why it is needed.
+    pub why: Why,
+}
+
+/// Why a value is not written in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// A call may fail at that place, and must then have changed nothing.
+    MayFail(Loc),
+    /// The value is a result too, with memory of its own.
+    IsResult,
+    /// The argument's elements lie on one another.
+    OnItself,
+    /// Several parameters end with this value.
+    OfSeveral,
+    /// What was there before is read afterwards, at that place.
+    ReadLater(Loc),
+    /// It is not computed element by element from what is there.
+    Elsewhere,
+    /// What is written to belongs to the caller, and the final value is another one.
+    OfCaller,
+    /// What is written to is a constant.
+    Constant,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Why::MayFail(_) => "a call that fails must change nothing, and one may fail",
+            Why::IsResult => "it is a result too",
+            Why::OnItself => "elements of the argument share memory",
+            Why::OfSeveral => "several parameters end with this value",
+            Why::ReadLater(_) => "what was there before is read later",
+            Why::Elsewhere => "it is not computed element by element from what was there",
+            Why::OfCaller => "what it is written to is the caller's, and is not the final value",
+            Why::Constant => "what it is written to is a constant",
+        })
+    }
 }
 
 impl Program {

@@ -62,7 +62,7 @@ impl Dim {
     /// # Errors
     /// One that says that sizes must be known ([`crate::Error::is_waiting_for_sizes`]).
     pub fn value(self) -> Result<i64> {
-        self.known().ok_or_else(|| needs_sizes(&self.to_string()))
+        self.known().or_else(|| scope::bound(self)).ok_or_else(|| needs_sizes(&self.to_string()))
     }
 
     /// Whether it is known to be that number.

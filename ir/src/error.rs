@@ -155,6 +155,12 @@ impl Error {
         self
     }
 
+    /// Sets the place, whatever it was.
+    pub fn moved(mut self, loc: Loc) -> Error {
+        self.0.loc = loc;
+        self
+    }
+
     /// Sets the text under the underlined span.
     pub fn label(mut self, label: impl Into<String>) -> Error {
         self.0.label = label.into();

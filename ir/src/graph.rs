@@ -221,6 +221,15 @@ impl Graph {
         }
     }
 
+    /// The parameters that a traced program writes to, in order.
+    pub fn written(&self) -> Vec<usize> {
+        let writes = self.nodes().filter(|n| matches!(self.op(*n), Op::Write));
+        let mut all: Vec<usize> = writes.filter_map(|n| self.parameter_of(self.operands(n)[0])).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// The type of a value.
     pub fn ty(&self, v: Value) -> &Type {
         &self.node(v.node).types[v.result as usize]

@@ -3,6 +3,7 @@
 
 pub mod alias;
 pub mod builder;
+pub mod describe;
 pub mod dim;
 pub mod dtype;
 pub mod error;

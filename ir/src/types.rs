@@ -119,12 +119,48 @@ pub fn broadcast<D: Copy + PartialEq + PartialEq<usize> + From<usize>>(a: &[D], 
         .collect()
 }
 
+/// In what two shapes differ that do not broadcast, in PyTorch's words.
+pub fn unequal<D: Copy + PartialEq + PartialEq<usize> + fmt::Display>(a: &[D], b: &[D]) -> String {
+    let rank = a.len().max(b.len());
+    let at = |s: &[D], i: usize| (i + s.len()).checked_sub(rank).map(|j| s[j]);
+    let differs = |x: &D, y: &D| x != y && *x != 1usize && *y != 1usize;
+    let pairs = (0..rank).rev().filter_map(|i| Some((i, at(a, i)?, at(b, i)?)));
+    let found = pairs.into_iter().find(|(_, x, y)| differs(x, y));
+    match found {
+        Some((i, x, y)) => {
+            format!("The size of tensor a ({x}) must match the size of tensor b ({y}) at non-singleton dimension {i}")
+        }
+        None => format!("{} and {} do not broadcast", ShapeText(a), ShapeText(b)),
+    }
+}
+
+/// In what a shape differs from one that it does not stretch to, in PyTorch's words.
+pub fn unstretched(from: &[Dim], to: &[Dim]) -> String {
+    let Some(lead) = to.len().checked_sub(from.len()) else {
+        return format!(
+            "the number of sizes provided ({}) must be greater or equal to the number of dimensions in the tensor ({})",
+            to.len(),
+            from.len()
+        );
+    };
+    let both = format!("Target sizes: {}. Tensor sizes: {}", ShapeText(to), ShapeText(from));
+    match (0..from.len()).rev().find(|i| from[*i] != to[lead + i] && !from[*i].is(1)) {
+        Some(i) => format!(
+            "The expanded size of the tensor ({}) must match the existing size ({}) at non-singleton dimension {}. {both}",
+            to[lead + i],
+            from[i],
+            lead + i
+        ),
+        None => both,
+    }
+}
+
 /// The axis `dim` of a tensor of `rank` dimensions, negative ones counted from the end; scalars have one axis.
 pub fn axis(dim: i64, rank: usize) -> Result<usize> {
     let r = rank.max(1) as i64;
     if dim < -r || dim >= r {
         return Err(err::index(format!(
-            "dimension out of range: got {dim}, expected -{r} to {} for a tensor of {rank} dimensions",
+            "Dimension out of range (expected to be in range of [-{r}, {}], but got {dim})",
             r - 1
         )));
     }

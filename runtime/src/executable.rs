@@ -9,13 +9,15 @@ use crate::kernels::{Kernel, kernels};
 use crate::step::{Ready, dot, loops};
 use crate::storage::{Access, Borrows, Storage};
 use smallvec::SmallVec;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tensorc_codegen::plan::plan;
 use tensorc_codegen::program::{BufferDecl, BufferKind, Output, Program, Step};
 use tensorc_ir::dim::{Assumption, Scope, Sizes, strongest};
 use tensorc_ir::error::err;
+use tensorc_ir::interp::{self, Array, may_fail};
 use tensorc_ir::passes::fuse::Mode;
-use tensorc_ir::{DType, Graph, Layout, Loc, Result, Strided};
+use tensorc_ir::{DType, Error, Graph, Kind, Layout, Loc, Result, Scalar, Strided, alias};
 
 /// A tensor in memory: a storage, and how its elements lie in it.
 #[derive(Clone)]
@@ -26,6 +28,29 @@ pub struct View {
     pub dtype: DType,
     /// Where its elements lie, in elements from the start of the storage.
     pub layout: Layout,
+}
+
+impl View {
+    /// Whether both have a byte in common. Exact, unless that takes very long: then yes.
+    pub fn overlaps(&self, other: &View) -> bool {
+        if !self.storage.same(&other.storage) {
+            return false;
+        }
+        match self.dtype.size() == other.dtype.size() {
+            true => alias::overlap(&self.layout, &other.layout),
+            false => alias::overlap(&self.bytes(), &other.bytes()),
+        }
+    }
+
+    /// Where its bytes lie.
+    fn bytes(&self) -> Layout {
+        let (size, l) = (self.dtype.size(), &self.layout);
+        Layout {
+            shape: l.shape.iter().copied().chain([size]).collect(),
+            strides: l.strides.iter().map(|s| s * size as isize).chain([1]).collect(),
+            offset: l.offset * size,
+        }
+    }
 }
 
 /// What to do when a written argument shares memory with another one.
@@ -60,6 +85,7 @@ pub struct Template {
     params: Vec<Strided>,
     assumptions: Vec<Assumption>,
     constants: Vec<(usize, Storage)>,
+    checked: Option<Arc<Graph>>,
     overlap: Overlap,
 }
 
@@ -75,6 +101,8 @@ pub struct Executable {
     /// For each parameter, its dtype and layout with offset 0.
     params: Vec<(DType, Layout)>,
     constants: Vec<(usize, Storage)>,
+    /// The graph, if some check in it can fail, and its sizes: by them a failure is put into words.
+    checked: Option<(Arc<Graph>, Sizes)>,
     overlap: Overlap,
 }
 
@@ -114,7 +142,8 @@ impl Template {
         let nests: Vec<_> = program.loops().into_iter().map(|l| l.nest.clone()).collect();
         let kernels = kernels(&nests)?;
         let constants = constants(&program)?;
-        Ok(Template { program, kernels, params, assumptions, constants, overlap: options.overlap })
+        let checked = graph.nodes().any(|n| may_fail(graph, n)).then(|| Arc::new(graph.clone()));
+        Ok(Template { program, kernels, params, assumptions, constants, checked, overlap: options.overlap })
     }
 
     /// The program, for dumps and figures.
@@ -189,6 +218,7 @@ impl Template {
             outputs,
             params: types.zip(layouts).collect(),
             constants: self.constants.clone(),
+            checked: self.checked.clone().map(|g| (g, sizes.clone())),
             overlap: self.overlap,
             program,
         })
@@ -220,7 +250,7 @@ impl Executable {
         let mut args: SmallVec<[View; 8]> = args.iter().cloned().collect();
         self.separate(&mut args, loc)?;
         let access = |i: usize| if self.program.mutated.contains(&i) { Access::Write } else { Access::Read };
-        let _borrows = Borrows::take(args.iter().enumerate().map(|(i, a)| (&a.storage, access(i))), loc)?;
+        let borrows = Borrows::take(args.iter().enumerate().map(|(i, a)| (&a.storage, access(i))), loc)?;
 
         let arena = if self.arena > 0 { Some(Storage::alloc(self.arena)?) } else { None };
         let mut outputs: SmallVec<[(usize, Storage); 4]> = SmallVec::new();
@@ -247,10 +277,30 @@ impl Executable {
         }
 
         let error = AtomicU64::new(0);
-        for step in self.steps.iter().chain(&self.write_back) {
-            step.run(&bases, &error)?;
+        let mut steps = self.steps.iter().chain(&self.write_back);
+        if let Err(e) = steps.try_for_each(|step| step.run(&bases, &error)) {
+            drop(borrows);
+            return Err(self.explained(&args, e));
         }
         self.outputs.iter().map(|o| self.output(o, &args, &outputs)).collect()
+    }
+
+    /// The error of a failed check, with the numbers that were wrong. The arguments are still as they were.
+    fn explained(&self, args: &[View], e: Error) -> Error {
+        let Some((graph, sizes)) = self.checked.as_ref().filter(|_| e.kind() == Kind::Data) else { return e };
+        let input = |i: usize| {
+            let a = args.get(i).ok_or_else(|| err::ty("a program without its argument"))?;
+            let bytes = a.storage.read(Loc::Unknown)?;
+            let size = a.dtype.size();
+            let scalar = |at: usize| Scalar::read(a.dtype, &bytes[at * size..][..size]);
+            let scalars = a.layout.indices().into_iter().map(scalar);
+            Ok(Array::from_scalars(a.dtype, &a.layout.shape, scalars))
+        };
+        match Scope::bound(sizes, || interp::checks(graph, input)) {
+            Err(said) if said.kind() == Kind::Data => said,
+            // Someone has changed an argument in between.
+            _ => e,
+        }
     }
 
     fn output(&self, o: &Found, args: &[View], outputs: &[(usize, Storage)]) -> Result<View> {
@@ -308,7 +358,7 @@ impl Executable {
     fn separate(&self, args: &mut [View], loc: Loc) -> Result<()> {
         for m in &self.program.mutated {
             for i in 0..args.len() {
-                if i == *m || !shares(&args[*m], &args[i]) {
+                if i == *m || !args[*m].overlaps(&args[i]) {
                     continue;
                 }
                 if self.overlap == Overlap::Refuse || self.program.mutated.contains(&i) {
@@ -363,10 +413,4 @@ impl Stage {
             Stage::Control(c) => c.run(bases, error),
         }
     }
-}
-
-/// Whether two arguments have a byte in common (by the range they span).
-fn shares(a: &View, b: &View) -> bool {
-    let (Some((al, ah)), Some((bl, bh))) = (a.layout.bounds(), b.layout.bounds()) else { return false };
-    a.storage.same(&b.storage) && al <= bh && bl <= ah
 }

@@ -1,19 +1,20 @@
 //! `tensorc explain`: what becomes of a function. What its program assumes of symbolic sizes, or why it is compiled for
-//! each choice of them; which ops each kernel computes, with their lines; why neighbours are apart; how much memory it
-//! takes.
+//! each choice of them; which ops each kernel computes, with their lines; why neighbours are apart; what each write touches,
+//! and which copies writes need and why; how much memory it takes.
 
 use super::read_text;
 use super::report::Failure;
 use crate::program::Program;
 use std::fmt::Write;
 use tensorc_codegen::plan::plan;
-use tensorc_codegen::program::BufferKind;
+use tensorc_codegen::program::{self as planned, BufferKind, Why};
 use tensorc_ir::dim::{self, Scope, strongest};
 use tensorc_ir::passes::fuse::{self, GroupKind, fuse, legalize};
+use tensorc_ir::passes::region::Region;
 use tensorc_ir::passes::run_all;
 use tensorc_ir::text::print::line;
 use tensorc_ir::text::{FnId, Sizes};
-use tensorc_ir::{Error, Loc, Strided};
+use tensorc_ir::{Error, Graph, Loc, Op, Strided, Value};
 
 /// Prints what becomes of one function, or of all of a file.
 pub fn explain(path: &str, function: Option<&str>, sizes: &[String]) -> Result<(), Failure> {
@@ -25,7 +26,7 @@ pub fn explain(path: &str, function: Option<&str>, sizes: &[String]) -> Result<(
         Some(name) => vec![module.function(name).map_err(Failure::usage)?],
         None => module.functions().collect(),
     };
-    let given = super::ops::sizes(sizes).map_err(Failure::usage)?;
+    let given = super::opt::sizes(sizes).map_err(Failure::usage)?;
     let mut out = String::new();
     for f in functions {
         out += &one(&program, f, &given, &text).map_err(failed)?;
@@ -55,7 +56,7 @@ fn one(program: &Program, f: FnId, given: &[(String, usize)], text: &str) -> Res
         Err(errors) if errors.iter().any(Error::is_waiting_for_sizes) => {
             for e in errors.iter().filter(|e| e.is_waiting_for_sizes()) {
                 let d = e.diagnostic();
-                let at = line_of(d.loc, text).map_or(String::new(), |l| format!(" (line {l})"));
+                let at = at_line(d.loc, text);
                 let _ = writeln!(out, "  a program for each choice of sizes: {}{at}", d.message);
             }
             let text_of: Vec<String> = hints.iter().map(|(n, v)| format!("{n} = {v}")).collect();
@@ -88,13 +89,14 @@ fn shown(
     let (made, assumed) = Scope::within(&values, || {
         let types = module.param_types(f, sizes).map_err(one)?;
         let layouts: Vec<Strided> = types.iter().map(|t| Strided::contiguous(&t.shape)).collect();
-        let g = run_all(&module.trace(f, sizes, None)?).map_err(one)?;
+        let traced = module.trace(f, sizes, None)?;
+        let g = run_all(&traced).map_err(one)?;
         let planned = plan(&g, &layouts, fuse::Mode::Fused).map_err(one)?;
         let g = legalize(&g, &layouts).map_err(one)?;
         let fusion = fuse(&g, fuse::Mode::Fused);
-        Ok::<_, Vec<Error>>((planned, g, fusion))
+        Ok::<_, Vec<Error>>((traced, planned, g, fusion))
     });
-    let (planned, g, fusion) = made?;
+    let (traced, planned, g, fusion) = made?;
     let mut out = String::new();
     for a in strongest(&assumed) {
         let _ = writeln!(out, "  assumes {a}");
@@ -114,14 +116,8 @@ fn shown(
     for (reader, read, why) in &fusion.apart {
         let _ = writeln!(out, "  apart: v{} from v{}: {why}", reader.0, read.0);
     }
-    for (i, p) in g.params.iter().enumerate() {
-        if planned.mutated.contains(&i) {
-            let _ = writeln!(out, "  writes {}", p.name);
-        }
-    }
-    if !planned.write_back.is_empty() {
-        let _ = writeln!(out, "  copies back at the end: {}", planned.write_back.len());
-    }
+    out += &writes(&traced, text);
+    out += &copies(&planned, &g, text);
     let count = |kind: fn(&BufferKind) -> bool| planned.buffers.iter().filter(|b| kind(&b.kind)).count();
     let _ = writeln!(
         out,
@@ -131,4 +127,44 @@ fn shown(
         planned.arena
     );
     Ok(out)
+}
+
+/// Every write of the program as it was traced, and which part of what it touches.
+fn writes(g: &Graph, text: &str) -> String {
+    let mut out = String::new();
+    for n in g.nodes().filter(|n| matches!(g.op(*n), Op::Write)) {
+        let to = g.operands(n)[0];
+        let (root, region) = Region::of(g, to);
+        let name = match g.op(root.node) {
+            Op::Input(i) => g.params[*i as usize].name.clone(),
+            _ => format!("v{}", root.node.0),
+        };
+        let part = region.map_or_else(|| " at places that are no slice".into(), |r| r.to_string());
+        let bytes = |v: Value| g.ty(v).count() * g.ty(v).dtype.size();
+        let (some, all) = (bytes(to), bytes(root));
+        let _ = writeln!(out, "  writes {name}{part}, {some} of {all} bytes{}", at_line(g.node(n).loc, text));
+    }
+    out
+}
+
+/// Every copy of a whole value that a write needs, and why.
+fn copies(program: &planned::Program, g: &Graph, text: &str) -> String {
+    let mut out = String::new();
+    for c in &program.copies {
+        let what = match c.param {
+            Some(i) => format!("v{} to {} at the end", c.value.node.0, g.params[i].name),
+            None => format!("the base of v{}", c.value.node.0),
+        };
+        let because = match c.why {
+            Why::MayFail(at) | Why::ReadLater(at) => at_line(at, text),
+            _ => String::new(),
+        };
+        let (bytes, line) = (c.bytes, at_line(c.loc, text));
+        let _ = writeln!(out, "  copies {what}, {bytes} bytes{line}: {}{because}", c.why);
+    }
+    out
+}
+
+fn at_line(loc: Loc, text: &str) -> String {
+    line_of(loc, text).map_or(String::new(), |l| format!(" (line {l})"))
 }

@@ -5,6 +5,7 @@
 mod explain;
 pub mod io;
 mod ops;
+mod opt;
 mod report;
 mod run;
 
@@ -61,6 +62,9 @@ enum Command {
     Ops {
         /// One function
         name: Option<String>,
+        /// The whole table as Markdown
+        #[arg(long, conflicts_with = "name")]
+        markdown: bool,
     },
     /// Format files in place
     Fmt {
@@ -93,10 +97,12 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check { files } => check(&files),
         Command::Opt { file, passes, function, sizes, loops } => {
-            ops::opt(&file, &passes, function.as_deref(), &sizes, loops)
+            opt::opt(&file, &passes, function.as_deref(), &sizes, loops)
         }
         Command::Explain { file, function, sizes } => explain::explain(&file, function.as_deref(), &sizes),
-        Command::Ops { name } => ops::list(name.as_deref()),
+        Command::Ops { markdown: true, .. } => ops::markdown(),
+        Command::Ops { name: Some(name), .. } => ops::one(&name),
+        Command::Ops { name: None, .. } => ops::list(),
         Command::Fmt { files, check } => format(&files, check),
     };
     match result {

@@ -1,136 +1,114 @@
-//! `tensorc opt` and `tensorc ops`: programs after passes, and the op table.
+//! `tensorc ops`: the table of functions, one of them, or all of it as Markdown, which is `docs/ops.md`.
+//!
+//! What a function takes and gives is found out by building its example ([`tensorc_ir::describe`]).
 
-use super::read_text;
 use super::report::{Failure, say};
-use crate::program::Program;
-use tensorc_codegen::plan::plan;
+use tensorc_ir::Result;
+use tensorc_ir::describe::describe;
 use tensorc_ir::error::err;
 use tensorc_ir::ops::elementwise::Row;
-use tensorc_ir::ops::registry;
-use tensorc_ir::passes::{PASSES, fuse, run_named};
-use tensorc_ir::text::FORMS;
-use tensorc_ir::text::print::print_all;
-use tensorc_ir::{Error, Graph, Strided};
+use tensorc_ir::ops::registry::{Entry, entries};
 
-/// Prints functions after passes.
-pub fn opt(
-    path: &str,
-    passes: &[String],
-    function: Option<&str>,
-    sizes: &[String],
-    loops: bool,
-) -> Result<(), Failure> {
-    let text = read_text(path)?;
-    let failed = |errors: Vec<Error>| Failure::errors(path, &text, errors);
-    let program = Program::parse(path, &text).map_err(failed)?;
-    let module = program.module();
-    let functions = match function {
-        Some(name) => vec![module.function(name).map_err(Failure::usage)?],
-        None => module.functions().filter(|f| !module.is_body(*f)).collect(),
+/// Prints signature and meaning of every function.
+pub fn list() -> Result<(), Failure> {
+    let mut all = entries();
+    all.sort_unstable_by_key(|e| e.name);
+    for e in &all {
+        say(format_args!("{}\n    {}", e.signature, e.doc))?;
+    }
+    let forms: Vec<&str> = all.iter().filter(|e| e.is_form).map(|e| e.name).collect();
+    say(format_args!(
+        "\n{} functions; each but {} has an in-place form with `_` where its result fits its first operand",
+        all.len(),
+        forms.join(", ")
+    ))
+}
+
+/// Prints all about one function.
+pub fn one(name: &str) -> Result<(), Failure> {
+    let all = entries();
+    let base = name.strip_suffix('_').unwrap_or(name);
+    let found = all.iter().find(|e| e.name == name).or_else(|| all.iter().find(|e| e.name == base && !e.is_form));
+    let Some(e) = found else {
+        return Err(Failure::error(err::name(format!("there is no function `{name}`"))));
     };
-    let all: Vec<&str> = PASSES.iter().map(|p| p.name).collect();
-    let names: Vec<&str> = match passes {
-        [one] if one == "all" => all.clone(),
-        some => some.iter().map(String::as_str).collect(),
-    };
-    if let Some(unknown) = names.iter().find(|n| !all.contains(n)) {
-        let e = err::name(format!("there is no pass `{unknown}`")).help(format!("the passes are {}", all.join(", ")));
-        return Err(Failure::usage(e));
+    say(format_args!("{}\n    {}", e.signature, e.doc))?;
+    if let Some(of) = e.alias_of {
+        say(format_args!("    another name of {of}"))?;
     }
-    let given = self::sizes(sizes).map_err(Failure::usage)?;
-    let help = |e: Error| if e.is_waiting_for_sizes() { e.help("give them with --size NAME=N") } else { e };
-    let failed = |errors: Vec<Error>| failed(errors.into_iter().map(help).collect());
-    let mut graphs = Vec::new();
-    for f in functions {
-        // Without sizes the program is one for all of them, and assumes nothing.
-        let sizes = match given.is_empty() {
-            true => module.symbolic_sizes(f),
-            false => module.sizes(f, &given).map_err(|e| failed(vec![e]))?,
-        };
-        let g = module.trace(f, &sizes, None).map_err(failed)?;
-        let g = run_named(&g, &names).map_err(|e| failed(vec![e]))?;
-        let types = module.param_types(f, &sizes).map_err(|e| failed(vec![e]))?;
-        graphs.push((g, types));
-    }
-    let text = |all: &[&Graph]| print_all(all).trim_end_matches('\n').to_string();
-    if !loops {
-        return say(format_args!("{}", text(&graphs.iter().map(|(g, _)| g).collect::<Vec<_>>())));
-    }
-    for (i, (g, types)) in graphs.iter().enumerate() {
-        let gap = if i > 0 { "\n" } else { "" };
-        say(format_args!("{gap}{}", text(&[g])))?;
-        let layouts: Vec<Strided> = types.iter().map(|t| Strided::contiguous(&t.shape)).collect();
-        let program = plan(g, &layouts, fuse::Mode::Fused).map_err(|e| failed(vec![e]))?;
-        say(format_args!("\n{program}"))?;
-        for l in program.loops() {
-            say(format_args!("{}", l.nest))?;
-        }
+    for (label, text) in about(e, true).map_err(Failure::error)? {
+        say(format_args!("    {label}: {}", text.replace('`', "")))?;
     }
     Ok(())
 }
 
-/// Sizes as they are given on the command line.
-///
-/// # Errors
-/// `name` if one is not of the form `NAME=N`.
-pub fn sizes(given: &[String]) -> Result<Vec<(String, usize)>, Error> {
-    let one = |s: &String| {
-        let (name, n) = s.split_once('=').ok_or_else(|| err::name(format!("`{s}` is not of the form NAME=N")))?;
-        let n = n.parse::<usize>().map_err(|_| err::name(format!("`{n}` is no size")))?;
-        Ok((name.to_string(), n))
-    };
-    given.iter().map(one).collect()
-}
-
-/// Prints the op table, or one function of it.
-pub fn list(name: Option<&str>) -> Result<(), Failure> {
-    let mut all = registry::list();
-    all.extend(FORMS.iter().map(|f| (f.name, f.sig.to_string(), f.doc)));
-    all.sort_unstable_by_key(|(n, _, _)| *n);
-    let Some(n) = name else {
-        for (name, sig, doc) in &all {
-            say(format_args!("{name}({sig})\n    {doc}"))?;
-        }
-        return say(format_args!(
-            "\n{} functions; each but {} has an in-place form with `_` where its result fits its first operand",
-            all.len(),
-            FORMS.iter().map(|f| f.name).collect::<Vec<_>>().join(", ")
-        ));
-    };
-    let base = n.strip_suffix('_').unwrap_or(n);
-    let form = |m: &str| FORMS.iter().find(|f| f.name == m);
-    let Some((name, sig, doc)) = all.iter().find(|(m, _, _)| *m == n || (*m == base && form(m).is_none())) else {
-        return Err(Failure::error(err::name(format!("there is no function `{n}`"))));
-    };
-    say(format_args!("{name}({sig})\n    {doc}"))?;
-    if let Some(form) = form(name) {
-        return say(format_args!("    control flow; {}", form.derivative));
+/// What is found out about a function, and the accuracy of a row: labels and texts.
+fn about(e: &Entry, measured: bool) -> Result<Vec<(&'static str, String)>> {
+    let mut lines = describe(&e.example)?.lines();
+    if let Some(row) = e.row {
+        lines.push(("accuracy", accuracy(row, measured)));
     }
-    match Row::find(name) {
-        Some(row) => describe(row),
-        None => say(format_args!("    composite or structural; its derivative is that of its parts")),
+    Ok(lines)
+}
+
+fn accuracy(row: Row, measured: bool) -> String {
+    if row.0.ulp == 0.0 {
+        return "correctly rounded or exact".into();
     }
-}
-
-fn describe(row: Row) -> Result<(), Failure> {
-    say(format_args!("    elementwise; dtypes: {:?}", row.0.rule))?;
-    let narrow = promise(row.0.ulp as f64, measured(row.name(), 2));
-    say(format_args!("    accuracy in f32: {narrow}; in f64: {}", promise(row.ulp64(), measured(row.name(), 5))))?;
-    let derivative = if row.0.vjp.is_some() { "yes, of any order" } else { "none (zero or not a float)" };
-    say(format_args!("    derivative: {derivative}"))
-}
-
-fn promise(ulp: f64, measured: Option<&str>) -> String {
-    match measured {
-        _ if ulp == 0.0 => "correctly rounded or exact".into(),
+    let promise = |ulp: f64, column: usize| match cell(row.name(), column).filter(|_| measured) {
         Some(m) => format!("{ulp} ULP (measured: {m})"),
         None => format!("{ulp} ULP"),
-    }
+    };
+    format!("{} in f32; {} in f64", promise(row.0.ulp as f64, 2), promise(row.ulp64(), 5))
 }
 
 /// A cell of the line of a function in the table of measured errors.
-fn measured(name: &str, column: usize) -> Option<&'static str> {
+fn cell(name: &str, column: usize) -> Option<&'static str> {
     let table = include_str!("../../docs/accuracy.md");
     let start = format!("| `{name}` |");
     table.lines().find(|l| l.starts_with(&start))?.split('|').nth(column).map(str::trim)
+}
+
+const HEAD: &str = "\
+# Functions
+
+Made by `tensorc ops --markdown` from the table of functions; a test compares it with the table. `tensorc ops NAME` prints
+one of them.
+
+A signature gives the parameters in order, with their kinds: a tensor (or a number) if no kind is named, `tensors` a list
+of them, `int`, `ints` (one or several, as a list or as trailing arguments), `float`, `number` (a number that may be a
+tensor), `bool`, `str`, `dtype`, `any` what the text says. `?` may be `None`. `f(x, a, k=v)` and `x.f(a, k=v)` are the same
+call, and `x.f_(a)` writes the result into `x` where it fits: its dtype is that of `x`, or of no higher category, and it
+broadcasts to the shape of `x`.
+
+Each function has an example, of which the rest is found out. *Shapes*: what it takes and gives. *Dtypes*: those in which
+the example works, and what it gives where that is another dtype. *Refused*: the other dtypes with the error.
+*Derivative*: with respect to which operands of floats the example has one, and of which order; `none` where no gradient
+flows. *Accuracy*: the largest error of an elementwise function in units in the last place; what was measured is in
+[accuracy.md](accuracy.md). Operands broadcast and promote as in PyTorch where the text does not say else. A call that does
+not fit its signature is an error of the kind `type` or `name`, shapes that do not fit one of the kind `shape`, axes and
+indices out of range of the kind `index` (`data` if only the run can know).
+";
+
+/// Prints the table as Markdown.
+pub fn markdown() -> Result<(), Failure> {
+    let all = entries();
+    let mut out = HEAD.to_string();
+    let mut subject = "";
+    for e in &all {
+        if e.subject != subject {
+            subject = e.subject;
+            out += &format!("\n## {subject}\n");
+        }
+        out += &format!("\n### `{}`\n\n", e.name);
+        if let Some(of) = e.alias_of {
+            out += &format!("Another name of [`{of}`](#{}).\n", of.to_lowercase());
+            continue;
+        }
+        out += &format!("`{}`\n\n{}\n\n", e.signature, e.doc);
+        for (label, text) in about(e, false).map_err(Failure::error)? {
+            out += &format!("- *{label}*: {text}\n");
+        }
+    }
+    say(format_args!("{}", out.trim_end_matches('\n')))
 }

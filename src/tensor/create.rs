@@ -77,7 +77,8 @@ lists! { [const N: usize] [T; N]; [] Vec<T>; [] &[T]; }
 #[track_caller]
 pub fn tensor<N: Nested>(values: N) -> Result<Tensor> {
     let mut out = Vec::new();
-    let shape = values.gather(&mut out).map_err(|e| e.at(Loc::caller()))?;
+    let loc = Loc::caller();
+    let shape = values.gather(&mut out).map_err(|e| e.at(loc))?;
     Tensor::from_vec(out, &shape)
 }
 

@@ -149,7 +149,9 @@ fn execute(c: &Compiled, tensors: &[&Arc<View>], numbers: &[Scalar], loc: Loc) -
                     args.push(View { storage, dtype: n.dtype, layout: Layout::contiguous(&[]) });
                 }
             }
-            Ok(exe.call(&args, loc)?.into_iter().map(Tensor::concrete).collect())
+            // It may have been compiled for a call at another line.
+            let results = exe.call(&args, loc).map_err(|e| e.moved(loc))?;
+            Ok(results.into_iter().map(Tensor::concrete).collect())
         }
     }
 }

@@ -89,7 +89,9 @@ impl Tensor {
     /// `index` if an element is out of range, there are more entries than dimensions, or a step is below 1.
     #[track_caller]
     pub fn i(&self, index: impl Indices) -> Result<Tensor> {
-        self.view_at(&index.items()).map_err(|e| e.at(Loc::caller()))
+        // In a closure it would be the closure's own line.
+        let loc = Loc::caller();
+        self.view_at(&index.items()).map_err(|e| e.at(loc))
     }
 
     /// Writes a value to an index, broadcasting and casting it.
@@ -98,7 +100,8 @@ impl Tensor {
     /// As [`Tensor::i`]; `shape` if the value does not broadcast, `alias` if the memory may not be written.
     #[track_caller]
     pub fn set(&self, index: impl Indices, value: impl Operand) -> Result<()> {
-        let view = self.view_at(&index.items()).map_err(|e| e.at(Loc::caller()))?;
+        let loc = Loc::caller();
+        let view = self.view_at(&index.items()).map_err(|e| e.at(loc))?;
         view.copy_(value).map(|_| ())
     }
 
@@ -112,8 +115,11 @@ impl Tensor {
         let shape = self.shape();
         let taken = items.iter().filter(|i| matches!(i, IndexItem::At(_) | IndexItem::Slice(..))).count();
         let ellipses = items.iter().filter(|i| **i == IndexItem::Ellipsis).count();
-        if taken > shape.len() || ellipses > 1 {
-            return Err(err::index(format!("too many indices for a tensor of {} dimensions", shape.len())));
+        if ellipses > 1 {
+            return Err(err::index("an index can only have a single ellipsis ('...')"));
+        }
+        if taken > shape.len() {
+            return Err(err::index(format!("too many indices for tensor of dimension {}: got {taken}", shape.len())));
         }
         let (mut start, mut len, mut step) =
             (vec![0i64; shape.len()], vec![0i64; shape.len()], vec![1i64; shape.len()]);
@@ -135,7 +141,7 @@ impl Tensor {
                 IndexItem::Slice(from, to, by) => {
                     let n = shape[d] as i64;
                     if by < 1 {
-                        return Err(err::index("slice step must be greater than zero"));
+                        return Err(err::index(format!("step must be greater than zero, got {by}")));
                     }
                     let clamp = |i: i64| if i < 0 { (i + n).max(0) } else { i.min(n) };
                     let (a, b) = (from.map_or(0, clamp), to.map_or(n, clamp));

@@ -102,8 +102,8 @@ pub fn call(name: &str, args: &[(Option<&str>, Argument)]) -> Result<Vec<Tensor>
         a => std::slice::from_ref(a),
     });
     let tensors = tensors.filter_map(|a| if let Argument::Tensor(t) = a { Some(t) } else { None });
-    match trace::of(tensors).or_else(trace::body) {
-        Some(trace) => trace.record(name, args, loc),
+    match trace::of(tensors).or_else(trace::current) {
+        Some(trace) => trace.record(name, args, loc).map_err(|e| e.at(loc)),
         None if let Some(found) = sized::run(name, args).transpose() => found.map_err(|e| e.at(loc)),
         None if let Some(known) = sized::integers(name, args).transpose() => {
             eager::run(name, &known.map_err(|e| e.at(loc))?, loc).map_err(|e| e.at(loc))
@@ -191,11 +191,15 @@ impl Tensor {
     /// `shape` if the number of bytes does not fit.
     #[track_caller]
     pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Tensor> {
-        let numel = tensorc_ir::types::checked_numel(shape).map_err(|e| e.at(Loc::caller()))?;
+        let loc = Loc::caller();
+        let numel = tensorc_ir::types::checked_numel(shape).map_err(|e| e.at(loc))?;
         if numel * dtype.size() != bytes.len() {
             return Err(err::shape(format!("{} bytes for a tensor {dtype}{shape:?}", bytes.len())).at(Loc::caller()));
         }
         let storage = Storage::from_bytes(bytes)?;
+        if let Some(trace) = trace::current() {
+            trace.born(storage.clone());
+        }
         Ok(Tensor::concrete(View { storage, dtype, layout: Layout::contiguous(shape) }))
     }
 
@@ -205,11 +209,11 @@ impl Tensor {
     /// `shape` if there are more or fewer.
     #[track_caller]
     pub fn from_vec<T: Element>(values: Vec<T>, shape: &[usize]) -> Result<Tensor> {
-        let numel = tensorc_ir::types::checked_numel(shape).map_err(|e| e.at(Loc::caller()))?;
+        let loc = Loc::caller();
+        let numel = tensorc_ir::types::checked_numel(shape).map_err(|e| e.at(loc))?;
         if numel != values.len() {
-            return Err(
-                err::shape(format!("{} values for a tensor of shape {shape:?}", values.len())).at(Loc::caller())
-            );
+            return Err(err::shape(format!("shape '{shape:?}' is invalid for input of size {}", values.len()))
+                .at(Loc::caller()));
         }
         let scalars: Vec<Scalar> = values.into_iter().map(Element::to_scalar).collect();
         Tensor::from_scalars(T::DTYPE, shape, &scalars)
@@ -361,7 +365,8 @@ impl Tensor {
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let size = self.dtype().size();
         let mut out = vec![0; self.numel() * size];
-        let v = self.view_of("reading").map_err(|e| e.at(Loc::caller()))?;
+        let loc = Loc::caller();
+        let v = self.view_of("reading").map_err(|e| e.at(loc))?;
         if v.layout.is_contiguous() {
             v.storage.copy_out(v.layout.offset * size, &mut out, Loc::caller())?;
             return Ok(out);

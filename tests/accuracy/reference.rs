@@ -212,7 +212,7 @@ static REFERENCES: &[Reference] = &[
     one("erfcx", f_erfcxf, |x| erfcx(x[0]), &[(-9.4, 12.0), (-26.7, 30.0), (-1.0, 1.0)]),
     real("entr", |x| entr(x[0]), &[(0.0, 3.0), (0.99, 1.01)]),
     real("silu", |x| silu(x[0]), &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)]).steps(2.0),
-    real("gelu", |x| gelu(x[0]), &[(-15.0, 8.0), (-39.0, 8.0), (-3.0, 3.0)]).steps(6.0),
+    real("gelu", |x| gelu(x[0]), &[(-15.0, 8.0), (-39.0, 8.0), (-3.0, 3.0)]).steps(6.0).overflows(2.0),
     real("gelu_tanh", |x| gelu_tanh(x[0]), &[(-11.0, 8.0), (-22.0, 8.0), (-3.0, 3.0)]).steps(4.0),
     real("mish", |x| mish(x[0]), &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)]).steps(4.0),
     real("softplus", softplus, &[(-110.0, 20.0), (-746.0, 40.0), (-3.0, 3.0)])
@@ -282,8 +282,8 @@ fn normal(x: f64, scale: f64) -> f64 {
 }
 
 fn gelu(x: f64) -> f64 {
-    // PyTorch multiplies minus infinity by zero.
-    if x.is_infinite() { if x > 0.0 { x } else { f64::NAN } } else { normal(x, x) }
+    // PyTorch multiplies infinity by zero, at both.
+    if x.is_infinite() { f64::NAN } else { normal(x, x) }
 }
 
 /// A sum of two, for arguments of exponentials.

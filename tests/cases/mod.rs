@@ -1,6 +1,9 @@
 //! Cases of golden form (`tests/golden/README.md`): small programs with what PyTorch computes for them, run by the
 //! reference interpreter and through compiled code, fused and one op at a time. Values are compared with PyTorch's within
-//! the case's tolerance, and the modes with each other to the bit. A case that panics is a case that fails.
+//! the case's tolerance, and the modes with each other to the bit. What PyTorch refuses is refused in all modes, by the same
+//! text at the same place, which says what PyTorch's does (`wording`). A case that panics is a case that fails.
+
+mod wording;
 
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
@@ -81,6 +84,7 @@ fn check(case: &Json, file: &SafeTensors<'_>) -> Result<(), String> {
     let number = |f: &str| case[f].as_f64().unwrap_or(0.0);
     let (rtol, atol) = (number("rtol"), number("atol"));
     let mut all = Vec::new();
+    let mut refused: Option<Error> = None;
     for mode in [Mode::Interpret, Mode::Eager, Mode::Fused] {
         let (results, args) = match (run(case, file, mode), case["error"] == true) {
             (Ok(r), false) => r,
@@ -90,7 +94,13 @@ fn check(case: &Json, file: &SafeTensors<'_>) -> Result<(), String> {
                 Kind::Syntax | Kind::Name | Kind::Unsupported => {
                     return Err(format!("{mode:?}: refused for another reason: {e}"));
                 }
-                _ => continue,
+                _ => {
+                    if let Some(other) = refused.as_ref().filter(|other| **other != e) {
+                        return Err(format!("{mode:?}: refused by {e}, in another mode by {other}"));
+                    }
+                    refused = Some(e);
+                    continue;
+                }
             },
         };
         let wanted = case["outputs"].as_array().unwrap();
@@ -111,6 +121,9 @@ fn check(case: &Json, file: &SafeTensors<'_>) -> Result<(), String> {
         let tensors: Vec<Tensor> = results.into_iter().chain(args.into_iter().map(|(_, t)| t)).collect();
         all.push((mode, tensors));
     }
+    if let Some(e) = refused {
+        return worded(case["why"].as_str().unwrap(), &e);
+    }
     if let Some(((_, truth), others)) = all.split_first() {
         for (mode, tensors) in others {
             if let Some(i) = truth.iter().zip(tensors).position(|(a, b)| !same_bits(a, b)) {
@@ -122,6 +135,17 @@ fn check(case: &Json, file: &SafeTensors<'_>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether an error says what PyTorch does, or is one that deliberately says something else.
+fn worded(torch: &str, e: &Error) -> Result<(), String> {
+    let d = e.diagnostic();
+    let ours = format!("{} {}", d.message, d.help.as_deref().unwrap_or(""));
+    match (wording::lacks(torch, &ours), wording::excepted(torch)) {
+        (None, false) | (Some(_), true) => Ok(()),
+        (Some(why), false) => Err(format!("PyTorch says: {torch}\n    we say: {ours}\n    {why}")),
+        (None, true) => Err(format!("it says what PyTorch does, and is listed in wording.txt: {torch}")),
+    }
 }
 
 /// Runs the cases of `dir/name.json`. In the project's own folders the exceptions must fail: one that passes is to be taken

@@ -72,6 +72,38 @@ pub fn lower_group(g: &Graph, fusion: &Fusion, places: &Places, k: usize) -> Res
     }
 }
 
+/// A nest that computes what a group of maps or an update computes, for its checks, and stores nothing.
+///
+/// # Errors
+/// `unsupported` if a value cannot be pulled.
+pub fn lower_checks(g: &Graph, fusion: &Fusion, places: &Places, k: usize) -> Result<Option<LoopStep>> {
+    let group = &fusion.groups[k];
+    if group.domain.contains(&Dim::ZERO) {
+        return Ok(None);
+    }
+    let mut l = Lower::new(g, fusion, places, k);
+    let ix = l.loops(&group.domain, group.kind != GroupKind::Scatter);
+    match group.kind {
+        GroupKind::Map => {
+            for n in group.nodes.iter().filter(|n| fusion.stored[n.0 as usize]) {
+                l.eval((*n).into(), &ix)?;
+            }
+        }
+        _ => {
+            let n = root(g, group)?;
+            let x = g.operands(n);
+            if let Op::Scatter(s) = g.op(n) {
+                let index = l.eval(x[1], &ix)?;
+                l.checked_index(index, g.ty(n.into()).shape[s.axis]);
+            }
+            for v in x.iter().skip(1 + matches!(g.op(n), Op::Scatter(_)) as usize) {
+                l.eval(*v, &ix)?;
+            }
+        }
+    }
+    Ok(Some(l.finish()))
+}
+
 /// The node that gives a group of its own kind its kind; the others were sunk into it.
 pub(super) fn root(g: &Graph, group: &Group) -> Result<NodeId> {
     let own = |n: &&NodeId| matches!(g.op(**n), Op::SliceUpdate(_) | Op::Scatter(_) | Op::Scan(_) | Op::Merge(_));

@@ -13,15 +13,16 @@ mod finish;
 mod groups;
 mod sort;
 
-pub use groups::{Store, lower_group, lower_stores};
+pub use groups::{Store, lower_checks, lower_group, lower_stores};
 
 use crate::loopnest::{AccId, Access, Affine, Buf, BufDecl, Coef, Extent, Loop, LoopKind, LoopNest, Stmt, Var};
 use crate::program::{BufferArg, LoopStep, Place, Word};
 use smallvec::SmallVec;
 use std::collections::HashMap;
+use tensorc_ir::interp::may_fail;
 use tensorc_ir::passes::fuse::Fusion;
 use tensorc_ir::scalar::{Block, Inst, Reg, V};
-use tensorc_ir::{Dim, Graph, Loc, NodeId, Op, Value};
+use tensorc_ir::{Dim, Graph, Loc, NodeId, Value};
 
 /// Where values lie in memory: the stored ones, parameters and literals.
 pub type Places = HashMap<Value, Place>;
@@ -77,27 +78,6 @@ struct Scope {
     header: Option<(Var, Extent, LoopKind)>,
     stmts: Vec<Stmt>,
     seen: HashMap<Inst, V>,
-}
-
-/// Whether a node checks its operands (an index, an integer divisor), so that it can fail.
-pub(crate) fn may_fail(g: &Graph, n: NodeId) -> bool {
-    match g.op(n) {
-        Op::Gather(_) | Op::Scatter(_) => true,
-        Op::Cond(_) | Op::While(_) | Op::Loop(_) => {
-            g.op(n).bodies().into_iter().any(|body| body.nodes().any(|n| may_fail(body, n)))
-        }
-        Op::Map(row) => {
-            let mut b = Block::new();
-            let x: Vec<V> = g.operands(n).into_iter().map(|v| b.param(g.ty(v).dtype.reg())).collect();
-            // Floats have nothing to check, and are most of all nodes.
-            if x.iter().all(|v| b.ty(*v).is_float()) {
-                return false;
-            }
-            row.lower(&mut b, &x, g.node(n).types[0].dtype);
-            b.insts().iter().any(|(_, i)| matches!(i, Inst::Check(..)))
-        }
-        _ => false,
-    }
 }
 
 /// A kernel under construction.

@@ -17,7 +17,7 @@ use crate::layout::Strided;
 use crate::ops::elementwise::Row;
 use crate::ops::view::Expand;
 use crate::ops::{Effect, Op, literal};
-use crate::types::{ShapeText, Type, broadcast};
+use crate::types::{ShapeText, Type, broadcast, unequal};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 
@@ -289,7 +289,20 @@ impl Builder {
 
 /// Says which shapes an op could not broadcast.
 pub fn broadcast_error(name: &str, types: &[Type]) -> Error {
+    let mut shape = Dims::new();
+    let mut what = String::new();
+    for t in types {
+        match broadcast(&shape, &t.shape) {
+            Some(s) => shape = s,
+            None => {
+                what = unequal(&shape, &t.shape);
+                break;
+            }
+        }
+    }
     let shapes: Vec<String> = types.iter().map(|t| ShapeText(&t.shape).to_string()).collect();
-    err::shape(format!("`{name}`: shapes {} do not broadcast", shapes.join(" and ")))
-        .help("aligned at the right, each pair of extents must be equal or have a 1")
+    err::shape(format!("`{name}`: {what}")).help(format!(
+        "{} are aligned at the right, and each pair of extents must be equal or have a 1",
+        shapes.join(" and ")
+    ))
 }

@@ -69,6 +69,8 @@ pub fn strongest(all: &[Assumption]) -> Vec<Assumption> {
 pub struct Scope {
     hints: Sizes,
     assumed: Vec<Assumption>,
+    /// Whether the sizes are those of one run, in which every expression has a value.
+    bound: bool,
 }
 
 thread_local! {
@@ -78,13 +80,22 @@ thread_local! {
 impl Scope {
     /// Runs `f`, deciding what depends on sizes by `hints`; gives what was assumed.
     pub fn within<R>(hints: &Sizes, f: impl FnOnce() -> R) -> (R, Vec<Assumption>) {
+        Scope::enter(hints, false, f)
+    }
+
+    /// Runs `f`, which runs a graph with symbolic sizes on arguments of these sizes: every expression has a value.
+    pub fn bound<R>(sizes: &Sizes, f: impl FnOnce() -> R) -> R {
+        Scope::enter(sizes, true, f).0
+    }
+
+    fn enter<R>(hints: &Sizes, bound: bool, f: impl FnOnce() -> R) -> (R, Vec<Assumption>) {
         struct Pop;
         impl Drop for Pop {
             fn drop(&mut self) {
                 CURRENT.with(|c| c.borrow_mut().pop());
             }
         }
-        CURRENT.with(|c| c.borrow_mut().push(Scope { hints: hints.clone(), assumed: Vec::new() }));
+        CURRENT.with(|c| c.borrow_mut().push(Scope { hints: hints.clone(), assumed: Vec::new(), bound }));
         let pop = Pop;
         let r = f();
         let assumed = CURRENT.with(|c| c.borrow_mut().last_mut().map(|s| std::mem::take(&mut s.assumed)));
@@ -99,6 +110,11 @@ pub fn hint(d: Dim) -> Option<i64> {
         Some(v) => Some(v),
         None => CURRENT.with(|c| c.borrow().last().and_then(|s| d.bind(&s.hints).known())),
     }
+}
+
+/// The value of an expression in a run whose sizes are bound.
+pub(super) fn bound(d: Dim) -> Option<i64> {
+    CURRENT.with(|c| c.borrow().last().filter(|s| s.bound).and_then(|s| d.bind(&s.hints).known()))
 }
 
 /// Whether `a <= b`: for all sizes if that can be seen, else for the sizes at hand, which is then assumed.

@@ -3,8 +3,10 @@
 //! It is the definition: backends are tested against it to the bit. Elements are held as register bits
 //! ([`crate::scalar::eval`]), 64 bits each.
 
+mod fault;
 mod run;
 
+pub use fault::{checks, may_fail};
 pub use run::run;
 
 use crate::dtype::{DType, Scalar};

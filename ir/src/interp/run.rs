@@ -2,9 +2,44 @@
 
 use super::Array;
 use crate::error::{Result, err};
-use crate::graph::{Graph, Value};
+use crate::graph::{Graph, NodeId, Value};
 use crate::ops::{Effect, Op};
 use std::collections::HashMap;
+
+/// What has been computed.
+pub(super) type Values = HashMap<Value, Array>;
+
+/// A value that has been computed.
+pub(super) fn get(values: &Values, v: Value) -> Result<Array> {
+    values.get(&v).cloned().ok_or_else(|| err::unsupported("the interpreter ran into a value with no definition"))
+}
+
+/// Runs one node, whose operands are in `values`.
+pub(super) fn step(g: &Graph, n: NodeId, values: &mut Values, input: &impl Fn(usize) -> Result<Array>) -> Result<()> {
+    let node = g.node(n);
+    let x: Vec<Array> = g.operands(n).into_iter().map(|v| get(values, v)).collect::<Result<_>>()?;
+    let placed = |e: crate::Error| e.at(node.loc);
+    match (&node.op, node.op.effect()) {
+        (Op::Input(i), _) => {
+            values.insert(n.into(), input(*i as usize)?);
+        }
+        (_, Effect::Write) => x[0].write(&x[1].bits()),
+        (op, Effect::View) => {
+            // A functionalized graph may hold views that strides cannot say (their base was re-derived): copy.
+            let a = match op.layout(&x[0].layout) {
+                Some(l) => x[0].view(l).retyped(node.types[0].dtype),
+                None => op.structural().eval(&x).map_err(placed)?,
+            };
+            values.insert(n.into(), a);
+        }
+        (Op::Grad(_), _) => return Err(err::unsupported("`grad` must be removed by autodiff first").at(node.loc)),
+        (op, Effect::Fresh) => {
+            let all = op.structural().eval_all(&x).map_err(placed)?;
+            values.extend(g.results(n).zip(all));
+        }
+    }
+    Ok(())
+}
 
 /// Runs `g` on `inputs` and gives its results (views share the inputs' memory). Writes change `inputs`; a pure graph's
 /// final values of written parameters are written at the end.
@@ -12,34 +47,10 @@ use std::collections::HashMap;
 /// # Errors
 /// `data` if a check fails; `unsupported` if the graph still holds `grad`.
 pub fn run(g: &Graph, inputs: &[Array]) -> Result<Vec<Array>> {
-    let mut values: HashMap<Value, Array> = HashMap::new();
-    let get = |values: &HashMap<Value, Array>, v: Value| {
-        values.get(&v).cloned().ok_or_else(|| err::unsupported("the interpreter ran into a value with no definition"))
-    };
+    let mut values = Values::new();
+    let input = |i: usize| inputs.get(i).cloned().ok_or_else(|| err::ty("too few inputs"));
     for n in g.nodes() {
-        let node = g.node(n);
-        let x: Vec<Array> = g.operands(n).into_iter().map(|v| get(&values, v)).collect::<Result<_>>()?;
-        let step = |r: Result<Array>| r.map_err(|e| e.at(node.loc));
-        match (&node.op, node.op.effect()) {
-            (Op::Input(i), _) => {
-                let a = inputs.get(*i as usize).ok_or_else(|| err::ty("too few inputs"))?;
-                values.insert(n.into(), a.clone());
-            }
-            (_, Effect::Write) => x[0].write(&x[1].bits()),
-            (op, Effect::View) => {
-                // A functionalized graph may hold views that strides cannot say (their base was re-derived): copy.
-                let a = match op.layout(&x[0].layout) {
-                    Some(l) => x[0].view(l).retyped(node.types[0].dtype),
-                    None => step(op.structural().eval(&x))?,
-                };
-                values.insert(n.into(), a);
-            }
-            (Op::Grad(_), _) => return Err(err::unsupported("`grad` must be removed by autodiff first").at(node.loc)),
-            (op, Effect::Fresh) => {
-                let all = op.structural().eval_all(&x).map_err(|e| e.at(node.loc))?;
-                values.extend(g.results(n).zip(all));
-            }
-        }
+        step(g, n, &mut values, &input)?;
     }
     let outputs = g.outputs.iter().map(|v| get(&values, *v)).collect::<Result<Vec<_>>>()?;
     let finals = g.mutated.iter().map(|(i, v)| Ok((*i, get(&values, *v)?.bits()))).collect::<Result<Vec<_>>>()?;

@@ -11,7 +11,7 @@ use crate::error::{Result, err};
 use crate::interp::{Array, function};
 use crate::layout::Layout;
 use crate::ops::reduce::ReduceKind;
-use crate::types::{Shape, Type, for_each_index};
+use crate::types::{Shape, ShapeText, Type, for_each_index};
 use smallvec::{SmallVec, smallvec};
 
 /// `out[.., i, ..] = x[.., index[.., i, ..], ..]`: `index` has the rank of `x` and no larger extents on other axes.
@@ -71,42 +71,50 @@ pub struct Scatter {
 
 fn check(name: &str, axis: usize, x: &Type, index: &Type) -> Result<()> {
     if index.dtype != DType::I64 {
-        return Err(err::dtype(format!("`{name}`: the index is {}, expected i64", index.dtype)));
+        return Err(err::dtype(format!("`{name}`: Expected dtype i64 for index, got {}", index.dtype)));
     }
-    let mut fits = x.rank() == index.rank() && axis < x.rank();
-    for d in 0..x.rank() {
-        fits = fits && (d == axis || at_most(index.shape[d], x.shape[d])?);
+    if x.rank() != index.rank() || axis >= x.rank() {
+        return Err(err::shape(format!(
+            "`{name}`: Index tensor must have the same number of dimensions as input tensor: {index} for {x}"
+        )));
     }
-    if !fits {
-        return Err(err::shape(format!("`{name}`: index {index} does not fit {x} along dimension {axis}")));
+    for d in (0..x.rank()).filter(|d| *d != axis) {
+        if !at_most(index.shape[d], x.shape[d])? {
+            return Err(err::shape(format!(
+                "`{name}`: Size does not match at dimension {d} expected index {} to be no larger than self {} apart from \
+                 dimension {axis}",
+                ShapeText(&index.shape),
+                ShapeText(&x.shape)
+            )));
+        }
     }
     Ok(())
 }
 
-/// The places in `x` that each index names, in row-major order of the index.
-fn places(name: &str, axis: usize, x: &Layout, index: &Array) -> Result<Vec<usize>> {
-    let extent = x.shape[axis] as i64;
-    let bits = index.bits();
-    let mut out = Vec::with_capacity(bits.len());
-    let mut bad = None;
-    let mut k = 0;
-    for_each_index(index.shape(), |i| {
-        let at = bits[k] as i64;
-        k += 1;
-        if at < 0 || at >= extent {
-            bad.get_or_insert(at);
-            return;
-        }
-        let mut i: Shape = i.into();
-        i[axis] = at as usize;
-        out.push(x.at(&i));
-    });
-    match bad {
+/// Refuses an index outside the dimension `axis`, which has that extent; the first one is named.
+///
+/// # Errors
+/// `data`.
+pub fn in_range(name: &str, axis: usize, extent: i64, index: &Array) -> Result<()> {
+    match index.bits().into_iter().map(|b| b as i64).find(|at| !(0..extent).contains(at)) {
         Some(at) => {
             Err(err::data(format!("`{name}`: index {at} is out of bounds for dimension {axis} with size {extent}")))
         }
-        None => Ok(out),
+        None => Ok(()),
     }
+}
+
+/// The places in `x` that each index names, in row-major order of the index.
+fn places(name: &str, axis: usize, x: &Layout, index: &Array) -> Result<Vec<usize>> {
+    in_range(name, axis, x.shape[axis] as i64, index)?;
+    let bits = index.bits();
+    let mut out = Vec::with_capacity(bits.len());
+    for_each_index(index.shape(), |i| {
+        let mut i: Shape = i.into();
+        i[axis] = bits[out.len()] as usize;
+        out.push(x.at(&i));
+    });
+    Ok(out)
 }
 
 impl Structural for Gather {

@@ -157,7 +157,19 @@ impl Structural for Reduce {
         let sums = matches!(self.kind, ReduceKind::Sum | ReduceKind::Prod);
         let no_identity = self.kind.is_arg() || !sums && x[0].dtype != DType::Bool;
         if no_identity && !self.kept(shape).contains(&Dim::ZERO) && !at_most(1i64, n)? {
-            return Err(err::shape(format!("`{}` of {}: no elements, and no identity", self.kind.name(), x[0])));
+            let name = self.kind.name().trim_start_matches("reduce_");
+            let empty = self.axes.iter().find(|a| shape[**a].is(0));
+            let why = match empty {
+                Some(a) if self.axes.len() < shape.len() || shape.len() == 1 => {
+                    format!("Expected reduction dim {a} to have non-zero size")
+                }
+                _ => {
+                    "Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the \
+                      `dim` argument"
+                        .into()
+                }
+            };
+            return Err(err::shape(format!("`{name}` of {}: {why}", x[0])));
         }
         let dtype = if self.kind.is_arg() { DType::I64 } else { x[0].dtype };
         Ok(smallvec![Type::new(dtype, self.kept(shape))])

@@ -6,7 +6,7 @@ use crate::dim::{Dim, Dims, at_most, extents};
 use crate::error::{Result, err};
 use crate::interp::Array;
 use crate::layout::Strided;
-use crate::types::{ShapeText, Span, Type, checked_count, diagonal_count};
+use crate::types::{ShapeText, Span, Type, checked_count, diagonal_count, unstretched};
 use smallvec::{SmallVec, smallvec};
 
 type Types = Result<SmallVec<[Type; 1]>>;
@@ -98,8 +98,16 @@ impl Structural for Permute {
         let valid = self.0.len() == x[0].rank()
             && self.0.iter().all(|o| seen.get_mut(*o).is_some_and(|s| !std::mem::replace(s, true)));
         if !valid {
-            let order = ShapeText(&self.0);
-            return Err(err::shape(format!("`permute`: {order} is no order of the dimensions of {}", x[0])));
+            let (order, n, m) = (ShapeText(&self.0), x[0].rank(), self.0.len());
+            let why = if n == m {
+                format!("duplicate dims are not allowed: {order}")
+            } else {
+                format!(
+                    "number of dimensions in the tensor input does not match the length of the desired ordering of \
+                     dimensions {order}: input.dim() = {n} is not equal to len(dims) = {m}"
+                )
+            };
+            return Err(err::shape(format!("`permute`: {why}")));
         }
         one(x[0], self.0.iter().map(|i| x[0].shape[*i]).collect())
     }
@@ -134,7 +142,7 @@ impl Structural for Expand {
         let lead = self.0.len().checked_sub(x[0].rank());
         let fits = lead.is_some_and(|l| x[0].shape.iter().zip(&self.0[l..]).all(|(a, b)| a == b || a.is(1)));
         if !fits {
-            return Err(err::shape(format!("`expand`: {} does not stretch to {}", x[0], ShapeText(&self.0))));
+            return Err(err::shape(format!("`expand`: {}", unstretched(&x[0].shape, &self.0))));
         }
         one(x[0], self.0.clone())
     }
@@ -253,7 +261,10 @@ impl Structural for Diagonal {
     fn infer(&self, x: &[&Type]) -> Types {
         let s = &x[0].shape;
         if self.dim1 == self.dim2 || self.dim1.max(self.dim2) >= s.len() {
-            return Err(err::index(format!("`diagonal`: dimensions {} and {} of {}", self.dim1, self.dim2, x[0])));
+            return Err(err::index(format!(
+                "`diagonal`: diagonal dimensions cannot be identical {}, {} ({})",
+                self.dim1, self.dim2, x[0]
+            )));
         }
         let mut shape: Dims = (0..s.len()).filter(|i| *i != self.dim1 && *i != self.dim2).map(|i| s[i]).collect();
         shape.push(diagonal_count(s[self.dim1], s[self.dim2], self.offset)?);

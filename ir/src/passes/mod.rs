@@ -14,7 +14,7 @@ pub mod autodiff;
 pub mod cleanup;
 pub mod functionalize;
 pub mod fuse;
-mod region;
+pub mod region;
 pub mod simplify;
 mod trim;
 

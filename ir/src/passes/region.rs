@@ -8,9 +8,12 @@
 use crate::builder::Ex;
 use crate::dim::{Dim, Dims};
 use crate::error::Result;
+use crate::graph::{Graph, NodeId, Value};
 use crate::ops::{Op, view};
+use crate::passes::fuse;
 use crate::types::Span;
 use smallvec::SmallVec;
+use std::fmt;
 
 /// A slice of a base with its dimensions reordered.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +38,14 @@ impl Region {
             shape: base.into(),
             base: base.into(),
         }
+    }
+
+    /// The value whose memory a value of a traced graph is a part of, and the part; no region if it is more than a slice
+    /// and an order, or if that depends on sizes.
+    pub fn of(g: &Graph, v: Value) -> (Value, Option<Region>) {
+        let (root, views) = fuse::source(g, v);
+        let through = |r: Region, n: &NodeId| r.through(g.op(*n), &g.ty((*n).into()).shape).ok().flatten();
+        (root, views.iter().rev().try_fold(Region::whole(&g.ty(root).shape), through))
     }
 
     /// The region of a view of this view, which has the extents `shape`; `None` if it is more than a slice and an order.
@@ -105,6 +116,23 @@ impl Region {
     /// Whether two regions of one base have an element in common, or may have one for some sizes.
     pub fn overlaps(&self, other: &Region) -> bool {
         self.ranges.iter().zip(&other.ranges).all(|(a, b)| meet(*a, *b).unwrap_or(true))
+    }
+}
+
+/// As an index of the base: `[2:4, :, ::2]`.
+impl fmt::Display for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let one = |(r, d): (&Span, &Dim)| {
+            let stop = r.start + (r.len - 1) * r.step + 1;
+            let step = if r.step == 1 || r.len.is(1) { String::new() } else { format!(":{}", r.step) };
+            match (*r == Span::all(*d), r.len.is(1)) {
+                (true, _) => ":".to_string(),
+                (_, true) => r.start.to_string(),
+                _ => format!("{}:{stop}{step}", r.start),
+            }
+        };
+        let all: Vec<String> = self.ranges.iter().zip(&self.base).map(one).collect();
+        write!(f, "[{}]", all.join(", "))
     }
 }
 
@@ -196,6 +224,7 @@ mod tests {
             .unwrap();
         assert_eq!(r.ranges.as_slice(), [span(1, 2), span(2, 1)]);
         assert_eq!(r.dims.as_slice(), [Some(1), None, Some(0)]);
+        assert_eq!(r.to_string(), "[1:3, 2]");
         // Merging dimensions is more than a region.
         let flat = Op::Reshape(view::Reshape(dims(&[20])));
         assert!(Region::whole(&dims(&[4, 5])).through(&flat, &dims(&[20])).unwrap().is_none());

@@ -16,6 +16,7 @@ mod parse;
 pub mod print;
 pub mod restore;
 mod source;
+mod words;
 
 use crate::error::Loc;
 
@@ -23,6 +24,7 @@ pub use elaborate::{Bound, FORMS, FnId, Form, Module, Sizes, ViewOf, view_of};
 pub use format::format;
 pub use parse::{parse, parse_expr};
 pub use source::{Source, render_plain};
+pub use words::WORDS;
 
 /// How deeply expressions may nest: the height of every tree that the parser makes, and the depth of its own recursion.
 /// It keeps everything that walks a tree by recursion off the end of the stack.

@@ -43,7 +43,7 @@ fn distributions_have_their_moments() {
         ("zeros([40000], dtype=u8).random_(seed=13).float()", 127.5, 5461.25),
         ("randint(0, 1 << 40, [40000], seed=14) / 1099511627776.0", 0.5, 1.0 / 12.0),
         ("dropout(ones([40000]), 0.2, seed=15)", 1.0, 0.25),
-        ("alpha_dropout(randn([40000], seed=16), 0.3, seed=17)", 0.0, 1.0),
+        ("alpha_dropout(randn([40000], seed=16), 0.3, true, seed=17)", 0.0, 1.0),
         ("-rrelu(-ones([40000]), 0.1, 0.4, training=true, seed=18)", 0.25, 0.0075),
     ] {
         let (m, v) = moments(body);

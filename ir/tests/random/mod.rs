@@ -108,6 +108,10 @@ fn float_of(b: &Builder, pool: &[Value]) -> Option<DType> {
     pool.iter().map(|v| b.ty(*v).dtype).find(|d| d.is_float())
 }
 
+fn op_operands(op: &Op) -> usize {
+    if let Op::Map(row) = op { row.0.args.len() } else { 1 }
+}
+
 /// As [`step`], in a body of control flow that lies in so many others.
 fn step_in(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, smooth: bool, level: usize) -> Option<()> {
     let dtype = float_of(b, pool)?;
@@ -136,7 +140,7 @@ fn step_in(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, smooth: bool
         true => Err(tensorc_ir::error::err::alias("a write to an element that stands there twice")),
         false => b.emit_all(Op::Write, &[x, value]).map(|_| x),
     };
-    let v = match c.below(13) {
+    let v = match c.below(14) {
         0..=3 => b.emit(view_op(c, shape), &[x]),
         4 => write(other),
         5 => write(b.emit(row("neg"), &[other]).ok()?),
@@ -161,6 +165,23 @@ fn step_in(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, smooth: bool
             let ranges: Vec<Range> = shape.iter().map(|d| range(c, *d)).collect();
             let part = b.ex(x).slice(&ranges);
             b.ex(other).slice_update(&ranges, part * part).value()
+        }
+        12 if !shape.is_empty() && shape[axis] > 1 => {
+            // A part of a tensor written to another part of it, which it may overlap.
+            let len = 1 + c.below(shape[axis] - 1);
+            let mut part = || {
+                let mut ranges: Vec<Range> = shape.iter().map(|d| Range::all(*d)).collect();
+                ranges[axis] = Range { start: c.below(shape[axis] - len + 1), len, step: 1 };
+                b.emit(Op::Slice(view::Slice(ranges.iter().map(Into::into).collect())), &[x])
+            };
+            let (to, from, more) = (part().ok()?, part().ok()?, part().ok()?);
+            let op = c.of(&[Op::Copy, row("neg"), row("add")]);
+            let operands = [from, more];
+            let value = b.emit(op.clone(), &operands[..op_operands(&op)]).ok()?;
+            match smooth && twice {
+                true => return None,
+                false => b.emit_all(Op::Write, &[to, value]).map(|_| to),
+            }
         }
         _ => b.emit(if smooth { Op::Copy } else { c.of(&[Op::Copy, Op::Detach]) }, &[x]),
     };

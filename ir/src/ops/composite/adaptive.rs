@@ -6,7 +6,7 @@ use crate::builder::{Builder, Ex};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::registry::{Arg, Args, FnDef, Out, require_float};
-use crate::types::checked_numel;
+use crate::types::{ShapeText, checked_numel};
 
 /// For each of `out` parts of `n` elements, `floor(i n / out) .. ceil((i + 1) n / out)`, the positions in it, padded to the
 /// longest part by its last one: `i64[out, longest]`.
@@ -25,16 +25,14 @@ fn adaptive_max<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Out<'b>> {
     require_float(name, x)?;
     let s = x.shape();
     if s.len() != n + 1 && s.len() != n + 2 {
-        return Err(err::shape(format!("`{name}`: expected {}D or {}D tensor, but got {}", n + 1, n + 2, x.ty())));
+        return Err(not_adaptive(name, x, n));
     }
     let lead = s.len() - n;
-    let out = sizes(name, a, x, n)?;
-    if s[lead - 1..].contains(&0) {
-        return Err(err::shape(format!(
-            "`{name}`: expected input to have non-zero size for non-batch dimensions, but it is {}",
-            x.ty()
-        )));
-    }
+    let lead_sizes = s[..lead].iter().map(|n| *n as i64);
+    // The sizes of the result, so that the error of a negative one shows them.
+    let whole: Vec<i64> = lead_sizes.chain(sizes(name, a, x, n)?).collect();
+    let out = super::create::known_sizes(&whole)?[lead..].to_vec();
+    super::pool::check_elements(name, x, n)?;
     // The position of every element of every part in the flattened image: [o.., k..].
     let mut at = b.constant(Scalar::from_i64(DType::I64, 0));
     let mut kernel = Vec::new();
@@ -65,41 +63,50 @@ fn adaptive_max<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Out<'b>> {
     Ok(if a.bool(2)? { Out::Many(vec![y, places.reshape(&shape)]) } else { y.into() })
 }
 
+/// The error of an input of another rank than an adaptive pool takes.
+fn not_adaptive(name: &str, x: Ex<'_>, n: usize) -> crate::Error {
+    let (low, high, s) = (n + 1, n + 2, x.shape());
+    err::shape(format!(
+        "`{name}`: Input dimension should be at least {low}: expected {low}D or {high}D tensor, but got {}",
+        ShapeText(&s)
+    ))
+}
+
 fn adaptive_avg<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>> {
     let x = a.tensor(b, 0)?;
     require_float(name, x)?;
     if x.rank() != n + 1 && x.rank() != n + 2 {
-        return Err(err::shape(format!("`{name}`: an input {} for {n} spatial dimensions", x.ty())));
+        return Err(not_adaptive(name, x, n));
     }
     let lead = x.rank() - n;
-    let out = sizes(name, a, x, n)?;
-    if x.shape()[lead - 1..].contains(&0) {
-        return Err(err::shape(format!(
-            "`{name}`: expected input to have non-zero size for non-batch dimensions, but got {}",
-            x.ty()
-        )));
-    }
+    let given = sizes(name, a, x, n)?;
+    let out: Option<Vec<usize>> = given.iter().map(|v| usize::try_from(*v).ok().filter(|v| *v < 1 << 40)).collect();
+    let out = out.ok_or_else(|| {
+        let got = given.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+        err::shape(format!(
+            "`{name}`: elements of output_size must be greater than or equal to 0 but received {{{got}}}"
+        ))
+    })?;
+    super::pool::check_elements(name, x, n)?;
     Ok(unit([x], |[x]| means(b, x, lead, &out)))
 }
 
 /// The `output_size` argument: one number, or one for each spatial dimension, which stays as it is where that is `None`.
-fn sizes(name: &str, a: &Args<'_>, x: Ex<'_>, n: usize) -> Result<Vec<usize>> {
-    let known = |v: &Arg<'_>| if let Arg::Size(d) = v { Err(crate::dim::needs_sizes(&d.to_string())) } else { Ok(()) };
-    match a.raw(1) {
-        Arg::List(l) => l.iter().try_for_each(known)?,
-        v => known(v)?,
-    }
-    let own = |i: usize| x.shape()[x.rank() - n + i];
+fn sizes(name: &str, a: &Args<'_>, x: Ex<'_>, n: usize) -> Result<Vec<i64>> {
     let size = |v: &Arg<'_>, i: usize| match v {
-        Arg::None => Some(own(i)),
-        Arg::Int(v) => usize::try_from(*v).ok().filter(|v| *v < 1 << 40),
-        _ => None,
+        Arg::None => Ok(x.shape()[x.rank() - n + i] as i64),
+        Arg::Int(v) => Ok(*v),
+        Arg::Size(d) => Err(crate::dim::needs_sizes(&d.to_string())),
+        _ => Err(err::ty(format!("`{name}`: the elements of output_size must be int or None"))),
     };
-    let sizes: Option<Vec<usize>> = match a.raw(1) {
-        Arg::List(l) => (l.len() == n).then(|| l.iter().enumerate().map(|(i, v)| size(v, i)).collect()).flatten(),
+    match a.raw(1) {
+        Arg::List(l) if l.len() == n => l.iter().enumerate().map(|(i, v)| size(v, i)).collect(),
+        Arg::List(l) => Err(err::shape(match n {
+            1 => format!("`{name}`: argument `output_size` should contain one int (got {})", l.len()),
+            _ => format!("`{name}`: output_size must be {n} numbers, or one (got {})", l.len()),
+        })),
         v => (0..n).map(|i| size(v, i)).collect(),
-    };
-    sizes.ok_or_else(|| err::shape(format!("`{name}`: output_size is one size, or {n}, that are not negative")))
+    }
 }
 
 /// The means of nearly equal parts of the dimensions from `lead` on: part `i` of `out` is
@@ -134,21 +141,25 @@ fn weighted<'b>(b: &'b Builder, x: Ex<'b>, d: usize, len: usize, out: usize) -> 
 }
 
 macro_rules! pooling {
-    ($max:literal, $avg:literal, $n:literal) => {
+    ($max:literal, $avg:literal, $n:literal, $x:literal) => {
         [
             FnDef {
                 name: $max,
                 sig: "x, output_size: any, return_indices: bool = false",
-                doc: "The largest of that many nearly equal parts of each spatial dimension of [batch, channel, ..] (or without \
-                      batch), None keeping an extent; with return_indices also its position in the flattened dimensions, i64. \
-                      Floats only; the gradient goes to the first largest.",
+                example: concat!("x: D[1, 2", $x, "] => ", $max, "(x, 2)"),
+                doc: "The largest element of output_size nearly equal parts of each spatial dimension of [batch, \
+                      channel, ..] (or without batch), the parts of `adaptive_avg_pool1d`; None leaves an extent as it \
+                      is. With return_indices also its position (i64) in the flattened spatial dimensions. Floats only. \
+                      The gradient goes to the first largest.",
                 build: |b, a| adaptive_max(b, a, $n),
             },
             FnDef {
                 name: $avg,
                 sig: "x, output_size: any",
-                doc: "The means of that many nearly equal parts of each spatial dimension; None leaves one as it is. Floats \
-                      only.",
+                example: concat!("x: D[1, 2", $x, "] => ", $avg, "(x, 2)"),
+                doc: "The means of output_size nearly equal parts of each spatial dimension of [batch, channel, ..] \
+                      (or without batch), part i of n reaching from floor(i len / n) to ceil((i + 1) len / n); None \
+                      leaves an extent as it is. Floats only.",
                 build: |b, a| Ok(adaptive_avg(b, a, $avg, $n)?.into()),
             },
         ]
@@ -156,9 +167,9 @@ macro_rules! pooling {
 }
 
 static ALL: [[FnDef; 2]; 3] = [
-    pooling!("adaptive_max_pool1d", "adaptive_avg_pool1d", 1),
-    pooling!("adaptive_max_pool2d", "adaptive_avg_pool2d", 2),
-    pooling!("adaptive_max_pool3d", "adaptive_avg_pool3d", 3),
+    pooling!("adaptive_max_pool1d", "adaptive_avg_pool1d", 1, ", 4"),
+    pooling!("adaptive_max_pool2d", "adaptive_avg_pool2d", 2, ", 4, 3"),
+    pooling!("adaptive_max_pool3d", "adaptive_avg_pool3d", 3, ", 3, 2, 3"),
 ];
 
 /// The functions.

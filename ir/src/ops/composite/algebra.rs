@@ -21,14 +21,14 @@ fn cross<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         None => x.shape().iter().position(|n| *n == 3).ok_or_else(|| err::shape("no dimension of size 3 in input"))?,
     };
     if x.rank() == 0 || x.shape()[d] != 3 || y.shape()[d] != 3 {
-        let (x, y) = (x.ty(), y.ty());
-        return Err(err::shape(format!("`cross`: inputs dimension {d} must have length 3. Got {x} and {y}")));
+        let n = |e: Ex<'b>| e.shape().get(d).copied().unwrap_or(1);
+        return Err(err::shape(format!("`cross`: inputs dimension {d} must have length 3. Got {} and {}", n(x), n(y))));
     }
     if x.dtype() == DType::Bool {
-        return Err(err::dtype("`cross` is not defined for bool"));
+        return Err(err::dtype("`cross` is not implemented for bool"));
     }
-    let shape = broadcast(&x.shape(), &y.shape())
-        .ok_or_else(|| err::shape(format!("`cross`: {} and {} do not broadcast", x.ty(), y.ty())))?;
+    let shape =
+        broadcast(&x.shape(), &y.shape()).ok_or_else(|| crate::builder::broadcast_error("cross", &[x.ty(), y.ty()]))?;
     Ok(unit([x.expand(&shape), y.expand(&shape)], |[x, y]| {
         let at = |e: Ex<'b>, i: usize| e.narrow(d, i % 3, 1);
         let part = |i: usize| at(x, i + 1) * at(y, i + 2) - at(x, i + 2) * at(y, i + 1);
@@ -46,11 +46,12 @@ fn addr<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let dtype = common(&[x, u, v]);
     let shape = [u.shape()[0], v.shape()[0]];
     if broadcast(&x.shape(), &shape).as_deref() != Some(&shape[..]) {
-        return Err(err::shape(format!("`addr`: {} does not broadcast to [{}, {}]", x.ty(), shape[0], shape[1])));
+        let want = crate::dim::dims(&shape);
+        return Err(err::shape(format!("`addr`: {}", crate::types::unstretched(&x.dims(), &want))));
     }
     for (name, e) in [("beta", beta), ("alpha", alpha)] {
         if e.dtype().category() > dtype.category() && dtype != DType::Bool {
-            return Err(err::dtype(format!("`addr`: for {dtype} operands {name} must not be {}", e.dtype())));
+            return Err(super::arith::scale_error("addr", name, dtype, e.dtype()));
         }
     }
     let wide = |e: Ex<'b>| e.cast(dtype.compute());
@@ -177,37 +178,46 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "cross",
         sig: "x, other, dim: int? = None",
-        doc: "The cross product of vectors of 3 elements along a dimension, by default the first of extent 3; others \
-              broadcast. One dtype, not bool.",
+        example: "x: D[2, 3], other: D[2, 3] => cross(x, other)",
+        doc: "The cross product of 3-vectors along a dimension, which broadcast: of one dtype, not bool. Without a \
+              dimension along the first of extent 3.",
         build: |b, a| Ok(cross(b, a)?.into()),
     },
     FnDef {
         name: "addr",
         sig: "x, vec1, vec2, beta: number = 1, alpha: number = 1",
-        doc: "beta * x + alpha * outer(vec1, vec2), rounded once; x broadcasts to the product. On bool: or of ands.",
+        example: "x: D[2, 3], vec1: D[2], vec2: D[3] => addr(x, vec1, vec2)",
+        doc: "beta * x + alpha * outer(vec1, vec2), rounded once; x broadcasts to the product [m, n] and does not \
+              count if beta is 0. On bool: or of ands.",
         build: |b, a| Ok(addr(b, a)?.into()),
     },
     FnDef {
         name: "matrix_power",
         sig: "x, n: int",
-        doc: "Square matrices [.., m, m] to a power of at least 0, by squaring. Negative powers are unsupported.",
+        example: "x: D[2, 3, 3] => matrix_power(x, 3)",
+        doc: "Square matrices [.., m, m] to a power of at least 0, by squaring; the 0th is the identity. Negative \
+              powers are unsupported. One dtype, not bool.",
         build: |b, a| Ok(matrix_power(b, a)?.into()),
     },
     FnDef {
         name: "chain_matmul",
         sig: "matrices: tensors",
+        example: "a: D[2, 3], b: D[3, 4], c: D[4, 2] => chain_matmul(a, b, c)",
         doc: "The product of matrices, in the order that takes the least multiplications. One dtype.",
         build: |_, a| Ok(chain_matmul(a, "chain_matmul", false)?.into()),
     },
     FnDef {
         name: "multi_dot",
         sig: "tensors: tensors",
-        doc: "As `chain_matmul`, of at least two; the first and last may be vectors.",
+        example: "a: D[3], b: D[3, 4], c: D[4] => multi_dot([a, b, c])",
+        doc: "As `chain_matmul`, of at least two; the first may be a row, the last a column vector, and that dimension \
+              is dropped.",
         build: |_, a| Ok(chain_matmul(a, "multi_dot", true)?.into()),
     },
     FnDef {
         name: "renorm",
         sig: "x, p: float, dim: int, maxnorm: float",
+        example: "x: D[2, 3] => renorm(x, 2.0, 0, 1.0)",
         doc: "x with every index of a dimension whose p-norm over the others is larger than maxnorm scaled down to it. Floats \
               of at least 2 dimensions.",
         build: |b, a| Ok(renorm(b, a)?.into()),

@@ -28,6 +28,17 @@ fn formula<'b, const N: usize>(x: [Ex<'b>; N], f: impl FnOnce([Ex<'b>; N]) -> Ex
     f(x.map(|e| if e.ty().weak { e } else { e.cast(dtype.compute()) })).cast(dtype)
 }
 
+/// The error of a factor of a higher category than what it scales.
+pub fn scale_error(name: &str, what: &str, dtype: DType, factor: DType) -> crate::Error {
+    err::dtype(match factor.is_float() {
+        true => format!(
+            "`{name}`: For integral input tensors, argument {what} must not be a floating point number: it is {factor}, the \
+             operands are {dtype}"
+        ),
+        false => format!("`{name}`: for {dtype} operands argument {what} must not be {factor}"),
+    })
+}
+
 /// `x ± alpha * other`.
 fn scaled<'b>([x, other]: [Ex<'b>; 2], alpha: Ex<'b>, name: &'static str) -> Result<Out<'b>> {
     if constant(alpha).is_some_and(|c| c.to_f64() == 1.0) {
@@ -35,8 +46,7 @@ fn scaled<'b>([x, other]: [Ex<'b>; 2], alpha: Ex<'b>, name: &'static str) -> Res
     }
     let dtype = common(&[x, other]);
     if alpha.dtype().category() > dtype.category() {
-        let alpha = alpha.dtype();
-        return Err(err::dtype(format!("`{name}`: for {dtype} operands `alpha` must not be {alpha}")));
+        return Err(scale_error(name, "alpha", dtype, alpha.dtype()));
     }
     Ok(formula([x, other], |[x, o]| x.map(name, &[o * alpha])).into())
 }
@@ -160,43 +170,55 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "add",
         sig: "x, other, alpha: number = 1",
-        doc: "x + alpha * other. On bool: or.",
+        example: "x: D[2, 3], other: D[3] => add(x, other)",
+        doc: "x + alpha * other, broadcast and promoted; integers wrap. On bool: or, without an alpha. An integer \
+              result takes no float alpha.",
         build: |b, a| scaled([a.tensor(b, 0)?, a.tensor(b, 1)?], a.tensor(b, 2)?, "add"),
     },
     FnDef {
         name: "sub",
         sig: "x, other, alpha: number = 1",
-        doc: "x - alpha * other. Not for bool.",
+        example: "x: D[2, 3], other: D[3] => sub(x, other)",
+        doc: "x - alpha * other, broadcast and promoted; integers wrap. Not for two bools. An integer result takes no \
+              float alpha.",
         build: |b, a| scaled([a.tensor(b, 0)?, a.tensor(b, 1)?], a.tensor(b, 2)?, "sub"),
     },
     FnDef {
         name: "rsub",
         sig: "x, other, alpha: number = 1",
-        doc: "other - alpha * x. Not for bool.",
+        example: "x: D[2, 3], other: D[3] => rsub(x, other)",
+        doc: "other - alpha * x. Not for two bools.",
         build: |b, a| scaled([a.tensor(b, 1)?, a.tensor(b, 0)?], a.tensor(b, 2)?, "sub"),
     },
     FnDef {
         name: "div",
         sig: "x, other, rounding_mode: str? = None",
-        doc: "x / other, in floating point also for integers; with rounding_mode \"trunc\" or \"floor\" an integer \
-              quotient in the operands' dtype.",
+        example: "x: D[2, 3], other: D[3] => div(x, other)",
+        doc: "x / other, in f32 if both are integers or bool; x / 0 is infinite or NaN. With rounding_mode \"trunc\" \
+              or \"floor\" the quotient rounded so, in the promoted dtype: then an integer divisor 0 is an error of \
+              the run, and no gradient flows.",
         build: div,
     },
     FnDef {
         name: "pow",
         sig: "x, exponent",
-        doc: "x to a power, a number or a tensor. An integer to a negative integer number is an error.",
+        example: "x: D[2, 3] => pow(x, 2)",
+        doc: "x to a power, a number or a tensor, in the promoted dtype; 0^0 and NaN^0 are 1. An integer to a negative \
+              integer number is an error; of tensors such elements are 0 or ±1. The gradient by x at exponent 0 is 0, \
+              that by the exponent at x = 0 and exponents from 0 on too; it is NaN for a negative x.",
         build: |b, a| Ok(pow(a.tensor(b, 0)?, a.tensor(b, 1)?)?.into()),
     },
     FnDef {
         name: "float_power",
         sig: "x, exponent",
-        doc: "x to a power, in f64.",
+        example: "x: D[2, 3] => float_power(x, 2)",
+        doc: "x to a power, both in f64, whatever they are. In place x must be f64.",
         build: |b, a| Ok(pow(a.tensor(b, 0)?.cast(DType::F64), a.tensor(b, 1)?.cast(DType::F64))?.into()),
     },
     FnDef {
         name: "square",
         sig: "x",
+        example: "x: D[2, 3] => square(x)",
         doc: "x * x; i64 for bool.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -206,7 +228,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "round",
         sig: "x, decimals: int = 0",
-        doc: "To the nearest multiple of 10^-decimals, ties to even. Integers are themselves; not bool.",
+        example: "x: D[2, 3] => round(x)",
+        doc: "To the nearest multiple of 10^-decimals, ties to even. Integers are themselves, with decimals of 0 only; \
+              not bool. No gradient flows.",
         build: |b, a| {
             let (x, d) = (a.tensor(b, 0)?, a.int(1)?);
             if d == 0 || !x.dtype().is_float() {
@@ -219,14 +243,18 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "clamp",
         sig: "x, min: any = None, max: any = None",
-        doc: "x held between bounds, which are numbers or tensors. No gradient at or beyond a number; a tie with a tensor \
-              shares it.",
+        example: "x: D[2, 3] => clamp(x, 0, 1)",
+        doc: "x held between min and max, numbers or tensors of which one may be None; the promoted dtype of all. NaN \
+              stays, max wins over a larger min; not bool. No gradient flows at or beyond a number; at a tie with a \
+              tensor each gets half.",
         build: |b, a| clamp(b, a).map(Out::One),
     },
     FnDef {
         name: "lerp",
         sig: "x, end, weight",
-        doc: "x + weight (end - x). Floats of one dtype.",
+        example: "x: D[2, 3], end: D[2, 3] => lerp(x, end, 0.25)",
+        doc: "x + weight (end - x), from the nearer end. weight is a number or a tensor; all broadcast. Floats of one \
+              dtype.",
         build: |b, a| {
             let all = [a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?];
             require_float("lerp", all[0])?;
@@ -237,7 +265,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "addcmul",
         sig: "x, tensor1, tensor2, value: number = 1",
-        doc: "x + value * tensor1 * tensor2.",
+        example: "x: D[2, 3], tensor1: D[2, 3], tensor2: D[3] => addcmul(x, tensor1, tensor2, value=2)",
+        doc: "x + value * tensor1 * tensor2, broadcast and promoted. An integer result takes no float value.",
         build: |b, a| {
             let v = a.tensor(b, 3)?;
             Ok(formula([a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?], |[x, s, t]| x + v * s * t).into())
@@ -246,7 +275,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "addcdiv",
         sig: "x, tensor1, tensor2, value: number = 1",
-        doc: "x + value * (tensor1 / tensor2). Not for two integers.",
+        example: "x: D[2, 3], tensor1: D[2, 3], tensor2: D[3] => addcdiv(x, tensor1, tensor2, value=2)",
+        doc: "x + value * (tensor1 / tensor2), broadcast and promoted. Not for two integers, which `tensor1 / tensor2` \
+              must make floats first.",
         build: |b, a| {
             let (x, s, t, v) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?, a.tensor(b, 3)?);
             if common(&[s, t]).category() < Category::Float {
@@ -258,19 +289,24 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "nan_to_num",
         sig: "x, nan: float? = None, posinf: float? = None, neginf: float? = None",
-        doc: "NaN as 0 and infinities as the largest numbers of the dtype, or as given.",
+        example: "x: D[2, 3] => nan_to_num(x, nan=1.0)",
+        doc: "NaN as nan (0 if not given), infinities as posinf and neginf (the largest and the least number of the \
+              dtype). Integers and bool are themselves. No gradient flows where an element is replaced.",
         build: nan_to_num,
     },
     FnDef {
         name: "isclose",
         sig: "x, other, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = false",
-        doc: "Whether |x - other| <= atol + rtol |other|, or both are equal.",
+        example: "x: D[2, 3], other: D[3] => isclose(x, other)",
+        doc: "Whether |x - other| <= atol + rtol |other|, or both are equal; with equal_nan also where both are NaN. \
+              bool of the broadcast shape. Operands of one dtype; rtol and atol are not negative.",
         build: |b, a| Ok(isclose(b, a)?.into()),
     },
     FnDef {
         name: "allclose",
         sig: "x, other, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = false",
-        doc: "Whether all elements are close; see `isclose`.",
+        example: "x: D[2, 3], other: D[3] => allclose(x, other)",
+        doc: "Whether `isclose` holds for all elements: a bool of no dimension.",
         build: |b, a| {
             let close = isclose(b, a)?;
             let axes: Vec<usize> = (0..close.rank()).collect();
@@ -280,7 +316,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "deg2rad",
         sig: "x",
-        doc: "Degrees as radians.",
+        example: "x: D[2, 3] => deg2rad(x)",
+        doc: "Degrees as radians, x pi / 180. Integers and bool become f32.",
         build: |b, a| {
             Ok(formula([a.tensor(b, 0)?.map("div", &[b.number(Scalar::from_f64(DType::F64, 1.0))])], |[x]| {
                 x * (std::f64::consts::PI / 180.0)
@@ -291,7 +328,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "rad2deg",
         sig: "x",
-        doc: "Radians as degrees.",
+        example: "x: D[2, 3] => rad2deg(x)",
+        doc: "Radians as degrees, x 180 / pi. Integers and bool become f32.",
         build: |b, a| {
             Ok(formula([a.tensor(b, 0)?.map("div", &[b.number(Scalar::from_f64(DType::F64, 1.0))])], |[x]| {
                 x * (180.0 / std::f64::consts::PI)
@@ -302,7 +340,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "logit",
         sig: "x, eps: float? = None",
-        doc: "log(x / (1 - x)), with x held between eps and 1 - eps if given.",
+        example: "x: D[2, 3] => logit(x, eps=0.01)",
+        doc: "log(x / (1 - x)), with x held between eps and 1 - eps if given; infinite at 0 and 1, NaN beyond. \
+              Integers become f32. No gradient flows where x is held.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let x = x.cast(x.dtype().to_float());
@@ -321,7 +361,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "nextafter",
         sig: "x, other",
-        doc: "The next float after x on the side of other, in steps of the dtype that both promote to. Floats only.",
+        example: "x: D[2, 3], other: D[3] => nextafter(x, other)",
+        doc: "The next float after x on the side of other, in steps of the dtype that both promote to; NaN if either \
+              is. Floats only. The derivative by x is 1, and 0 where the two are equal; none flows to other.",
         build: |b, a| {
             let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
             match common(&[x, y]) {
@@ -333,11 +375,12 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "positive",
         sig: "x",
+        example: "x: D[2, 3] => positive(x)",
         doc: "x itself. Not for bool.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             match x.dtype() {
-                DType::Bool => Err(err::dtype("`positive` is not defined for bool")),
+                DType::Bool => Err(err::dtype("`positive`: The `+` operator, on a bool tensor is not supported")),
                 _ => Ok(x.into()),
             }
         },
@@ -354,7 +397,7 @@ fn clamp<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let all: Vec<_> = [Some(x), low, high].into_iter().flatten().map(|e| e.ty()).collect();
     let dtype = crate::ops::elementwise::promote(&all.iter().collect::<Vec<_>>());
     if dtype.category() == Category::Bool {
-        return Err(err::dtype("`clamp` is not defined for bool"));
+        return Err(err::dtype("`clamp` is not implemented for bool"));
     }
     let step = |x: Ex<'b>, bound: Option<Ex<'b>>, number: &'static str, tensor: &'static str| match bound {
         Some(e) => row(if e.ty().weak { number } else { tensor }, &[x, e]),

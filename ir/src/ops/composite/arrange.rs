@@ -55,7 +55,7 @@ fn diag<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     match x.rank() {
         1 => square(b, x, k),
         2 => Ok(view_of(x, Op::Diagonal(view::Diagonal { offset: k, dim1: 0, dim2: 1 }))?.copy()),
-        _ => Err(err::shape(format!("`diag` expects a vector or a matrix, got {}", x.ty()))),
+        _ => Err(err::shape(format!("`diag`: Supports 1D or 2D tensors. Got {}D", x.rank()))),
     }
 }
 
@@ -76,11 +76,17 @@ fn rot90<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let x = a.tensor(b, 0)?;
     let dims = a.opt_ints(2)?.unwrap_or_else(|| vec![0, 1]);
     let [p, q] = dims.as_slice() else {
-        return Err(err::shape(format!("`rot90`: expected two dims, got {dims:?}")));
+        return Err(err::shape(format!("`rot90`: expected total rotation dims == 2, but got dims = {}", dims.len())));
     };
+    if x.rank() < 2 {
+        return Err(err::shape(format!("`rot90`: expected total dims >= 2, but got total dims = {}", x.rank())));
+    }
     let (p, q) = (axis(*p, x.rank())?, axis(*q, x.rank())?);
-    if p == q || x.rank() < 2 {
-        return Err(err::shape("`rot90`: the dims must be two different ones"));
+    if p == q {
+        return Err(err::shape(format!(
+            "`rot90`: expected rotation dims to be different, but got dim0 = {} and dim1 = {}",
+            dims[0], dims[1]
+        )));
     }
     let flip = |x: Ex<'b>, d: usize| {
         let n = x.shape()[d];
@@ -116,19 +122,25 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "meshgrid",
         sig: "tensors: tensors, indexing: str = ij",
-        doc: "Vectors spread over the grid of all of them; views. indexing \"xy\" swaps the first two dimensions.",
+        example: "x: D[2], y: D[3] => meshgrid(x, y, indexing=\"ij\")",
+        doc: "Vectors (or scalars) spread over the grid of all of them, as many views of shape [n1, n2, ..]. indexing \
+              \"xy\" swaps the first two dimensions.",
         build: meshgrid,
     },
     FnDef {
         name: "diag",
         sig: "x, diagonal: int = 0",
-        doc: "A vector as a diagonal of a matrix of zeros, or the diagonal of a matrix; copied.",
+        example: "x: D[3] => diag(x)",
+        doc: "A vector [n] as a diagonal of a matrix of zeros [n + |diagonal|, n + |diagonal|], or the diagonal of a \
+              matrix; copied. An error for other ranks.",
         build: |b, a| Ok(diag(b, a)?.into()),
     },
     FnDef {
         name: "diag_embed",
         sig: "x, offset: int = 0, dim1: int = -2, dim2: int = -1",
-        doc: "Vectors (the last dimension) as diagonals of matrices of zeros, which lie in the dimensions dim1 and dim2.",
+        example: "x: D[2, 3] => diag_embed(x)",
+        doc: "Vectors (the last dimension, of extent n) as diagonals of matrices of zeros of n + |offset| rows and \
+              columns, which lie in the dimensions dim1 and dim2 of the result.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             if x.rank() == 0 {
@@ -151,7 +163,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "diagflat",
         sig: "x, offset: int = 0",
-        doc: "The elements as a diagonal of a matrix of zeros.",
+        example: "x: D[2, 2] => diagflat(x)",
+        doc: "The n elements, whatever the shape, as a diagonal of a matrix of zeros of n + |offset| rows and columns.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             Ok(square(b, x.reshape(&[x.numel()]), a.int(1)?)?.into())
@@ -160,13 +173,17 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "rot90",
         sig: "x, k: int = 1, dims: ints? = None",
-        doc: "Turned by k quarters from the first dimension toward the second (0 and 1 if none are given), copied.",
+        example: "x: D[2, 3] => rot90(x)",
+        doc: "x turned by k quarters from the first of two dimensions toward the second (0 and 1 if none are given), \
+              copied.",
         build: |b, a| Ok(rot90(b, a)?.into()),
     },
     FnDef {
         name: "select_scatter",
         sig: "x, src, dim: int, index: int",
-        doc: "A copy of x with one index of a dimension replaced by src.",
+        example: "x: D[2, 3], src: D[3] => select_scatter(x, src, 0, 1)",
+        doc: "A copy of x with one index of a dimension replaced by src, which has the shape without it. Gradients \
+              flow to both.",
         build: |b, a| {
             let (x, src, i) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.int(3)?);
             let d = axis(a.int(2)?, x.rank())?;
@@ -179,7 +196,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "slice_scatter",
         sig: "x, src, dim: int = 0, start: int? = None, end: int? = None, step: int = 1",
-        doc: "A copy of x with a slice of a dimension replaced by src.",
+        example: "x: D[4, 3], src: D[2, 3] => slice_scatter(x, src, 0, 1, 3)",
+        doc: "A copy of x with the slice start:end:step of a dimension replaced by src, of the slice's shape. \
+              Gradients flow to both.",
         build: |b, a| {
             use super::index::{IndexItem, index};
             let (x, src) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
@@ -194,7 +213,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "diagonal_scatter",
         sig: "x, src, offset: int = 0, dim1: int = 0, dim2: int = 1",
-        doc: "A copy of x with a diagonal replaced by src.",
+        example: "x: D[3, 3], src: D[2] => diagonal_scatter(x, src, 1)",
+        doc: "A copy of x with a diagonal replaced by src, of the shape that `diagonal` gives. Gradients flow to both.",
         build: |b, a| {
             let (x, src, offset) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.int(2)?);
             let (dim1, dim2) = (axis(a.int(3)?, x.rank())?, axis(a.int(4)?, x.rank())?);
@@ -205,7 +225,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "pixel_shuffle",
         sig: "x, upscale_factor: int",
-        doc: "[.., c r^2, h, w] as [.., c, h r, w r].",
+        example: "x: D[1, 4, 2, 3] => pixel_shuffle(x, 2)",
+        doc: "[.., c r^2, h, w] as [.., c, h r, w r]: channels become the pixels of blocks of r by r (Shi et al., \
+              2016). An error if r^2 does not divide the channels.",
         build: |b, a| {
             let (x, r) = (a.tensor(b, 0)?, factor(a, "pixel_shuffle")?);
             let (lead, [c, h, w]) = image("pixel_shuffle", x)?;
@@ -224,7 +246,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "pixel_unshuffle",
         sig: "x, downscale_factor: int",
-        doc: "[.., c, h r, w r] as [.., c r^2, h, w]: the inverse of `pixel_shuffle`.",
+        example: "x: D[1, 1, 4, 6] => pixel_unshuffle(x, 2)",
+        doc: "[.., c, h r, w r] as [.., c r^2, h, w]: the inverse of `pixel_shuffle`. An error if r does not divide h \
+              r and w r.",
         build: |b, a| {
             let (x, r) = (a.tensor(b, 0)?, factor(a, "pixel_unshuffle")?);
             let (lead, [c, h, w]) = image("pixel_unshuffle", x)?;
@@ -242,7 +266,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "channel_shuffle",
         sig: "x, groups: int",
-        doc: "Channels (dimension 1) in another order: the first of each group, then the second of each, and so on.",
+        example: "x: D[2, 4, 3] => channel_shuffle(x, 2)",
+        doc: "Channels (dimension 1, of an extent that groups divide) in another order: the first of each group, then \
+              the second of each, and so on (Zhang et al., ShuffleNet, 2018).",
         build: |b, a| {
             let (x, s) = (a.tensor(b, 0)?, a.tensor(b, 0)?.shape());
             let g = usize::try_from(a.int(1)?).ok().filter(|g| *g > 0);

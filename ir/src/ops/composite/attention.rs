@@ -123,15 +123,20 @@ pub static FNS: &[FnDef] = &[
         name: "scaled_dot_product_attention",
         sig: "query, key, value, attn_mask = None, dropout_p: float = 0.0, is_causal: bool = false, scale: float? = None, \
           enable_gqa: bool = false",
-        doc: "softmax(query key^T scale + mask) value over the last two dimensions; scale is 1 / sqrt(width) if not given. A bool \
-          mask tells what a query may see. Floats of one dtype.",
+        example: "query: D[2, 3, 4], key: D[2, 5, 4], value: D[2, 5, 6] => scaled_dot_product_attention(query, key, value)",
+        doc: "softmax(query key^T scale + mask) value over the last two dimensions of [.., l, e], [.., s, e] and [.., s, \
+              v], as [.., l, v]; scale is 1 / sqrt(e) if not given. A bool mask tells what a query may see, another is \
+              added; is_causal lets query i see keys up to i; enable_gqa repeats the heads of key and value. Floats of \
+              one dtype.",
         build: |b, a| Ok(attention(b, a)?.into()),
     },
     FnDef {
         name: "rotary",
         sig: "x, cos, sin, interleaved: bool = false",
-        doc: "Rotary position embedding: of [.., d], features i and i + d / 2 (2 i and 2 i + 1 if interleaved) turned by the \
-              angle whose cosine and sine, [.., d / 2], broadcast. Floats of one dtype.",
+        example: "x: D[2, 4, 6], cos: D[4, 3], sin: D[4, 3] => rotary(x, cos, sin)",
+        doc: "Rotary position embedding (Su et al., RoFormer, 2021): of [.., d], features i and i + d / 2 (2 i and 2 i \
+              + 1 if interleaved) turned by the angle whose cosine and sine, [.., d / 2], broadcast. Floats of one \
+              dtype.",
         build: |b, a| Ok(rotary(b, a)?.into()),
     },
 ];

@@ -35,7 +35,10 @@ fn embedding_bag<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let mode = a.str(6)?;
     let weights = a.opt_tensor(b, 8)?;
     if w.rank() != 2 {
-        return Err(err::shape(format!("`embedding_bag`: weight has to be a 2D Tensor, but got {}", w.ty())));
+        return Err(err::shape(format!(
+            "`embedding_bag`: weight has to be a 2D Tensor, but got Tensor of dimension {}",
+            w.rank()
+        )));
     }
     if !matches!(mode, "sum" | "mean" | "max") {
         return Err(err::ty("`embedding_bag`: mode has to be one of sum, mean or max"));
@@ -104,6 +107,7 @@ pub static FNS: &[FnDef] = &[FnDef {
     sig: "input, weight, offsets = None, max_norm: float? = None, norm_type: float = 2, scale_grad_by_freq: bool = false, \
           mode: str = mean, sparse: bool = false, per_sample_weights = None, include_last_offset: bool = false, \
           padding_idx: int? = None",
+    example: "weight: D[4, 3] => embedding_bag(tensor([[0, 1], [3, 0]]), weight, mode=\"sum\")",
     doc: "The sum, mean or largest of rows of weight [n, d] for each bag of indices: a row of input [bags, k], or the indices \
           of a vector from one offset to the next. An empty bag gives 0. Indices padding_idx do not count. An index or an \
           offset out of range is an error. With max_norm, rows that are named are first scaled down in the memory of weight to \

@@ -80,7 +80,7 @@ fn masked_select<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return Err(err::dtype(format!("`masked_select`: expected a bool mask, got {}", mask.dtype())));
     }
     let shape = broadcast(&x.shape(), &mask.shape())
-        .ok_or_else(|| err::shape(format!("`masked_select`: {} and {} do not broadcast", x.ty(), mask.ty())))?;
+        .ok_or_else(|| crate::builder::broadcast_error("masked_select", &[mask.ty(), x.ty()]))?;
     chosen(b, flat(x.expand(&shape)), flat(mask.expand(&shape)), n)
 }
 
@@ -199,42 +199,54 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "nonzero",
         sig: "x, as_tuple: bool = false, size: int? = None",
-        doc: "The indices of elements that are not 0, i64[size, rank], or as a tuple of vectors. Refused without `size`.",
+        example: "x: D[2, 3] => nonzero(x, size=6)",
+        doc: "The indices of elements that are not 0 in row-major order, i64 [size, rank], or as a tuple of vectors. \
+              Refused without `size` where the data is not known. `size` is a bound: places that are left hold 0, \
+              more elements are an error of the run.",
         build: |b, a| nonzero(b, a.tensor(b, 0)?, size(a, 2, "nonzero")?, a.bool(1)?),
     },
     FnDef {
         name: "masked_select",
         sig: "x, mask, size: int? = None",
-        doc: "The elements where the mask holds, in row-major order, [size]. Refused without `size`.",
+        example: "x: D[2, 3] => masked_select(x, tensor([true, false, true]), size=4)",
+        doc: "The elements where the bool mask holds, both broadcast, in row-major order, [size]. Refused without \
+              `size` where the data is not known. `size` is a bound: places that are left hold 0, more elements are \
+              an error of the run.",
         build: |b, a| Ok(masked_select(b, a)?.into()),
     },
     FnDef {
         name: "argwhere",
         sig: "x, size: int? = None",
-        doc: "As `nonzero`.",
+        example: "x: D[2, 3] => argwhere(x, size=6)",
+        doc: "`nonzero` by another name: the indices [size, rank] of elements that are not 0.",
         build: |b, a| nonzero(b, a.tensor(b, 0)?, size(a, 1, "argwhere")?, false),
     },
     FnDef {
         name: "unique",
         sig: "x, sorted: bool = true, return_inverse: bool = false, return_counts: bool = false, dim: int? = None, \
               size: int? = None",
+        example: "x: D[6] => unique(x, size=6)",
         doc: "The different elements in ascending order, [size], or the different slices along a dimension; with \
-              return_inverse also where each element went, with return_counts how often each occurs. Always sorted. Refused \
-              without `size`.",
+              return_inverse also where each element went, with return_counts how often each occurs. Always sorted. \
+              Refused without `size` where the data is not known (see `nonzero`).",
         build: unique,
     },
     FnDef {
         name: "unique_consecutive",
         sig: "x, return_inverse: bool = false, return_counts: bool = false, dim: int? = None, size: int? = None",
-        doc: "The elements that differ from the one before, [size]; with return_inverse the place of each element's run, \
-              with return_counts the runs' lengths. Refused without `size`.",
+        example: "x: D[6] => unique_consecutive(x, size=6)",
+        doc: "The elements that differ from the one before, [size]; with return_inverse the place of each element's \
+              run, with return_counts the runs' lengths. Refused without `size` where the data is not known (see \
+              `nonzero`).",
         build: unique_consecutive,
     },
     FnDef {
         name: "bincount",
         sig: "x, weights = None, minlength: int = 0, size: int? = None",
-        doc: "How often each of 0..size occurs, i64, or the sum of its weights (f64, of f32 f32). A number outside is an error. \
-              Refused without `size`.",
+        example: "weights: D[4] => bincount(tensor([0, 2, 2, 3]), weights, size=5)",
+        doc: "How often each of 0..size occurs in a vector of integers, i64 [size], or the sum of its weights (f64, of \
+              f32 f32). A number outside is an error of the run. Refused without `size` where the data is not known \
+              (see `nonzero`). The gradient goes to the weights.",
         build: |b, a| Ok(bincount(b, a)?.into()),
     },
 ];

@@ -5,7 +5,6 @@
 
 use super::join::pad_constant;
 use super::matmul::matmul;
-use super::same_dtype;
 use crate::builder::{Builder, Ex};
 use crate::dim::{Dim, extents};
 use crate::dtype::{DType, Scalar};
@@ -78,8 +77,14 @@ pub fn windows<'b>(b: &'b Builder, x: Ex<'b>, axes: &[Axis], fill: Scalar) -> Re
     let inside = extents(&s[2..])?;
     let out =
         axes.iter().zip(&inside).map(|(a, n)| a.windows(*n)).collect::<Option<Vec<usize>>>().ok_or_else(|| {
-            let k: Vec<usize> = axes.iter().map(Axis::span).collect();
-            err::shape(format!("the window {} is larger than the padded input {}", ShapeText(&k), ShapeText(&inside)))
+            let text = |v: Vec<usize>| v.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ");
+            let padded = axes.iter().zip(&inside).map(|(a, n)| n + a.pad.0 + a.pad.1).collect();
+            err::shape(format!(
+                "Calculated padded input size per channel: ({}). Kernel size: ({}). Kernel size can't be greater than actual \
+                 input size",
+                text(padded),
+                text(axes.iter().map(Axis::span).collect())
+            ))
         })?;
     let mut pads = vec![(0, 0); 2];
     pads.extend(axes.iter().map(|a| (a.pad.0 as i64, a.pad.1 as i64)));
@@ -98,8 +103,22 @@ pub fn windows<'b>(b: &'b Builder, x: Ex<'b>, axes: &[Axis], fill: Scalar) -> Re
 /// # Errors
 /// `shape`.
 pub fn spatial(name: &str, what: &str, given: &[i64], n: usize, min: i64) -> Result<Vec<usize>> {
-    if given.len() != 1 && given.len() != n || given.iter().any(|v| *v < min || *v > 1 << 40) {
-        return Err(err::shape(format!("`{name}`: {what} {given:?}: one number, or {n}, of at least {min}")));
+    if given.len() != 1 && given.len() != n {
+        return Err(err::shape(format!(
+            "`{name}`: expected {what} to be a single integer value or a list of {n} values to match the spatial dimensions, \
+             but got {what}={given:?}"
+        )));
+    }
+    if let Some(v) = given.iter().find(|v| **v < min) {
+        return Err(err::shape(match min {
+            0 => format!("`{name}`: negative {what} is not supported, {what} must be non-negative, but got {v}"),
+            _ => {
+                format!("`{name}`: non-positive {what} is not supported, {what} must be greater than zero, but got {v}")
+            }
+        }));
+    }
+    if let Some(v) = given.iter().find(|v| **v > 1 << 40) {
+        return Err(err::shape(format!("`{name}`: {what} {v} is too large")));
     }
     Ok((0..n).map(|i| given[if given.len() == 1 { 0 } else { i }] as usize).collect())
 }
@@ -115,16 +134,33 @@ struct Conv<'b> {
 
 fn operands<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize, groups: i64) -> Result<Conv<'b>> {
     let (x, weight, bias) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.opt_tensor(b, 2)?);
-    if x.dtype() != DType::I64 {
+    if !x.dtype().is_int() {
         require_float(name, x)?;
     }
-    same_dtype(name, &[x, weight, bias.unwrap_or(weight)])?;
-    if weight.rank() != n + 2 || (x.rank() != n + 2 && x.rank() != n + 1) {
-        let (w, x) = (weight.ty(), x.ty());
-        return Err(err::shape(format!("`{name}`: a weight {w} and an input {x} for {n} spatial dimensions")));
+    for (what, e) in [("weight", Some(weight)), ("bias", bias)] {
+        if let Some(e) = e.filter(|e| e.dtype() != x.dtype()) {
+            return Err(err::dtype(format!(
+                "`{name}`: Input type ({}) and {what} type ({}) should be the same",
+                x.dtype(),
+                e.dtype()
+            )));
+        }
     }
     let groups = usize::try_from(groups).ok().filter(|g| *g > 0);
-    let groups = groups.ok_or_else(|| err::shape(format!("`{name}`: groups must be positive")))?;
+    let groups = groups.ok_or_else(|| err::shape(format!("`{name}`: non-positive groups is not supported")))?;
+    if weight.rank() < 3 {
+        return Err(err::shape(format!("`{name}`: weight should have at least three dimensions, got {}", weight.ty())));
+    }
+    if weight.rank() != n + 2 || (x.rank() != n + 2 && x.rank() != n + 1) {
+        let (w, r, xs) = (weight.dims(), weight.rank(), x.dims());
+        return Err(err::shape(format!(
+            "`{name}`: Expected {r}-dimensional input for {r}-dimensional weight {}, but got {}-dimensional input of size {} \
+             instead: there are {n} spatial dimensions",
+            ShapeText(&w),
+            xs.len(),
+            ShapeText(&xs)
+        )));
+    }
     let batched = x.rank() == n + 2;
     let wide = |e: Ex<'b>| e.cast(e.dtype().compute());
     let x = wide(if batched { x } else { x.unsqueeze(0) });
@@ -137,7 +173,12 @@ fn finish<'b>(c: &Conv<'b>, y: Ex<'b>, dtype: DType) -> Result<Ex<'b>> {
     if let Some(bias) = c.bias {
         let channels = y.dims()[1];
         if bias.dims().as_slice() != [channels] {
-            return Err(err::shape(format!("a bias {} for {channels} channels", bias.ty())));
+            return Err(err::shape(format!(
+                "Given weight of size {}, expected bias to be 1-dimensional with {channels} elements, but got bias of size {} \
+                 instead",
+                ShapeText(&c.weight.dims()),
+                ShapeText(&bias.dims())
+            )));
         }
         let mut shape = vec![Dim::ONE; y.rank()];
         shape[1] = channels;
@@ -147,34 +188,62 @@ fn finish<'b>(c: &Conv<'b>, y: Ex<'b>, dtype: DType) -> Result<Ex<'b>> {
     Ok(if c.batched { y } else { y.reshape(&s[1..]) }.cast(dtype))
 }
 
+/// Refuses an input that has not the channels `want`, and a weight whose first dimension the groups do not divide.
+fn check_channels(name: &str, c: &Conv<'_>, first: usize, want: usize) -> Result<()> {
+    let (g, ws, xs) = (c.groups, c.weight.dims(), c.x.dims());
+    let (w, x) = (ShapeText(&ws), ShapeText(if c.batched { &xs } else { &xs[1..] }));
+    let why = if first < g {
+        format!(
+            "Given groups={g}, expected weight to be at least {g} at dimension 0, but got weight of size {w} instead"
+        )
+    } else if !first.is_multiple_of(g) {
+        format!(
+            "Given groups={g}, expected weight to be divisible by {g} at dimension 0, but got weight of size {w} instead"
+        )
+    } else if xs[1] != want {
+        format!(
+            "Given groups={g}, weight of size {w}, expected input {x} to have {want} channels, but got {} channels instead",
+            xs[1]
+        )
+    } else {
+        return Ok(());
+    };
+    Err(err::shape(format!("`{name}`: {why}")))
+}
+
 fn conv<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>> {
     let c = operands(b, a, name, n, a.int(6)?)?;
     let (xs, ws) = (c.x.dims(), c.weight.shape());
-    if xs[1] != ws[1] * c.groups || ws[0] % c.groups != 0 {
-        let (w, x, g) = (c.weight.ty(), c.x.ty(), c.groups);
-        return Err(err::shape(format!("`{name}`: a weight {w} with {g} groups does not fit the channels of {x}")));
-    }
+    let stride = spatial(name, "stride", &a.ints(3)?, n, 1)?;
+    let padding = match a.raw(4) {
+        Arg::Str(_) => Vec::new(),
+        _ => spatial(name, "padding", &a.ints(4)?, n, 0)?,
+    };
+    let dilation = spatial(name, "dilation", &a.ints(5)?, n, 1)?;
+    check_channels(name, &c, ws[0], ws[1] * c.groups)?;
     if xs[1].is(0) || ws[2..].contains(&0) {
         return Err(err::shape(format!("`{name}`: a weight {} without elements", c.weight.ty())));
     }
-    let stride = spatial(name, "stride", &a.ints(3)?, n, 1)?;
-    let dilation = spatial(name, "dilation", &a.ints(5)?, n, 1)?;
     let mut axes: Vec<Axis> =
         (0..n).map(|i| Axis { kernel: ws[2 + i], stride: stride[i], dilation: dilation[i], pad: (0, 0) }).collect();
     match a.raw(4) {
         Arg::Str(s) if s == "valid" => {}
         Arg::Str(s) if s == "same" => {
             if stride.iter().any(|s| *s != 1) {
-                return Err(err::shape(format!("`{name}`: padding \"same\" is not defined for strided convolutions")));
+                return Err(err::shape(format!(
+                    "`{name}`: padding=\"same\" is not supported for strided convolutions"
+                )));
             }
             for x in &mut axes {
                 let total = x.span() - 1;
                 x.pad = (total / 2, total - total / 2);
             }
         }
-        Arg::Str(s) => return Err(err::ty(format!("`{name}`: padding is {s:?}, expected \"same\" or \"valid\""))),
+        Arg::Str(s) => {
+            return Err(err::ty(format!("`{name}`: Invalid padding string: {s:?}, expected \"same\" or \"valid\"")));
+        }
         _ => {
-            for (x, p) in axes.iter_mut().zip(spatial(name, "padding", &a.ints(4)?, n, 0)?) {
+            for (x, p) in axes.iter_mut().zip(padding) {
                 x.pad = (p, p);
             }
         }
@@ -222,9 +291,9 @@ pub fn overlaid<'b>(
 fn conv_transpose<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>> {
     let c = operands(b, a, name, n, a.int(6)?)?;
     let (xs, ws) = (c.x.shape(), c.weight.shape());
-    if xs[1] != ws[0] || ws[0] % c.groups != 0 || xs[1] == 0 || ws[1..].contains(&0) {
-        let (w, x, g) = (c.weight.ty(), c.x.ty(), c.groups);
-        return Err(err::shape(format!("`{name}`: a weight {w} with {g} groups does not fit the channels of {x}")));
+    check_channels(name, &c, ws[0], ws[0])?;
+    if xs[1] == 0 || ws[1..].contains(&0) {
+        return Err(err::shape(format!("`{name}`: a weight {} without elements", c.weight.ty())));
     }
     let stride = spatial(name, "stride", &a.ints(3)?, n, 1)?;
     let pad = spatial(name, "padding", &a.ints(4)?, n, 0)?;
@@ -234,7 +303,10 @@ fn conv_transpose<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Res
         (0..n).map(|i| Axis { kernel: ws[2 + i], stride: stride[i], dilation: dilation[i], pad: (0, 0) }).collect();
     let fits = (0..n).all(|i| extra[i] < stride[i].max(dilation[i]) && xs[2 + i] > 0);
     if !fits {
-        return Err(err::shape(format!("`{name}`: output_padding {extra:?} must be smaller than stride or dilation")));
+        return Err(err::shape(format!(
+            "`{name}`: output padding must be smaller than either stride or dilation, but got output_padding {extra:?}, stride \
+             {stride:?}, dilation {dilation:?}"
+        )));
     }
     // The extents before the padding is cut off again.
     let full: Vec<usize> = (0..n).map(|i| (xs[2 + i] - 1) * stride[i] + axes[i].span() + extra[i]).collect();
@@ -246,20 +318,26 @@ fn conv_transpose<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Res
 }
 
 macro_rules! convolution {
-    ($name:literal, $transposed:literal, $n:literal) => {
+    ($name:literal, $transposed:literal, $n:literal, $x:literal, $w:literal) => {
         [
             FnDef {
                 name: $name,
                 sig: "x, weight, bias = None, stride: ints = 1, padding: any = 0, dilation: ints = 1, groups: int = 1",
-                doc: "Cross-correlation of [batch, in, ..] (or without batch) with a weight [out, in / groups, ..]; padding \
-                      also \"same\" and \"valid\". Floats of one dtype, and i64.",
+                example: concat!("x: D[1, 2", $x, "], weight: D[3, 2", $w, "], bias: D[3] => ", $name, "(x, weight, bias)"),
+                doc: "The cross-correlation of [batch, in, ..] (or without batch) with a weight [out, in / groups, ..] \
+                      and a bias [out], as [batch, out, ..] with extents (n + 2 padding - dilation (k - 1) - 1) / \
+                      stride + 1. padding is also \"valid\" or, for a stride of 1, \"same\". Numbers of one dtype, not \
+                      bool; integers wrap.",
                 build: |b, a| Ok(conv(b, a, $name, $n)?.into()),
             },
             FnDef {
                 name: $transposed,
                 sig: "x, weight, bias = None, stride: ints = 1, padding: ints = 0, output_padding: ints = 0, \
                       groups: int = 1, dilation: ints = 1",
-                doc: "The transpose of a convolution, with a weight [in, out / groups, ..]. Floats of one dtype, and i64.",
+                example: concat!("x: D[1, 2", $x, "], weight: D[2, 3", $w, "], bias: D[3] => ", $transposed, "(x, weight, bias)"),
+                doc: "The transpose of a convolution, which is its gradient by the input, with a weight [in, out / \
+                      groups, ..] and a bias [out], as [batch, out, ..] with extents (n - 1) stride - 2 padding + \
+                      dilation (k - 1) + output_padding + 1. Numbers of one dtype, not bool; integers wrap.",
                 build: |b, a| Ok(conv_transpose(b, a, $transposed, $n)?.into()),
             },
         ]
@@ -267,9 +345,9 @@ macro_rules! convolution {
 }
 
 static ALL: [[FnDef; 2]; 3] = [
-    convolution!("conv1d", "conv_transpose1d", 1),
-    convolution!("conv2d", "conv_transpose2d", 2),
-    convolution!("conv3d", "conv_transpose3d", 3),
+    convolution!("conv1d", "conv_transpose1d", 1, ", 4", ", 3"),
+    convolution!("conv2d", "conv_transpose2d", 2, ", 4, 3", ", 3, 2"),
+    convolution!("conv3d", "conv_transpose3d", 3, ", 3, 2, 3", ", 2, 2, 2"),
 ];
 
 /// The functions.

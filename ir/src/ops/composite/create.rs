@@ -19,7 +19,10 @@ pub fn sizes<D: Copy + Into<Dim>>(dims: &[D]) -> Result<Dims> {
     let dims: Dims = dims.iter().map(|d| (*d).into()).collect();
     for d in &dims {
         if !at_most(0i64, *d)? {
-            return Err(err::shape(format!("a size must not be negative, got {}", ShapeText(&dims))));
+            return Err(err::shape(format!(
+                "Trying to create tensor with negative dimension {d}: {}",
+                ShapeText(&dims)
+            )));
         }
     }
     checked_count(&dims)?;
@@ -100,11 +103,11 @@ fn arange<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     let n = ((e - s) / d).ceil();
     if (e - s) * d < 0.0 {
         return Err(err::shape(format!(
-            "`arange`: bounds {start} and {end} are inconsistent with the sign of step {step}"
+            "`arange`: upper bound and lower bound inconsistent with step sign: from {start} to {end} by {step}"
         )));
     }
     if !(n >= 0.0 && n < (1u64 << 47) as f64) {
-        return Err(err::shape(format!("`arange`: unsupported range {start} to {end}")));
+        return Err(err::shape(format!("`arange`: unsupported range: {start} -> {end}")));
     }
     let i = b.iota(n as usize);
     let values = if int {
@@ -119,10 +122,13 @@ fn arange<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
 /// From the nearer end, so that both ends are exact.
 fn linspace<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (start, end) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
-    if let Some(e) = [start, end].iter().find(|e| e.rank() > 0) {
+    if start.rank() + end.rank() > 0 {
         return Err(err::shape(format!(
-            "linspace only supports 0-dimensional start and end tensors, but got {}",
-            e.ty()
+            "`{}` only supports 0-dimensional start and end tensors, but got start with {} dimension(s) and end with {} \
+             dimension(s)",
+            a.name(),
+            start.rank(),
+            end.rank()
         )));
     }
     let (start, end) = (start.cast(DType::F64), end.cast(DType::F64));
@@ -149,49 +155,59 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "zeros",
         sig: "size: ints, dtype: dtype? = None",
-        doc: "Zeros of that shape, f32 if no dtype is given.",
+        example: "=> zeros([2, 3], dtype=D)",
+        doc: "Zeros of that shape, f32 if no dtype is given. Extents may be symbolic sizes, and are not negative.",
         build: |b, a| sized(b, a, 0.0),
     },
     FnDef {
         name: "ones",
         sig: "size: ints, dtype: dtype? = None",
-        doc: "Ones of that shape, f32 if no dtype is given.",
+        example: "=> ones([2, 3], dtype=D)",
+        doc: "Ones of that shape, f32 if no dtype is given. Extents may be symbolic sizes, and are not negative.",
         build: |b, a| sized(b, a, 1.0),
     },
     FnDef {
         name: "empty",
         sig: "size: ints, dtype: dtype? = None",
-        doc: "Memory of that shape, which reads as zeros until it is written. f32 if no dtype is given.",
+        example: "=> empty([2, 3], dtype=D)",
+        doc: "Memory of that shape, f32 if no dtype is given. Unlike in PyTorch it reads as zeros until it is written.",
         build: |b, a| sized(b, a, 0.0),
     },
     FnDef {
         name: "full",
         sig: "size: ints, fill_value: number, dtype: dtype? = None",
-        doc: "One value everywhere. Without a dtype that of the value: i64, f32 or bool.",
+        example: "=> full([2, 3], 1, dtype=D)",
+        doc: "One value everywhere, a number or a tensor of no dimension. Without a dtype that of the value: i64, f32 \
+              or bool.",
         build: |b, a| Ok(fill(a.tensor(b, 1)?, a.opt_dtype(2)?, &sizes(&a.dims(0)?)?)?.into()),
     },
     FnDef {
         name: "zeros_like",
         sig: "x, dtype: dtype? = None",
-        doc: "Zeros of the shape and dtype of x.",
+        example: "x: D[2, 3] => zeros_like(x)",
+        doc: "Zeros of the shape of x, and of its dtype if none is given.",
         build: |b, a| like(b, a, 0.0),
     },
     FnDef {
         name: "ones_like",
         sig: "x, dtype: dtype? = None",
-        doc: "Ones of the shape and dtype of x.",
+        example: "x: D[2, 3] => ones_like(x)",
+        doc: "Ones of the shape of x, and of its dtype if none is given.",
         build: |b, a| like(b, a, 1.0),
     },
     FnDef {
         name: "empty_like",
         sig: "x, dtype: dtype? = None",
-        doc: "Memory of the shape and dtype of x, which reads as zeros until it is written.",
+        example: "x: D[2, 3] => empty_like(x)",
+        doc: "Memory of the shape of x, and of its dtype if none is given. Unlike in PyTorch it reads as zeros until \
+              it is written.",
         build: |b, a| like(b, a, 0.0),
     },
     FnDef {
         name: "full_like",
         sig: "x, fill_value: number, dtype: dtype? = None",
-        doc: "One value everywhere, in the shape and dtype of x.",
+        example: "x: D[2, 3] => full_like(x, 1)",
+        doc: "One value everywhere, in the shape of x, and in its dtype if none is given.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             Ok(fill(a.tensor(b, 1)?, Some(a.opt_dtype(2)?.unwrap_or(x.dtype())), &x.dims())?.into())
@@ -200,7 +216,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "fill",
         sig: "x, value: number",
-        doc: "One value everywhere, in the shape and dtype of x; `x.fill_(value)` writes it.",
+        example: "x: D[2, 3] => fill(x, 1)",
+        doc: "One value everywhere, in the shape and dtype of x; `x.fill_(value)` writes it. The value is a number or \
+              a tensor of no dimension.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             Ok(fill(a.tensor(b, 1)?, Some(x.dtype()), &x.dims())?.into())
@@ -209,6 +227,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "zero",
         sig: "x",
+        example: "x: D[2, 3] => zero(x)",
         doc: "Zeros in the shape and dtype of x; `x.zero_()` writes them.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -218,7 +237,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "copy_from",
         sig: "x, src",
-        doc: "The elements of src in the dtype of x; `x.copy_(src)` writes them.",
+        example: "x: D[2, 3], src: f32[3] => copy_from(x, src)",
+        doc: "The elements of src, broadcast to the shape of x and in its dtype; `x.copy_(src)` writes them. The \
+              gradient goes to src.",
         build: |b, a| {
             let (x, src) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
             Ok(src.cast(x.dtype()).into())
@@ -227,19 +248,24 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "arange",
         sig: "start: number, end: number? = None, step: number = 1, dtype: dtype? = None",
-        doc: "start, start + step, … before end; with one number, from 0 to it. i64 if all are integers, else f32.",
+        example: "=> arange(1, 10, 2, dtype=D)",
+        doc: "start, start + step, ... before end, ceil((end - start) / step) elements; with one number, from 0 to it. \
+              i64 if all are integers, else f32, if no dtype is given. An error if step is 0 or leads away from end.",
         build: arange,
     },
     FnDef {
         name: "linspace",
         sig: "start, end, steps: int, dtype: dtype? = None",
-        doc: "That many values from start to end at equal distances, both included. f32 if no dtype is given.",
+        example: "=> linspace(0, 3, 4, dtype=D)",
+        doc: "steps values from start to end at equal distances, both included, computed from the nearer end. f32 if \
+              no dtype is given.",
         build: |b, a| Ok(linspace(b, a)?.cast(a.opt_dtype(3)?.unwrap_or(DType::F32)).into()),
     },
     FnDef {
         name: "logspace",
         sig: "start, end, steps: int, base: float = 10.0, dtype: dtype? = None",
-        doc: "base to the powers of `linspace`.",
+        example: "=> logspace(0, 1, 4, dtype=D)",
+        doc: "base^v for the values v of `linspace(start, end, steps)`. f32 if no dtype is given.",
         build: |b, a| {
             let powers = linspace(b, a)?;
             let base = powers.number(a.float(3)?);
@@ -249,7 +275,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "eye",
         sig: "n: int, m: int? = None, dtype: dtype? = None",
-        doc: "n by m zeros with ones on the diagonal, f32 if no dtype is given.",
+        example: "=> eye(2, 3, dtype=D)",
+        doc: "An [n, m] matrix of zeros with ones on the diagonal (m is n if not given), f32 if no dtype is given.",
         build: eye,
     },
 ];

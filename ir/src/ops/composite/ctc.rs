@@ -190,6 +190,7 @@ pub static FNS: &[FnDef] = &[FnDef {
     name: NAME,
     sig: "log_probs: tensor, targets: tensor, input_lengths: any, target_lengths: any, blank: int = 0, reduction: str = mean, \
           zero_infinity: bool = false",
+    example: "x: D[5, 2, 4] => ctc_loss(log_softmax(x, -1), tensor([[1, 2], [3, 3]]), [5, 5], [2, 2])",
     doc: "Connectionist temporal classification: minus the log probability that log_probs [t, n, c] (or [t, c]), of \
           input_lengths steps each, spell the targets [n, s] (or one vector of them all), of target_lengths labels each, with \
           blanks and repeated labels between. Lengths are lists or i64 tensors [n]. \"mean\" divides by the target's length \

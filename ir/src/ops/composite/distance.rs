@@ -48,7 +48,7 @@ fn cdist<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     require_float("cdist", x)?;
     let (x, y) = (x.unsqueeze(x.rank() - 1), y.unsqueeze(y.rank() - 2));
     crate::types::broadcast(&x.shape(), &y.shape())
-        .ok_or_else(|| err::shape(format!("`cdist`: the batches of {} and {} do not broadcast", x.ty(), y.ty())))?;
+        .ok_or_else(|| crate::builder::broadcast_error("cdist", &[x.ty(), y.ty()]))?;
     Ok(unit([x, y], |[x, y]| {
         let d = x - y;
         vector_norm(d, p, &[d.rank() - 1], false)
@@ -74,6 +74,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "pairwise_distance",
         sig: "x1, x2, p: float = 2.0, eps: float = 1e-6, keepdim: bool = false",
+        example: "x1: D[2, 3], x2: D[2, 3] => pairwise_distance(x1, x2)",
         doc: "The p-norm over the last dimension of x1 - x2 + eps; they broadcast. Integers give f32. The gradient at distance 0 is 0.",
         build: |b, a| {
             let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
@@ -85,14 +86,16 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "cdist",
         sig: "x1, x2, p: float = 2.0, compute_mode: str = use_mm_for_euclid_dist_if_necessary",
-        doc: "The p-norm distances between two sets of points [.., m, d] and [.., n, d], as [.., m, n]. Floats of one dtype. \
-              The gradient at distance 0 is 0. Differences are always taken, whatever PyTorch's compute_mode says: a matrix \
-              product would lose what near points share.",
+        example: "x1: D[2, 3], x2: D[4, 3] => cdist(x1, x2)",
+        doc: "The p-norm distances between two sets of points [.., m, d] and [.., n, d], whose leading dimensions \
+              broadcast, as [.., m, n]. Floats of one dtype. The gradient at distance 0 is 0. Differences are always \
+              taken, whatever PyTorch's compute_mode says: a matrix product would lose what near points share.",
         build: |b, a| Ok(cdist(b, a)?.into()),
     },
     FnDef {
         name: "pdist",
         sig: "x, p: float = 2.0",
+        example: "x: D[4, 3] => pdist(x)",
         doc: "The p-norm distances between the rows i < j of [n, d], row by row, as [n (n - 1) / 2]. Floats. The gradient at \
               distance 0 is 0.",
         build: |b, a| Ok(pdist(b, a)?.into()),

@@ -21,7 +21,19 @@ use crate::types::broadcast;
 fn filled<'b>(b: &'b Builder, a: &Args<'b>, seed: usize, f: impl FnOnce(Ex<'b>) -> Ex<'b>) -> Result<Ex<'b>> {
     let x = a.tensor(b, 0)?;
     require_float(a.name(), x)?;
-    Ok(draw(b, a, seed, &x.dims(), |w| f(uniform(w, x.dtype().compute())))?.cast(x.dtype()))
+    drawn(b, a, seed, x.dtype().compute(), f)
+}
+
+/// What `f` makes of uniform numbers of that dtype, of the shape and dtype of the first argument.
+fn drawn<'b>(
+    b: &'b Builder,
+    a: &Args<'b>,
+    seed: usize,
+    dtype: DType,
+    f: impl FnOnce(Ex<'b>) -> Ex<'b>,
+) -> Result<Ex<'b>> {
+    let x = a.tensor(b, 0)?;
+    Ok(draw(b, a, seed, &x.dims(), |w| f(uniform(w, dtype)))?.cast(x.dtype()))
 }
 
 fn positive(a: &Args<'_>, i: usize, what: &str) -> Result<f64> {
@@ -37,10 +49,10 @@ fn normal_of<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         false if mean.rank() == 0 && std.rank() == 0 => super::create::sizes(&a.dims(2)?)?,
         false => return Err(err::ty("`normal` takes a size only with two numbers")),
         true => broadcast(&mean.dims(), &std.dims())
-            .ok_or_else(|| err::shape(format!("`normal`: {} and {} do not broadcast", mean.ty(), std.ty())))?,
+            .ok_or_else(|| crate::builder::broadcast_error("normal", &[mean.ty(), std.ty()]))?,
     };
     if super::arith::constant(std).is_some_and(|s| s.to_f64() < 0.0) {
-        return Err(err::ty("`normal` expects std >= 0.0"));
+        return Err(err::ty("`normal` expects all elements of std >= 0.0"));
     }
     let dtype = a.opt_dtype(4)?.unwrap_or(common(&[mean, std]).to_float());
     if !dtype.is_float() {
@@ -56,8 +68,8 @@ fn normal_of<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 }
 
 fn bernoulli<'b>(b: &'b Builder, a: &Args<'b>, p: Ex<'b>, shape: &[Dim], seed: usize) -> Result<Ex<'b>> {
-    if super::arith::constant(p).is_some_and(|c| !(0.0..=1.0).contains(&c.to_f64())) {
-        return Err(err::ty(format!("`{}` expects p to be in [0, 1]", a.name())));
+    if let Some(v) = super::arith::constant(p).map(|c| c.to_f64()).filter(|v| !(0.0..=1.0).contains(v)) {
+        return Err(err::ty(format!("`{}` expects p to be in [0, 1], but got p={v}", a.name())));
     }
     let work = if p.dtype() == DType::F64 && !p.ty().weak { DType::F64 } else { DType::F32 };
     let u = draw(b, a, seed, shape, |w| uniform(w, work))?;
@@ -181,10 +193,11 @@ fn every<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Vec<Dim>> {
 }
 
 macro_rules! dropout {
-    ($name:literal, $f:ident, $shape:expr, $doc:literal) => {
+    ($name:literal, $more:literal, $training:literal, $f:ident, $shape:expr, $doc:literal) => {
         FnDef {
             name: $name,
-            sig: "x, p: float = 0.5, training: bool = true, seed: tensor? = None",
+            sig: concat!("x, p: float = 0.5, training: bool = ", $training, ", seed: tensor? = None"),
+            example: concat!("x: D[2, 3, 2", $more, "] => ", $name, "(x, 0.5, true, seed=7)"),
             doc: $doc,
             build: |b, a| Ok($f(b, a, &$shape(b, a)?)?.into()),
         }
@@ -196,14 +209,16 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "normal",
         sig: "mean: number, std: number = 1.0, size: ints? = None, seed: tensor? = None, dtype: dtype? = None",
-        doc: "Normal numbers: for each element of mean and std, which broadcast, or of that size for two numbers. f32 if no \
-              operand says else. In place, `x.normal_(mean=0, std=1, seed=…)` fills x.",
+        example: "mean: D[2, 3], std: D[3] => normal(mean, exp(std), seed=7)",
+        doc: "Normal numbers: for each element of mean and std, which broadcast, or of that size for two numbers; \
+              needs a seed. f32 if no operand says else. In place, `x.normal_(mean=0, std=1, seed=…)` fills x.",
         build: |b, a| Ok(normal_of(b, a)?.into()),
     },
     FnDef {
         name: "normal_fill",
         sig: "x, mean: float = 0.0, std: float = 1.0, seed: tensor? = None",
-        doc: "Normal numbers of the shape and dtype of x: what `x.normal_` writes. Floats only.",
+        example: "x: D[2, 3] => normal_fill(x, seed=7)",
+        doc: "Normal numbers of the shape and dtype of x: what `x.normal_` writes. Needs a seed. Floats only.",
         build: |b, a| {
             let (x, mean, std) = (a.tensor(b, 0)?, a.float(1)?, a.float(2)?);
             require_float("normal_", x)?;
@@ -217,7 +232,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "uniform",
         sig: "x, from: float = 0.0, to: float = 1.0, seed: tensor? = None",
-        doc: "Uniform numbers in [from, to) of the shape and dtype of x. Floats only.",
+        example: "x: D[2, 3] => uniform(x, seed=7)",
+        doc: "Uniform numbers in [from, to) of the shape and dtype of x; needs a seed. Floats only. In place, \
+              `x.uniform_(seed=...)` fills x.",
         build: |b, a| {
             let (from, to) = (a.float(1)?, a.float(2)?);
             let x = a.tensor(b, 0)?;
@@ -246,7 +263,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "exponential",
         sig: "x, lambd: float = 1.0, seed: tensor? = None",
-        doc: "Exponential numbers of rate lambd, of the shape and dtype of x. Floats only.",
+        example: "x: D[2, 3] => exponential(x, seed=7)",
+        doc: "Exponential numbers of rate lambd, -log(1 - u) / lambd of uniform u, of the shape and dtype of x; needs \
+              a seed. Floats only.",
         build: |b, a| {
             let rate = positive(a, 1, "lambda")?;
             Ok(filled(b, a, 2, |u| -(1.0 - u).log() / rate)?.into())
@@ -255,25 +274,30 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "geometric",
         sig: "x, p: float, seed: tensor? = None",
-        doc: "How many trials of probability p there are up to the first success, of the shape and dtype of x. Not for bool.",
+        example: "x: D[2, 3] => geometric(x, 0.5, seed=7)",
+        doc: "How many trials of probability p, in 0..1, there are up to the first success, ceil(log(1 - u) / log(1 - \
+              p)) of uniform u, of the shape and dtype of x; needs a seed. Not for bool.",
         build: |b, a| {
             let (x, p) = (a.tensor(b, 0)?, a.float(1)?);
             // Also NaN.
             if !(0.0 < p && p < 1.0) {
                 return Err(err::ty(format!("`geometric` expects p to be in (0, 1), but got p={p}")));
             }
-            if x.dtype() == DType::Bool {
-                return Err(err::dtype("`geometric` is not defined for bool"));
-            }
-            let (one, work) = (b.number(Scalar::from_i64(DType::I64, 1)), x.dtype().to_float().compute());
-            let u = draw(b, a, 2, &x.dims(), |w| uniform(w, work))?;
-            Ok(((1.0 - u).log() / (-p).ln_1p()).ceil().map("clamp_min", &[one]).cast(x.dtype()).into())
+            let one = b.number(Scalar::from_i64(DType::I64, 1));
+            let dtype = match x.dtype() {
+                DType::Bool => return Err(err::dtype("`geometric` is not defined for bool")),
+                d if d.is_float() => d.compute(),
+                _ => DType::F64,
+            };
+            Ok(drawn(b, a, 2, dtype, |u| ((1.0 - u).log() / (-p).ln_1p()).ceil().map("clamp_min", &[one]))?.into())
         },
     },
     FnDef {
         name: "cauchy",
         sig: "x, median: float = 0.0, sigma: float = 1.0, seed: tensor? = None",
-        doc: "Cauchy numbers of that median and width, of the shape and dtype of x. Floats only.",
+        example: "x: D[2, 3] => cauchy(x, seed=7)",
+        doc: "Cauchy numbers, median + sigma tan(pi (u - 1/2)) of uniform u, of the shape and dtype of x; needs a \
+              seed. Floats only.",
         build: |b, a| {
             let (median, sigma) = (a.float(1)?, positive(a, 2, "sigma")?);
             Ok(filled(b, a, 3, |u| ((u - 0.5) * std::f64::consts::PI).tan() * sigma + median)?.into())
@@ -282,7 +306,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "log_normal",
         sig: "x, mean: float = 1.0, std: float = 2.0, seed: tensor? = None",
-        doc: "e to normal numbers of that mean and deviation, of the shape and dtype of x. Floats only.",
+        example: "x: D[2, 3] => log_normal(x, seed=7)",
+        doc: "e to normal numbers of that mean and deviation, of the shape and dtype of x; needs a seed. Floats only.",
         build: |b, a| {
             let (x, mean, std) = (a.tensor(b, 0)?, a.float(1)?, positive(a, 2, "std")?);
             require_float("log_normal", x)?;
@@ -293,8 +318,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "random",
         sig: "x, from: int = 0, to: int? = None, seed: tensor? = None",
-        doc: "Uniform integers in from..to (0..from if one bound is given), of the shape and dtype of x; without bounds all \
-              that the dtype holds exactly from 0 on.",
+        example: "x: D[2, 3] => random(x, 0, 2, seed=7)",
+        doc: "Uniform integers in from..to (0..from if one bound is given), of the shape and dtype of x; without \
+              bounds all that the dtype holds exactly from 0 on. Needs a seed.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let most = match x.dtype() {
@@ -320,8 +346,10 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "bernoulli",
         sig: "x, p: number? = None, seed: tensor? = None",
-        doc: "1 with the probability that each element of x says (or p, in the shape of x), else 0, in the dtype of x. One \
-              outside of 0..1 is an error. In place, `x.bernoulli_(p=0.5, seed=…)` fills x.",
+        example: "x: D[2, 3] => bernoulli(x, seed=7)",
+        doc: "1 with the probability that each element of x says (or p, in the shape of x), else 0, in the dtype of x; \
+              needs a seed. A probability outside of 0..1 is an error. In place, `x.bernoulli_(p=0.5, seed=…)` fills x. \
+              Floats. No gradient flows.",
         build: |b, a| {
             let (x, p) = (a.tensor(b, 0)?, a.opt_tensor(b, 1)?);
             if p.is_none() {
@@ -333,8 +361,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "bernoulli_fill",
         sig: "x, p: number = 0.5, seed: tensor? = None",
+        example: "x: D[2, 3] => bernoulli_fill(x, 0.3, seed=7)",
         doc: "1 with probability p, a number or a tensor that broadcasts, else 0, of the shape and dtype of x: what \
-              `x.bernoulli_` writes.",
+              `x.bernoulli_` writes. Needs a seed.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             Ok(bernoulli(b, a, a.tensor(b, 1)?, &x.dims(), 2)?.cast(x.dtype()).into())
@@ -343,52 +372,68 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "multinomial",
         sig: "x, num_samples: int, replacement: bool = false, seed: tensor? = None",
+        example: "x: D[2, 4] => multinomial(x, 2, seed=7)",
         doc: "Categories drawn by their weights x, [c] or [m, c], as i64 [num_samples] or [m, num_samples]; without \
-              replacement all different. Weights that are negative, infinite or NaN, or that are all 0, are an error. \
-              Floats only.",
+              replacement all different. Needs a seed. Weights that are negative, infinite or NaN, or that are all 0, are \
+              an error. Floats only. No gradient flows.",
         build: |b, a| Ok(multinomial(b, a)?.into()),
     },
     FnDef {
         name: "rrelu",
         sig: "x, lower: float = 0.125, upper: float = 0.3333333333333333, training: bool = false, seed: tensor? = None",
-        doc: "x above 0, else x times a slope: the mean of the bounds, or when training a random number between them. Floats.",
+        example: "x: D[2, 3] => rrelu(x)",
+        doc: "x above 0, else x times a slope: the mean of the bounds, or when training a random number between them, \
+              which needs a seed. Floats.",
         build: |b, a| Ok(rrelu(b, a)?.into()),
     },
     dropout!(
         "dropout",
+        "",
+        "true",
         dropped,
         every,
-        "When training, each element is 0 with probability p, else divided by 1 - p; needs a seed. Floats only."
+        "When training, each element is 0 with probability p, else divided by 1 - p; needs a seed then. Else x. Floats \
+         only. The gradient is 0 where x was dropped."
     ),
     dropout!(
         "dropout1d",
+        "",
+        "true",
         dropped,
         |b, a| channels(b, a, &[2, 3]),
         "As `dropout`, with all of a channel of [batch, channel, n] (or without batch) kept or dropped together."
     ),
     dropout!(
         "dropout2d",
+        ", 2",
+        "true",
         dropped,
         |b, a| channels(b, a, &[4]),
         "As `dropout`, with all of a channel of [batch, channel, h, w] kept or dropped together."
     ),
     dropout!(
         "dropout3d",
+        ", 2, 1",
+        "true",
         dropped,
         |b, a| channels(b, a, &[4, 5]),
         "As `dropout`, with all of a channel of [batch, channel, d, h, w] (or without batch) kept or dropped together."
     ),
     dropout!(
         "alpha_dropout",
+        "",
+        "false",
         alpha_dropped,
         every,
-        "Dropout for `selu`: when training, elements with probability p become its least value, and all are scaled so that \
-         mean 0 and variance 1 stay. Floats only."
+        "Dropout for `selu`: when training, elements with probability p become its least value, and all are scaled so \
+         that mean 0 and variance 1 stay (Klambauer et al., 2017); needs a seed then. Else x. Floats only."
     ),
     dropout!(
         "feature_alpha_dropout",
+        "",
+        "false",
         alpha_dropped,
         |b, a| channels(b, a, &[2, 3, 4, 5]),
-        "As `alpha_dropout`, with all of a channel (dimension 1) kept or dropped together."
+        "As `alpha_dropout`, with all of a channel (dimension 1) kept or dropped together. Needs two dimensions."
     ),
 ];

@@ -164,7 +164,7 @@ fn einsum<'b>(_: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     // One rounding at the end for half floats.
     let dtype = operands[0].dtype();
     if terms.len() > 1 && dtype == DType::Bool {
-        return Err(err::dtype("`einsum` is not defined for bool"));
+        return Err(err::dtype("`einsum` is not implemented for bool"));
     }
     for t in &mut terms {
         t.x = t.x.cast(dtype.compute());
@@ -241,19 +241,26 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "einsum",
         sig: "equation: str, operands: tensors",
-        doc: "Products of operands summed over named dimensions: einsum(\"bij,bjk->bik\", a, b). One dtype.",
+        example: "a: D[2, 3], b: D[3, 4] => einsum(\"ij,jk->ik\", a, b)",
+        doc: "The product of operands summed over the named dimensions that the result does not name: \
+              einsum(\"bij,bjk->bik\", a, b). Without `->` the result has the names that occur once, in order; `...` \
+              are dimensions that broadcast; a name twice in one operand is its diagonal. One dtype, not bool.",
         build: |b, a| Ok(einsum(b, a)?.into()),
     },
     FnDef {
         name: "tensordot",
         sig: "a, b, dims: any = 2",
-        doc: "The product summed over the last dims dimensions of a and the first of b, or over those that two lists name.",
+        example: "a: D[2, 3, 4], b: D[3, 4, 2] => tensordot(a, b)",
+        doc: "The product of a and b summed over the last dims dimensions of a and the first of b, or over those that \
+              two lists name pair by pair; what is left of a, then of b. One dtype.",
         build: |b, a| Ok(tensordot(b, a)?.into()),
     },
     FnDef {
         name: "kron",
         sig: "x, other",
-        doc: "The Kronecker product.",
+        example: "x: D[2, 3], other: D[2, 2] => kron(x, other)",
+        doc: "The Kronecker product: every element of x times all of other, as blocks; extents multiply, the shorter \
+              shape gets leading 1s, dtypes promote.",
         build: |b, a| {
             let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
             let rank = x.rank().max(y.rank());

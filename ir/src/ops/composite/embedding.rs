@@ -19,7 +19,7 @@ use crate::types::axis;
 pub fn embedding<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (i, w) = (index_of("embedding", a.tensor(b, 0)?)?, a.tensor(b, 1)?);
     if w.rank() != 2 {
-        return Err(err::shape(format!("`embedding`: the weight must be a matrix, got {}", w.ty())));
+        return Err(err::shape(format!("`embedding`: `weight` must be 2-D, got {}", w.ty())));
     }
     let rows = w.dims()[0];
     let flat = i.reshape(&[i.count()]);

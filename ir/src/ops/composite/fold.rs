@@ -47,10 +47,12 @@ fn as_strided<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let want = Layout { shape: size, strides, offset };
     let held = b.storage(root).1.known()?;
     let outside = || {
-        let (size, n) = (ShapeText(&want.shape), held.numel());
+        let (size, each) = (ShapeText(&want.shape), x.dtype().size());
+        let needs = reach.and_then(|r| (r + 1).checked_mul(each as i64)).map_or("more".into(), |n| n.to_string());
         err::index(format!(
-            "`as_strided`: size {size}, strides {stride:?} and storage offset {offset} reach out of bounds for a storage of \
-             {n} elements"
+            "`as_strided`: sizes {size}, strides {stride:?}, storage offset {offset}, and itemsize {each} requiring a storage \
+             size of {needs} are out of bounds for storage of size {}",
+            held.numel() * each
         ))
     };
     if reach.is_none() {
@@ -158,6 +160,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "as_strided",
         sig: "x, size: ints, stride: ints, storage_offset: int? = None",
+        example: "x: D[2, 3] => as_strided(x, [2, 2], [3, 1], 1)",
         doc: "A view of the memory of x with these extents and strides, in elements, from storage_offset on (by default \
               where x begins). The offset counts from the beginning of the tensor that x is a view of; for a parameter or an \
               eager tensor from its own. What the view reaches must be elements of x, or of that tensor if x leaves some \
@@ -169,6 +172,7 @@ pub static FNS: &[FnDef] = &[
         name: "unfold",
         sig: "x, dimension: any = None, size: any = None, step: any = None, stride: ints? = None, \
               kernel_size: ints? = None, dilation: ints? = None, padding: ints? = None",
+        example: "x: D[2, 6] => unfold(x, 1, 3, 2)",
         doc: "With three integers, `x.unfold(dimension, size, step)`: windows of a dimension, step apart, as a new last \
               dimension; a view. Otherwise `unfold(x, kernel_size, dilation=1, padding=0, stride=1)`: the windows of images \
               [batch, channel, h, w] (or without batch) as columns [batch, channel * k, windows]; floats. With three integers \
@@ -178,6 +182,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "fold",
         sig: "x, output_size: ints, kernel_size: ints, dilation: ints = 1, padding: ints = 0, stride: ints = 1",
+        example: "x: D[2, 8, 4] => fold(x, [3, 3], [2, 2])",
         doc: "The sum of columns [batch, channel * k, windows] (or without batch) at the places in [batch, channel, h, w] \
               that `unfold` takes them from. Floats only.",
         build: |b, a| Ok(fold(b, a)?.into()),

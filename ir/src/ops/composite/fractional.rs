@@ -129,11 +129,12 @@ fn fractional<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Out<'b>> {
 }
 
 macro_rules! pooling {
-    ($name:literal, $n:literal) => {
+    ($name:literal, $n:literal, $x:literal) => {
         FnDef {
             name: $name,
             sig: "x, kernel_size: ints, output_size: ints? = None, output_ratio: any = None, return_indices: bool = false, \
                   _random_samples = None, seed: tensor? = None",
+            example: concat!("x: D[1, 2", $x, "] => ", $name, "(x, 2, 2, seed=7)"),
             doc: "The largest elements of output_size windows (or that ratio of the extents) of each spatial dimension of \
                   [batch, channel, ..] (or without batch), whose starts are nearly evenly spread and shifted by random \
                   numbers: _random_samples [batch, channel, dimensions] of the dtype of x, from 0 to 1, or drawn by the \
@@ -145,4 +146,5 @@ macro_rules! pooling {
 }
 
 /// The functions.
-pub static FNS: &[FnDef] = &[pooling!("fractional_max_pool2d", 2), pooling!("fractional_max_pool3d", 3)];
+pub static FNS: &[FnDef] =
+    &[pooling!("fractional_max_pool2d", 2, ", 4, 3"), pooling!("fractional_max_pool3d", 3, ", 3, 2, 3")];

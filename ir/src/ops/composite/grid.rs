@@ -156,18 +156,21 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "atleast_1d",
         sig: "tensors: tensors",
+        example: "x: D => atleast_1d(x)",
         doc: "Scalars as vectors of one element, as views; others are themselves. One tensor, or several.",
         build: |_, a| at_least(a, 1),
     },
     FnDef {
         name: "atleast_2d",
         sig: "tensors: tensors",
+        example: "x: D[3] => atleast_2d(x)",
         doc: "Scalars and vectors as matrices of one row, as views; others are themselves. One tensor, or several.",
         build: |_, a| at_least(a, 2),
     },
     FnDef {
         name: "atleast_3d",
         sig: "tensors: tensors",
+        example: "x: D[2, 3] => atleast_3d(x)",
         doc: "Scalars, vectors [n] and matrices [m, n] as [1, 1, 1], [1, n, 1] and [m, n, 1], as views; others are \
               themselves. One tensor, or several.",
         build: |_, a| at_least(a, 3),
@@ -175,12 +178,15 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "block_diag",
         sig: "tensors: tensors",
-        doc: "Matrices as blocks on the diagonal of zeros; vectors and scalars are rows. Dtypes promote.",
+        example: "a: D[2, 3], b: D[1, 2] => block_diag(a, b)",
+        doc: "Matrices [m, n] as blocks on the diagonal of zeros, [sum of m, sum of n]; vectors and scalars are rows. \
+              Dtypes promote.",
         build: |b, a| Ok(block_diag(b, a)?.into()),
     },
     FnDef {
         name: "cartesian_prod",
         sig: "tensors: tensors",
+        example: "a: D[2], b: D[3] => cartesian_prod(a, b)",
         doc: "Every choice of one element of each vector as a row, the last vector changing fastest, [n, vectors]; one vector \
               is itself. One dtype.",
         build: |b, a| Ok(cartesian_prod(b, a)?.into()),
@@ -188,6 +194,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "combinations",
         sig: "x, r: int = 2, with_replacement: bool = false",
+        example: "x: D[4] => combinations(x)",
         doc: "Every choice of r elements of a vector in its order, as rows [n over r, r]; the same element several times if \
               with_replacement.",
         build: |b, a| Ok(combinations(b, a)?.into()),
@@ -195,7 +202,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "tri",
         sig: "n: int, m: int? = None, k: int = 0, dtype: dtype? = None",
-        doc: "n by m ones at and below the k-th diagonal, else 0, f32 if no dtype is given.",
+        example: "=> tri(3, dtype=D)",
+        doc: "An [n, m] matrix of ones at and below the k-th diagonal, else 0 (m is n if not given); f32 if no dtype \
+              is given.",
         build: |b, a| {
             let n = a.int(0)?;
             let shape = sizes(&[n, a.opt_int(1)?.unwrap_or(n)])?;
@@ -206,6 +215,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "tril_indices",
         sig: "row: int, col: int, offset: int = 0, dtype: dtype? = None",
+        example: "=> tril_indices(3, 3, dtype=D)",
         doc: "Rows and columns of the elements at and below a diagonal of a row by col matrix, [2, n], i64 if no dtype is \
               given.",
         build: |b, a| Ok(triangle(b, a, true)?.into()),
@@ -213,6 +223,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "triu_indices",
         sig: "row: int, col: int, offset: int = 0, dtype: dtype? = None",
+        example: "=> triu_indices(3, 3, dtype=D)",
         doc: "Rows and columns of the elements at and above a diagonal of a row by col matrix, [2, n], i64 if no dtype is \
               given.",
         build: |b, a| Ok(triangle(b, a, false)?.into()),
@@ -220,8 +231,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "vander",
         sig: "x, N: int? = None, increasing: bool = false",
-        doc: "The powers 0 to N - 1 (the length, if not given) of a vector's elements, as columns; the highest first unless \
-              increasing. Integers give i64.",
+        example: "x: D[3] => vander(x)",
+        doc: "The powers 0 to N - 1 (the length, if not given) of a vector's elements, as columns [n, N]; the highest \
+              first unless increasing. Integers give i64.",
         build: |b, a| Ok(vander(b, a)?.into()),
     },
 ];

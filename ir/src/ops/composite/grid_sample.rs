@@ -111,10 +111,11 @@ fn grid_sample<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
             "`grid_sample` expected grid to have size [batch, .., {n}] for an input {x}, got {grid}"
         )));
     }
-    if s[1..].contains(&0) {
+    if let Some(d) = (1..s.len()).find(|d| s[*d] == 0) {
         return Err(err::shape(format!(
-            "`grid_sample`: expected input to have non-empty spatial dimensions, but got {}",
-            x.ty()
+            "`grid_sample`: expected input to have non-empty spatial dimensions, but input has sizes {} with dimension {d} \
+             being empty",
+            crate::types::ShapeText(&s)
         )));
     }
     let padding = match a.str(3)? {
@@ -194,17 +195,21 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "grid_sample",
         sig: "x, grid, mode: str = bilinear, padding_mode: str = zeros, align_corners: bool = false",
-        doc: "Images [batch, channel, h, w] at the coordinates of a grid [batch, .., 2] in -1..1, (x, y) each, or volumes at \
-              three: mode \"bilinear\", \"nearest\" or (images) \"bicubic\". Outside stands 0, or with padding_mode \"border\" \
-              the nearest element, with \"reflection\" the mirrored one. -1 and 1 are the outer elements' centres if \
-              align_corners, else their edges. Floats of one dtype.",
+        example: "x: D[1, 2, 3, 3], grid: D[1, 2, 2, 2] => grid_sample(x, grid, align_corners=false)",
+        doc: "Images [batch, channel, h, w] at the coordinates of a grid [batch, .., 2] in -1..1, (x, y) each, or \
+              volumes at three: mode \"bilinear\", \"nearest\" or (images) \"bicubic\" (Keys' with a = -3/4). Outside \
+              stands 0, or with padding_mode \"border\" the nearest element, with \"reflection\" the mirrored one. -1 \
+              and 1 are the outer elements' centres if align_corners, else their edges. Floats of one dtype.",
         build: |b, a| Ok(grid_sample(b, a)?.into()),
     },
     FnDef {
         name: "affine_grid",
         sig: "theta, size: ints, align_corners: bool = false",
-        doc: "The grid for `grid_sample` of an affine map theta [batch, 2, 3], or [batch, 3, 4] for volumes, over an output of \
-              that size. Floats.",
+        example: "theta: D[1, 2, 3] => affine_grid(theta, [1, 1, 2, 3], align_corners=false)",
+        doc: "The grid [batch, h, w, 2] for `grid_sample` of an affine map theta [batch, 2, 3] over an output of size \
+              [batch, channel, h, w], or [batch, d, h, w, 3] of theta [batch, 3, 4] for volumes: theta times the \
+              coordinates in -1..1 and 1. -1 and 1 are the outer elements' centres if align_corners, else their edges. \
+              Floats.",
         build: |b, a| Ok(affine_grid(b, a)?.into()),
     },
 ];

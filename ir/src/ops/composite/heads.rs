@@ -264,6 +264,9 @@ pub static FNS: &[FnDef] = &[FnDef {
           training: bool = true, key_padding_mask = None, need_weights: bool = true, attn_mask = None, \
           use_separate_proj_weight: bool = false, q_proj_weight = None, k_proj_weight = None, v_proj_weight = None, static_k \
           = None, static_v = None, average_attn_weights: bool = true, is_causal: bool = false, seed: tensor? = None",
+    example: "query: D[3, 2, 4], key: D[5, 2, 4], value: D[5, 2, 4], w: D[12, 4], bias: D[12], out: D[4, 4], \
+              out_bias: D[4] => multi_head_attention_forward(query, key, value, 4, 2, w, bias, None, None, false, 0.0, out, \
+              out_bias)",
     doc: "Attention of num_heads heads: query [l, n, e], key and value [s, n, e] (or without the batch n) are projected by \
           in_proj_weight [3 e, e] (or three weights), cut into heads of e / num_heads features, attended by softmax(q k^T / \
           sqrt(width) + masks) and projected by out_proj_weight. attn_mask [l, s] or [n num_heads, l, s] and key_padding_mask \

@@ -14,7 +14,7 @@ use crate::dtype::DType;
 use crate::error::{Result, err};
 use crate::ops::gather::ScatterMode;
 use crate::ops::registry;
-use crate::types::{Span, broadcast};
+use crate::types::{ShapeText, Span, broadcast};
 
 /// One item between the brackets.
 #[derive(Clone, Copy)]
@@ -58,7 +58,9 @@ fn uses(item: &IndexItem<'_>) -> usize {
 fn range(n: Dim, start: Option<Dim>, stop: Option<Dim>, step: Option<i64>) -> Result<Span> {
     let step = step.unwrap_or(1);
     if step < 1 {
-        return Err(err::index(format!("slice step must be positive, got {step}")).help("use `flip` to go backwards"));
+        return Err(
+            err::index(format!("step must be greater than zero, got {step}")).help("use `flip` to go backwards")
+        );
     }
     let at = |v: Dim| -> Result<Dim> {
         let v = if at_most(0i64, v)? { v } else { v + n };
@@ -134,8 +136,11 @@ fn join<'b>(b: &'b Builder, x: Ex<'b>, tensors: &[(usize, Ex<'b>)]) -> Result<Jo
     let mut shape = Dims::new();
     for (_, t) in tensors {
         shape = broadcast(&shape, &t.dims()).ok_or_else(|| {
-            let all: Vec<String> = tensors.iter().map(|(_, t)| t.ty().to_string()).collect();
-            err::index(format!("shape mismatch: indexing tensors {} do not broadcast", all.join(" and ")))
+            let all: Vec<String> = tensors.iter().map(|(_, t)| ShapeText(&t.dims()).to_string()).collect();
+            err::index(format!(
+                "shape mismatch: indexing tensors could not be broadcast together with shapes {}",
+                all.join(", ")
+            ))
         })?;
     }
     let mut index: Option<Ex<'b>> = None;
@@ -265,9 +270,9 @@ fn changed<'b>(
     let value = trim(value, part.len()).cast(view.dtype());
     if broadcast(&value.dims(), &part).as_deref() != Some(&part[..]) {
         return Err(err::shape(format!(
-            "shape mismatch: value {} cannot be broadcast to the indexed part {}",
-            value.ty(),
-            crate::types::ShapeText(&part)
+            "shape mismatch: value tensor of shape {} cannot be broadcast to indexing result of shape {}",
+            ShapeText(&value.dims()),
+            ShapeText(&part)
         )));
     }
     let count = j.index.count();
@@ -292,9 +297,9 @@ fn set_mask<'b>(view: Ex<'b>, tensors: &[(usize, Ex<'b>)], value: Ex<'b>, mode: 
     let (m, after) = (mask.dims(), d + mask.rank());
     if shape[*d..after] != m[..] {
         return Err(err::index(format!(
-            "the shape of the mask {} does not match the indexed tensor {}",
-            mask.ty(),
-            view.ty()
+            "The shape of the mask {} at index 0 does not match the shape of the indexed tensor {} at index {d}",
+            ShapeText(&m),
+            ShapeText(&shape)
         )));
     }
     let rest = &shape[after..];

@@ -15,25 +15,32 @@ use crate::types::{Shape, ShapeText, Span, axis, checked_count};
 /// `shape` if they do not fit.
 pub fn cat<'b>(b: &'b Builder, parts: &[Ex<'b>], dim: i64) -> Result<Ex<'b>> {
     if parts.is_empty() {
-        return Err(err::shape("`cat` expects a non-empty list of tensors"));
+        return Err(err::shape("`cat`: expected a non-empty list of Tensors"));
     }
     if let Some(i) = parts.iter().position(|p| p.rank() == 0) {
         return Err(err::shape(format!("zero-dimensional tensor (at position {i}) cannot be concatenated")));
     }
     let dtype = common(parts);
     // A 1-d tensor without elements fits everything, as in PyTorch.
-    let real: Vec<Ex<'b>> = parts.iter().copied().filter(|p| p.dims().as_slice() != [Dim::ZERO]).collect();
+    let nothing = |p: &Ex<'b>| p.dims().as_slice() == [Dim::ZERO];
+    let real: Vec<Ex<'b>> = parts.iter().copied().filter(|p| !nothing(p)).collect();
     let Some(first) = real.first() else { return Ok(parts[0].cast(dtype).copy()) };
     let d = axis(dim, first.rank())?;
     let mut shape = first.dims();
-    for p in &real[1..] {
+    for (at, p) in parts.iter().enumerate().filter(|(_, p)| !nothing(p)).skip(1) {
         let s = p.dims();
-        let fits = s.len() == shape.len() && (0..s.len()).all(|i| i == d || s[i] == shape[i]);
-        if !fits {
+        if s.len() != shape.len() {
             return Err(err::shape(format!(
-                "`cat`: sizes of tensors must match except in dimension {d}, got {} and {}",
-                ShapeText(&first.dims()),
-                ShapeText(&s)
+                "`cat`: Tensors must have same number of dimensions: got {} and {}",
+                shape.len(),
+                s.len()
+            )));
+        }
+        if let Some(i) = (0..s.len()).find(|i| *i != d && s[*i] != shape[*i]) {
+            return Err(err::shape(format!(
+                "`cat`: Sizes of tensors must match except in dimension {d}. Expected size {} but got size {} for tensor number \
+                 {at} in the list",
+                shape[i], s[i]
             )));
         }
         shape[d] = shape[d] + s[d];
@@ -49,18 +56,27 @@ pub fn cat<'b>(b: &'b Builder, parts: &[Ex<'b>], dim: i64) -> Result<Ex<'b>> {
     Ok(out)
 }
 
+/// The tensors of `hstack` and its like.
+fn stacked<'b>(a: &Args<'b>) -> Result<Vec<Ex<'b>>> {
+    let parts = a.tensors(0)?;
+    match parts.is_empty() {
+        true => Err(err::shape(format!("`{}` expects a non-empty TensorList", a.name()))),
+        false => Ok(parts),
+    }
+}
+
 /// The tensors along a new dimension.
 ///
 /// # Errors
 /// `shape` if their shapes differ.
 pub fn stack<'b>(b: &'b Builder, parts: &[Ex<'b>], dim: i64) -> Result<Ex<'b>> {
     let Some(first) = parts.first() else {
-        return Err(err::shape("`stack` expects a non-empty list of tensors"));
+        return Err(err::shape("`stack` expects a non-empty TensorList"));
     };
-    if let Some(p) = parts.iter().find(|p| p.dims() != first.dims()) {
+    if let Some((at, p)) = parts.iter().enumerate().find(|(_, p)| p.dims() != first.dims()) {
         let (want, got) = (first.dims(), p.dims());
         return Err(err::shape(format!(
-            "`stack` expects each tensor to be equal size, got {} and {}",
+            "`stack` expects each tensor to be equal size, but got {} at entry 0 and {} at entry {at}",
             ShapeText(&want),
             ShapeText(&got)
         )));
@@ -75,7 +91,9 @@ fn repeat<'b>(x: Ex<'b>, times: &[Dim]) -> Result<Ex<'b>> {
     let times = sizes(times)?;
     let Some(lead) = times.len().checked_sub(x.rank()) else {
         let (n, ty) = (times.len(), x.ty());
-        return Err(err::shape(format!("`repeat`: {n} repeats for {ty}: there must be one for each dimension")));
+        return Err(err::shape(format!(
+            "`repeat`: Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor: {n} repeats for {ty}"
+        )));
     };
     // [a, b] repeated (r, s) is [1, a, 1, b] expanded to [r, a, s, b], merged.
     let from = x.dims();
@@ -104,13 +122,20 @@ fn roll<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let shifts = a.ints(1)?;
     let Some(dims) = a.opt_ints(2)?.filter(|d| !d.is_empty()) else {
         if shifts.len() != 1 {
-            return Err(err::shape("`roll` without dims takes one shift"));
+            return Err(err::shape(match shifts.len() {
+                0 => "`roll`: `shifts` required".into(),
+                n => format!("`roll`: shifts and dimensions must align. shifts: {n}, dims: 0"),
+            }));
         }
         let flat = x.reshape(&[x.numel()]);
         return Ok(rolled(b, flat, shifts[0], 0)?.reshape(&x.shape()));
     };
     if dims.len() != shifts.len() {
-        return Err(err::shape(format!("`roll`: {} shifts for {} dims", shifts.len(), dims.len())));
+        return Err(err::shape(format!(
+            "`roll`: shifts and dimensions must align. shifts: {}, dims: {}",
+            shifts.len(),
+            dims.len()
+        )));
     }
     if x.rank() == 0 {
         return Err(err::index(format!("Dimension specified as {} but tensor has no dimensions", dims[0])));
@@ -178,7 +203,8 @@ fn pad<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     if given.len() % 2 == 1 || given.len() / 2 > rank {
         let (n, ty) = (given.len(), x.ty());
         return Err(err::shape(format!(
-            "`pad`: {n} numbers for {ty}: two for each padded dimension, the last one first"
+            "`pad`: Padding length must be divisible by 2 and less than or equal to two times the input dimension, but got \
+             padding length {n} and input of dimension {rank} ({ty})"
         )));
     }
     if given.iter().any(|p| p.unsigned_abs() > 1 << 47) {
@@ -196,7 +222,7 @@ fn pad<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         "reflect" => Mode::Reflect,
         "replicate" => Mode::Replicate,
         "circular" => Mode::Circular,
-        other => return Err(err::ty(format!("`pad`: unrecognised padding mode {other}"))),
+        other => return Err(err::ty(format!("`pad`: Unrecognised padding mode {other}"))),
     };
     let mut out = x.copy();
     for (d, (before, after)) in pads.iter().enumerate().filter(|(_, p)| **p != (0, 0)) {
@@ -213,7 +239,9 @@ fn pad<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         let len = n + before + after;
         if *before > limit || *after > limit || len < 0 || rest <= 0 {
             return Err(err::shape(format!(
-                "`pad`: padding ({before}, {after}) of dimension {d} does not fit its extent {n}"
+                "`pad`: Padding size should be less than the corresponding input dimension, but got: padding ({before}, \
+                 {after}) at dimension {d} of input {}",
+                x.ty()
             )));
         }
         let part = if rest == n { out } else { out.narrow(d, low, rest) };
@@ -245,7 +273,9 @@ fn repeat_each<'b>(b: &'b Builder, x: Ex<'b>, d: usize, counts: Ex<'b>, n: usize
     }
     if counts.rank() > 1 || counts.numel() != 1 && counts.numel() != len {
         let c = counts.ty();
-        return Err(err::shape(format!("repeats must have the same size as input along dim, got {c} for {len}")));
+        return Err(err::shape(format!(
+            "repeats must have the same size as input along dim, but got repeats {c} and input.size = {len}"
+        )));
     }
     let counts = counts.cast(DType::I64).reshape(&[counts.numel()]).expand(&[len]);
     let wrong = (counts.sum(&[0], false) - b.int(n)).abs() + counts.minimum(b.int(0)).sum(&[0], false).abs();
@@ -297,46 +327,53 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "cat",
         sig: "tensors: tensors, dim: int = 0",
-        doc: "Tensors one after the other along a dimension; other extents are equal, dtypes promote.",
+        example: "a: D[2, 3], b: D[1, 3] => cat([a, b], 0)",
+        doc: "Tensors one after the other along a dimension; the other extents are equal, dtypes promote. A tensor [0] \
+              is left out.",
         build: |b, a| Ok(cat(b, &a.tensors(0)?, a.int(1)?)?.into()),
     },
     FnDef {
         name: "stack",
         sig: "tensors: tensors, dim: int = 0",
-        doc: "Tensors of one shape along a new dimension; dtypes promote.",
+        example: "a: D[3], b: D[3] => stack([a, b], 1)",
+        doc: "n tensors of one shape along a new dimension of extent n, before dim; dtypes promote.",
         build: |b, a| Ok(stack(b, &a.tensors(0)?, a.int(1)?)?.into()),
     },
     FnDef {
         name: "hstack",
         sig: "tensors: tensors",
-        doc: "Tensors one after the other along dimension 1 (0 for vectors).",
+        example: "a: D[2, 3], b: D[2, 1] => hstack([a, b])",
+        doc: "Tensors one after the other along dimension 1 (0 for vectors; scalars are vectors); dtypes promote.",
         build: |b, a| {
-            let parts: Vec<_> = a.tensors(0)?.into_iter().map(|p| at_least(p, 1)).collect();
+            let parts: Vec<_> = stacked(a)?.into_iter().map(|p| at_least(p, 1)).collect();
             Ok(cat(b, &parts, parts.first().is_some_and(|p| p.rank() > 1) as i64)?.into())
         },
     },
     FnDef {
         name: "vstack",
         sig: "tensors: tensors",
-        doc: "Tensors one above the other: along dimension 0, vectors as rows.",
+        example: "a: D[3], b: D[3] => vstack([a, b])",
+        doc: "Tensors one above the other: along dimension 0, vectors and scalars as rows; dtypes promote.",
         build: |b, a| {
-            let parts: Vec<_> = a.tensors(0)?.into_iter().map(|p| at_least(p, 2)).collect();
+            let parts: Vec<_> = stacked(a)?.into_iter().map(|p| at_least(p, 2)).collect();
             Ok(cat(b, &parts, 0)?.into())
         },
     },
     FnDef {
         name: "dstack",
         sig: "tensors: tensors",
-        doc: "Tensors one behind the other: along dimension 2.",
+        example: "a: D[2, 3], b: D[2, 3] => dstack([a, b])",
+        doc: "Tensors one behind the other: along dimension 2, after `atleast_3d`; dtypes promote.",
         build: |b, a| {
-            let parts: Vec<_> = a.tensors(0)?.into_iter().map(|p| at_least(p, 3)).collect();
+            let parts: Vec<_> = stacked(a)?.into_iter().map(|p| at_least(p, 3)).collect();
             Ok(cat(b, &parts, 2)?.into())
         },
     },
     FnDef {
         name: "column_stack",
         sig: "tensors: tensors",
-        doc: "Tensors beside each other: along dimension 1, vectors and scalars as columns.",
+        example: "a: D[2], b: D[2, 3] => column_stack([a, b])",
+        doc: "Tensors beside each other: along dimension 1, vectors and scalars as columns; dtypes promote.",
         build: |b, a| {
             let mut parts = a.tensors(0)?;
             for p in &mut parts {
@@ -348,13 +385,16 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "repeat",
         sig: "x, repeats: ints",
-        doc: "Every dimension laid out that many times; more numbers than dimensions add leading ones.",
+        example: "x: D[2, 3] => repeat(x, 2, 1)",
+        doc: "x laid out repeats[i] times along each dimension, in new memory; more numbers than dimensions add \
+              leading ones, fewer are an error. The gradient is summed.",
         build: |b, a| Ok(repeat(a.tensor(b, 0)?, &a.dims(1)?)?.into()),
     },
     FnDef {
         name: "tile",
         sig: "x, dims: ints",
-        doc: "As `repeat`; fewer numbers than dimensions leave the leading ones alone.",
+        example: "x: D[2, 3] => tile(x, 2)",
+        doc: "`repeat`, where fewer numbers than dimensions leave the leading ones alone.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let dims = a.dims(1)?;
@@ -366,14 +406,16 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "repeat_interleave",
         sig: "x, repeats: any, dim: int? = None, output_size: int? = None",
-        doc: "Every element that many times in a row, along a dimension or of the flattened tensor. A tensor of counts, one for \
-              each element, needs output_size, their sum.",
+        example: "x: D[2, 3] => repeat_interleave(x, 2, 1)",
+        doc: "Every element repeats times in a row, along a dimension or of the flattened tensor. A tensor of counts, \
+              one for each element, needs output_size, their sum; another sum is an error of the run.",
         build: |b, a| Ok(repeat_interleave(b, a)?.into()),
     },
     FnDef {
         name: "flip",
         sig: "x, dims: ints",
-        doc: "Dimensions in reverse order, copied.",
+        example: "x: D[2, 3] => flip(x, [0, 1])",
+        doc: "The elements of these dimensions in reverse order, copied. No dimension stands twice.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let dims = a.ints(1)?;
@@ -384,7 +426,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "fliplr",
         sig: "x",
-        doc: "Dimension 1 in reverse order, copied.",
+        example: "x: D[2, 3] => fliplr(x)",
+        doc: "Dimension 1 in reverse order, copied; an error for fewer than two.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             if x.rank() < 2 {
@@ -396,7 +439,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "flipud",
         sig: "x",
-        doc: "Dimension 0 in reverse order, copied.",
+        example: "x: D[2, 3] => flipud(x)",
+        doc: "Dimension 0 in reverse order, copied; an error for scalars.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             if x.rank() < 1 {
@@ -408,14 +452,18 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "roll",
         sig: "x, shifts: ints, dims: ints? = None",
-        doc: "Elements moved along dimensions, those that leave at the end coming in at the start.",
+        example: "x: D[2, 3] => roll(x, 1, 1)",
+        doc: "Elements moved by shifts along as many dimensions, those that leave at the end coming in at the start; \
+              without dims along the flattened tensor. Copied.",
         build: |b, a| Ok(roll(b, a)?.into()),
     },
     FnDef {
         name: "pad",
         sig: "x, pad: ints, mode: str = constant, value: float? = None",
-        doc: "Elements added before and after the last dimensions, the last one first. Modes: \"constant\" (with a value, 0 \
-              if none), \"reflect\", \"replicate\", \"circular\".",
+        example: "x: D[2, 3] => pad(x, [1, 2])",
+        doc: "Elements added before and after the last dimensions, in pairs, the last dimension first; negative \
+              numbers take away. Modes: \"constant\" (of that value, 0 if none), \"reflect\", \"replicate\" and \
+              \"circular\", which repeat x.",
         build: |b, a| Ok(pad(b, a)?.into()),
     },
 ];

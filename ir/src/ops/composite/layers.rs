@@ -32,8 +32,12 @@ fn check_parameters(name: &str, x: Ex<'_>, parameters: &[Option<Ex<'_>>], shape:
     for p in parameters.iter().flatten() {
         same_dtype(name, &[x, *p])?;
         if p.dims().as_slice() != shape {
-            let (p, want) = (p.ty(), ShapeText(shape));
-            return Err(err::shape(format!("`{name}`: expected parameters of shape {want}, got {p}")));
+            let (p, want) = (p.dims(), ShapeText(shape));
+            let p = ShapeText(&p);
+            return Err(err::shape(format!(
+                "`{name}`: Expected weight and bias to be of same shape as normalized_shape or the channels, but got a \
+                 parameter of shape {p} and expected shape = {want}"
+            )));
         }
     }
     Ok(())
@@ -44,8 +48,19 @@ fn row_axes(name: &str, x: Ex<'_>, shape: &[Dim]) -> Result<(Vec<usize>, Vec<Dim
     let s = x.dims();
     let fits = !shape.is_empty() && s.len() >= shape.len() && s[s.len() - shape.len()..] == *shape;
     if !fits {
-        let ty = x.ty();
-        return Err(err::shape(format!("`{name}`: the last dimensions of {ty} are not normalized_shape {shape:?}")));
+        let want = ShapeText(shape);
+        let inner: Vec<String> = shape.iter().map(Dim::to_string).collect();
+        return Err(err::shape(match shape {
+            [] => format!(
+                "`{name}`: Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but \
+                 got normalized_shape = []"
+            ),
+            _ => format!(
+                "`{name}`: Given normalized_shape={want}, expected input with shape [*, {}], but got input of size {}",
+                inner.join(", "),
+                ShapeText(&s)
+            ),
+        }));
     }
     let first = s.len() - shape.len();
     Ok(((first..s.len()).collect(), s[first..].to_vec()))
@@ -86,7 +101,10 @@ fn channel_shape(x: Ex<'_>, n: Dim) -> Vec<Dim> {
 fn channels(name: &str, x: Ex<'_>) -> Result<Dim> {
     match x.dims().get(1) {
         Some(c) => Ok(*c),
-        None => Err(err::shape(format!("`{name}` takes [batch, channel, ..], got {}", x.ty()))),
+        None => Err(err::shape(format!(
+            "`{name}`: Expected at least 2 dimensions for input tensor but received {}",
+            x.rank()
+        ))),
     }
 }
 
@@ -125,7 +143,7 @@ fn batch_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     if !at_most(2i64, super::reduce::count(x, &axes))? {
         let ty = x.ty();
         return Err(err::shape(format!(
-            "`batch_norm`: expected more than 1 value per channel when training, got {ty}"
+            "`batch_norm`: Expected more than 1 value per channel when training, got input size {ty}"
         )));
     }
     if let Some(rm) = rm {
@@ -143,7 +161,14 @@ fn group_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (w, bias, eps) = (a.opt_tensor(b, 2)?, a.opt_tensor(b, 3)?, a.float(4)?);
     check_parameters("group_norm", x, &[w, bias], &[c])?;
     let g = Some(Dim::from(a.int(1)?)).filter(|g| g.known().is_some_and(|g| g > 0) && c.exact_div(*g).is_some());
-    let g = g.ok_or_else(|| err::shape(format!("`group_norm`: {c} channels do not divide into groups")))?;
+    let groups = a.int(1)?;
+    let g = g.ok_or_else(|| {
+        err::shape(format!(
+            "`group_norm`: Expected number of channels in input to be divisible by num_groups, but got input of shape {} and \
+             num_groups={groups}",
+            ShapeText(&x.dims())
+        ))
+    })?;
     let (full, shape) = (x.dims(), channel_shape(x, c));
     let rest = product(&full[2..]);
     if c.is(0) || rest.is(0) {
@@ -204,7 +229,7 @@ fn local_response_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let dtype = x.dtype();
     let x = x.cast(dtype.compute());
     if !dtype.is_float() && dtype != DType::I64 {
-        return Err(err::dtype(format!("`local_response_norm` is not defined for {dtype}")));
+        return Err(err::dtype(format!("`local_response_norm` is not implemented for {dtype}")));
     }
     let image = (x * x).reshape(&[s[0], 1, s[1], rest]);
     let (cols, _) = windows(b, image, &[across, along], Scalar::from_f64(x.dtype(), 0.0))?;
@@ -220,42 +245,54 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "layer_norm",
         sig: "x, normalized_shape: ints, weight = None, bias = None, eps: float = 1e-5",
-        doc: "The last dimensions moved to mean 0 and variance 1, then scaled and shifted. Floats of one dtype.",
+        example: "x: D[2, 3], weight: D[3], bias: D[3] => layer_norm(x, [3], weight, bias)",
+        doc: "(x - mean) / sqrt(var + eps) * weight + bias with mean and (biased) variance over the last dimensions, \
+              whose extents normalized_shape repeats and weight and bias have. Floats of one dtype.",
         build: |b, a| Ok(layer_norm(b, a)?.into()),
     },
     FnDef {
         name: "rms_norm",
         sig: "x, normalized_shape: ints, weight = None, eps: float? = None",
-        doc: "The last dimensions divided by their root mean square, then scaled. Floats of one dtype.",
+        example: "x: D[2, 3], weight: D[3] => rms_norm(x, [3], weight)",
+        doc: "x / sqrt(mean(x^2) + eps) * weight over the last dimensions, whose extents normalized_shape repeats and \
+              weight has; eps is the dtype's epsilon if not given. Floats of one dtype.",
         build: |b, a| Ok(rms_norm(b, a)?.into()),
     },
     FnDef {
         name: "batch_norm",
         sig: "x, running_mean: tensor?, running_var: tensor?, weight = None, bias = None, training: bool = false, momentum: float = 0.1, \
               eps: float = 1e-5",
-        doc: "Channels (dimension 1) moved to mean 0 and variance 1: by the running statistics, or when training by the \
-              batch's, which are then blended into the running ones in place. Floats of one dtype.",
+        example: "x: D[4, 2], weight: D[2], bias: D[2] => batch_norm(x, None, None, weight, bias, training=true)",
+        doc: "(x - mean) / sqrt(var + eps) * weight + bias for each channel (dimension 1): by the running statistics, \
+              or when training by the batch's, which are then blended into the running ones in place with momentum \
+              (the variance with a divisor of n - 1). The others are [channels]. Floats of one dtype.",
         build: |b, a| Ok(batch_norm(b, a)?.into()),
     },
     FnDef {
         name: "group_norm",
         sig: "x, num_groups: int, weight = None, bias = None, eps: float = 1e-5",
-        doc: "Groups of channels (dimension 1) of each sample moved to mean 0 and variance 1. Floats of one dtype.",
+        example: "x: D[2, 4, 3], weight: D[4], bias: D[4] => group_norm(x, 2, weight, bias)",
+        doc: "(x - mean) / sqrt(var + eps) * weight + bias with mean and (biased) variance of each of num_groups \
+              groups of channels (dimension 1, which they divide) of each sample; weight and bias are [channels]. \
+              Floats of one dtype.",
         build: |b, a| Ok(group_norm(b, a)?.into()),
     },
     FnDef {
         name: "instance_norm",
         sig: "x, running_mean = None, running_var = None, weight = None, bias = None, use_input_stats: bool = true, \
               momentum: float = 0.1, eps: float = 1e-5",
-        doc: "Each channel of each sample moved to mean 0 and variance 1, by its own statistics, whose means over the batch are \
-              blended into the running ones in place, or by the running ones. Floats of one dtype.",
+        example: "x: D[2, 3, 4] => instance_norm(x)",
+        doc: "(x - mean) / sqrt(var + eps) * weight + bias for each channel of each sample of [batch, channel, ..]: by \
+              its own statistics, whose means over the batch are blended into the running ones in place, or by the \
+              running ones. The others are [channels]. Floats of one dtype.",
         build: |b, a| Ok(instance_norm(b, a)?.into()),
     },
     FnDef {
         name: "local_response_norm",
         sig: "x, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0",
-        doc: "x / (k + alpha * the mean square of size neighbouring channels)^beta, for [batch, channel, ..]. Floats, \
-              and i64, which gives f32.",
+        example: "x: D[2, 4, 3] => local_response_norm(x, 2)",
+        doc: "x / (k + alpha * the mean square of size neighbouring channels)^beta, for [batch, channel, ..] \
+              (Krizhevsky et al., 2012). Floats, and i64, which gives f32.",
         build: |b, a| Ok(local_response_norm(b, a)?.into()),
     },
 ];

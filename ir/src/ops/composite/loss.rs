@@ -65,7 +65,7 @@ pub fn pairwise<'b>(
     let (x, t) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
     let dtype = common(&[x, t]);
     if !dtype.is_float() {
-        return Err(err::dtype(format!("`{name}` is not defined for {dtype}: only floating point dtypes")));
+        return Err(crate::ops::elementwise::not_float(name, dtype));
     }
     let wide = |e: Ex<'b>| e.cast(dtype.compute());
     let loss = f(wide(x), wide(t));
@@ -83,8 +83,12 @@ fn weighted<'b>(
     let (x, t) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
     require_float(name, x)?;
     if t.dims() != x.dims() {
-        let (t, x) = (t.ty(), x.ty());
-        return Err(err::shape(format!("`{name}`: target size {t} must be the same as input size {x}")));
+        let (t, x) = (t.dims(), x.dims());
+        return Err(err::shape(format!(
+            "`{name}`: Target size ({}) must be the same as input size ({})",
+            ShapeText(&t),
+            ShapeText(&x)
+        )));
     }
     let wide = |e: Ex<'b>| e.cast(x.dtype().compute());
     let mut loss = f(wide(x), wide(t))?;
@@ -125,17 +129,22 @@ impl<'b> Classes<'b> {
     fn new(b: &'b Builder, name: &str, x: Ex<'b>, target: Ex<'b>, ignore: i64) -> Result<Classes<'b>> {
         if target.dtype() != DType::I64 {
             let d = target.dtype();
-            return Err(err::dtype(format!("`{name}`: expected the target classes to be i64, got {d}")));
+            return Err(err::dtype(format!("`{name}`: expected target dtype to be i64, but got {d}")));
         }
         let axis = (x.rank() > 1) as usize;
         let mut shape = x.dims();
         if x.rank() == 0 {
-            return Err(err::shape(format!("`{name}`: scores {} have no dimension of classes", x.ty())));
+            return Err(err::shape(format!("`{name}`: Expected 1 or more dimensions (got 0)")));
         }
         let count = shape.remove(axis);
         if target.dims() != shape {
-            let (t, want) = (target.ty(), ShapeText(&shape));
-            return Err(err::shape(format!("`{name}`: expected target size {want}, got {t}")));
+            let (got, want) = (target.dims(), ShapeText(&shape));
+            return Err(err::shape(match (shape.first(), got.first()) {
+                (Some(n), Some(m)) if n != m => {
+                    format!("`{name}`: Expected input batch_size ({n}) to match target batch_size ({m})")
+                }
+                _ => format!("`{name}`: Expected target size {want}, got {}", ShapeText(&got)),
+            }));
         }
         Ok(Classes { b, target, axis, count, ignore })
     }
@@ -171,8 +180,9 @@ impl<'b> Classes<'b> {
 fn check_weight(name: &str, weight: Option<Ex<'_>>, classes: Dim) -> Result<()> {
     match weight {
         Some(w) if w.dims().as_slice() != [classes] => Err(err::shape(format!(
-            "`{name}`: weight tensor should be defined for all {classes} classes, got {}",
-            w.ty()
+            "`{name}`: weight tensor should be defined either for all {classes} classes or no classes but got weight tensor of \
+             shape: {}",
+            ShapeText(&w.dims())
         ))),
         _ => Ok(()),
     }
@@ -226,7 +236,7 @@ impl<'b> Entropy<'b> {
     fn of(&self, b: &'b Builder, name: &str, x: Ex<'b>) -> Result<Ex<'b>> {
         let (t, w, r, smoothing) = (self.target, self.weight, self.reduction, self.smoothing);
         if !(0.0..=1.0).contains(&smoothing) {
-            return Err(err::ty(format!("`{name}`: label_smoothing must be between 0.0 and 1.0, got {smoothing}")));
+            return Err(err::ty(format!("`{name}`: label_smoothing must be between 0.0 and 1.0. Got: {smoothing}")));
         }
         let axis = (x.rank() > 1) as usize;
         let classes = x.dims().get(axis).copied().unwrap_or(Dim::ZERO);
@@ -341,19 +351,23 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "mse_loss",
         sig: "x, target, reduction: str = mean",
-        doc: "(x - target)^2. Floats.",
+        example: "x: D[2, 3], target: D[2, 3] => mse_loss(x, target)",
+        doc: "(x - target)^2, which broadcast; reduction \"mean\", \"sum\" or \"none\". Floats.",
         build: |b, a| Ok(pairwise(b, a, "mse_loss", 2, |x, t| (x - t).map("square", &[]))?.into()),
     },
     FnDef {
         name: "l1_loss",
         sig: "x, target, reduction: str = mean",
-        doc: "|x - target|. Floats.",
+        example: "x: D[2, 3], target: D[2, 3] => l1_loss(x, target)",
+        doc: "|x - target|, which broadcast; reduction \"mean\", \"sum\" or \"none\". Floats. The gradient at 0 is 0.",
         build: |b, a| Ok(pairwise(b, a, "l1_loss", 2, |x, t| (x - t).abs())?.into()),
     },
     FnDef {
         name: "smooth_l1_loss",
         sig: "x, target, reduction: str = mean, beta: float = 1.0",
-        doc: "d^2 / (2 beta) for |d| below beta, else |d| - beta / 2, with d = x - target. Floats.",
+        example: "x: D[2, 3], target: D[2, 3] => smooth_l1_loss(x, target)",
+        doc: "d^2 / (2 beta) for |d| below beta, else |d| - beta / 2, with d = x - target, which broadcast; beta is \
+              not negative, with 0 it is `l1_loss`. reduction \"mean\", \"sum\" or \"none\". Floats.",
         build: |b, a| {
             let beta = a.float(3)?;
             if beta < 0.0 {
@@ -365,7 +379,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "huber_loss",
         sig: "x, target, reduction: str = mean, delta: float = 1.0",
-        doc: "d^2 / 2 for |d| below delta, else delta (|d| - delta / 2), with d = x - target. Floats.",
+        example: "x: D[2, 3], target: D[2, 3] => huber_loss(x, target)",
+        doc: "d^2 / 2 for |d| below delta, else delta (|d| - delta / 2), with d = x - target, which broadcast; delta \
+              is positive. reduction \"mean\", \"sum\" or \"none\". Floats.",
         build: |b, a| {
             let delta = a.float(3)?;
             if delta <= 0.0 {
@@ -378,20 +394,25 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "binary_cross_entropy",
         sig: "x, target, weight = None, reduction: str = mean",
-        doc: "-(target log x + (1 - target) log(1 - x)), with logarithms of at least -100. Floats of one shape.",
+        example: "x: D[2, 3], target: D[2, 3] => binary_cross_entropy(x, target)",
+        doc: "-weight (target log x + (1 - target) log(1 - x)) for probabilities x, with logarithms of at least -100; \
+              reduction \"mean\", \"sum\" or \"none\". Floats of one shape.",
         build: |b, a| Ok(weighted(b, a, "binary_cross_entropy", 3, |x, t| row("bce", &[x, t]))?.into()),
     },
     FnDef {
         name: "binary_cross_entropy_with_logits",
         sig: "x, target, weight = None, reduction: str = mean, pos_weight = None",
-        doc: "Binary cross entropy of sigmoid(x) without overflow; positive samples count pos_weight times. Floats of one \
-              shape.",
+        example: "x: D[2, 3], target: D[2, 3] => binary_cross_entropy_with_logits(x, target)",
+        doc: "-weight (pos_weight target log sigmoid(x) + (1 - target) log(1 - sigmoid(x))) without overflow; \
+              reduction \"mean\", \"sum\" or \"none\". Floats of one shape; weights broadcast.",
         build: |b, a| Ok(with_logits(b, a)?.into()),
     },
     FnDef {
         name: "kl_div",
         sig: "x, target, reduction: str = mean, log_target: bool = false",
-        doc: "target (log target - x), or e^target (target - x) for log_target; reduction also \"batchmean\". Floats.",
+        example: "x: D[2, 3], target: D[2, 3] => kl_div(x, target, reduction=\"batchmean\")",
+        doc: "target (log target - x), or e^target (target - x) for log_target; reduction \"mean\", \"sum\", \"none\" \
+              or \"batchmean\", the sum divided by the first extent. 0 where the target is 0. Floats that broadcast.",
         build: |b, a| {
             let log = a.bool(3)?;
             Ok(pairwise(b, a, "kl_div", 2, |x, t| if log { t.exp() * (t - x) } else { t.map("xlogy", &[t]) - t * x })?
@@ -401,19 +422,26 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "nll_loss",
         sig: "x, target, weight = None, ignore_index: int = -100, reduction: str = mean",
-        doc: "The negative log probability in [n, class, ..] (or [class]) of the i64 classes; the mean weighs by class.",
+        example: "x: D[2, 3] => nll_loss(x, tensor([0, 2]))",
+        doc: "-weight[y] x[y] of log probabilities x, [n, class, ..] (or [class]), and i64 classes y, [n, ..]; the \
+              mean divides by the sum of the weights. Where y is ignore_index nothing counts; another one outside the \
+              classes is an error of the run. reduction \"mean\", \"sum\" or \"none\". Floats.",
         build: |b, a| Ok(nll_loss(b, a)?.into()),
     },
     FnDef {
         name: "cross_entropy",
         sig: "x, target, weight = None, ignore_index: int = -100, reduction: str = mean, label_smoothing: float = 0.0",
-        doc: "nll_loss of log_softmax over the classes; the target may also be probabilities of the shape of x.",
+        example: "x: D[2, 3] => cross_entropy(x, tensor([0, 2]))",
+        doc: "`nll_loss` of the log_softmax of x over the classes, [n, class, ..] (or [class]); label_smoothing moves \
+              that much of the target to all classes alike. The target may also be probabilities of the shape of x: \
+              then the sum over the classes of -weight target log_softmax(x). Floats.",
         build: |b, a| Ok(cross_entropy(b, a)?.into()),
     },
     FnDef {
         name: "linear_cross_entropy",
         sig: "x, linear_weight: tensor, target: tensor, linear_bias = None, weight = None, reduction: str = mean, \
               ignore_index: int? = None, label_smoothing: float = 0.0",
+        example: "x: D[2, 4], linear_weight: D[3, 4] => linear_cross_entropy(x, linear_weight, tensor([0, 2]))",
         doc: "cross_entropy of the scores linear(x, linear_weight, linear_bias), rounded once: x is [n, in] or [in], \
               linear_weight [class, .., in], linear_bias [class, ..], the scores [n, class, ..]. Floats of one dtype; no \
               ignore_index with probabilities.",

@@ -105,8 +105,8 @@ fn scores<'b>(name: &str, x: Ex<'b>) -> Result<(Ex<'b>, usize, usize)> {
         [] => Ok((wide(x).reshape(&[1, 1]), 1, 1)),
         [c] if *c > 0 => Ok((wide(x).reshape(&[1, *c]), 1, *c)),
         _ => Err(err::shape(format!(
-            "`{name}`: expected non-empty vector or matrix with optional 0-dim batch size, but got: {}",
-            x.ty()
+            "`{name}`: Expected non-empty vector or matrix with optional 0-dim batch size, but got: {}",
+            ShapeText(&x.shape())
         ))),
     }
 }
@@ -120,19 +120,43 @@ fn per_row<'b>(a: &Args<'b>, i: usize, rows: Ex<'b>, x: Ex<'b>) -> Result<Ex<'b>
     Ok(loss.cast(x.dtype()))
 }
 
+/// Refuses classes that are not `i64`.
+fn classes_of(name: &str, t: Ex<'_>) -> Result<()> {
+    match t.dtype() {
+        DType::I64 => Ok(()),
+        d => Err(err::dtype(format!("`{name}`: expected scalar type i64 but found {d} for the target"))),
+    }
+}
+
 fn multi_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, t) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
     let (p, margin, weight) = (a.float(2)?, a.float(3)?, a.opt_tensor(b, 4)?);
+    reduction(a, 5)?;
     let (s, n, c) = scores("multi_margin_loss", x)?;
     if p != 1.0 && p != 2.0 {
         return Err(err::ty("`multi_margin_loss`: only p == 1 and p == 2 supported"));
     }
-    if t.dtype() != DType::I64 || t.rank() > 1 || t.numel() != n {
+    if t.rank() > 1 || t.numel() != n {
         return Err(err::shape(format!(
-            "`multi_margin_loss`: inconsistent target size, expected {n} but got {}",
-            t.ty()
+            "`multi_margin_loss`: target tensor should be 1-D with size equal to the number of input samples (batch size). \
+             Expected target size [{n}], but got {}. Input has shape {}",
+            ShapeText(&t.shape()),
+            ShapeText(&x.shape())
         )));
     }
+    if let Some(w) = weight {
+        if w.rank() != 1 {
+            return Err(err::shape(format!("`multi_margin_loss`: weight must be one-dimensional, got {}", w.ty())));
+        }
+        if w.shape().as_slice() != [c] {
+            return Err(err::shape(format!(
+                "`multi_margin_loss`: inconsistent weight size, expected {c} but got {}",
+                ShapeText(&w.shape())
+            )));
+        }
+        super::same_dtype("multi_margin_loss", &[x, w])?;
+    }
+    classes_of("multi_margin_loss", t)?;
     let classes = b.number(Scalar::from_i64(DType::I64, c as i64));
     let t = row("check_target", &[t, classes])?.reshape(&[n, 1]);
     let mut z = hinge(margin - s.gather(1, t) + s);
@@ -140,12 +164,6 @@ fn multi_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         z = z * z;
     }
     if let Some(w) = weight {
-        if w.shape().as_slice() != [c] || w.dtype() != x.dtype() {
-            return Err(err::shape(format!(
-                "`multi_margin_loss`: inconsistent weight size, expected {c} but got {}",
-                w.ty()
-            )));
-        }
         z = z * wide(w).reshape(&[1, c]).expand(&[n, c]).gather(1, t);
     }
     let own = b.iota(c).eq(t);
@@ -155,13 +173,16 @@ fn multi_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 
 fn multilabel_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, t) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+    reduction(a, 2)?;
     let (s, n, c) = scores("multilabel_margin_loss", x)?;
-    if t.shape() != x.shape() || t.dtype() != DType::I64 {
-        let (t, x) = (t.ty(), x.ty());
+    if t.shape() != x.shape() {
         return Err(err::shape(format!(
-            "`multilabel_margin_loss`: inconsistent target size: {t} for input of size: {x}"
+            "`multilabel_margin_loss`: inconsistent target size: {} for input of size: {}",
+            ShapeText(&t.shape()),
+            ShapeText(&x.shape())
         )));
     }
+    classes_of("multilabel_margin_loss", t)?;
     let t = t.reshape(&[n, c]);
     // Labels stand before the first -1.
     let ended = t.eq(b.int(-1)).cast(DType::I64).scan(crate::ops::scan::ScanKind::Sum, 1);
@@ -224,8 +245,13 @@ fn triplet_margin<'b>(
 ) -> Result<Ex<'b>> {
     let (anchor, pos, neg, name) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?, a.name());
     if anchor.rank() != pos.rank() || pos.rank() != neg.rank() {
-        let what = "the anchor, positive, and negative tensors are expected to have the same number of dimensions";
-        return Err(shapes_differ(name, what, &[anchor, pos, neg]));
+        return Err(err::shape(format!(
+            "`{name}`: The anchor, positive, and negative tensors are expected to have the same number of dimensions, but \
+             got: anchor {}D, positive {}D, and negative {}D inputs",
+            anchor.rank(),
+            pos.rank(),
+            neg.rank()
+        )));
     }
     let dtype = common(&[anchor, pos, neg]);
     if margin <= 0.0 || margin.is_nan() {
@@ -248,21 +274,27 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "cosine_embedding_loss",
         sig: "input1, input2, target, margin: float = 0.0, reduction: str = mean",
-        doc: "1 - cos(input1, input2) where the target is 1, max(0, cos - margin) where it is -1, with the cosine over the \
-              last dimension. Numbers [n, d] and a target [n], or [d] and a 0-d target.",
+        example: "input1: D[2, 3], input2: D[2, 3] => cosine_embedding_loss(input1, input2, tensor([1, -1]))",
+        doc: "1 - cos(input1, input2) where the target is 1, max(0, cos - margin) where it is -1, with the cosine over \
+              the last dimension. Numbers [n, d] and a target [n], or [d] and a 0-d target; integers give f32. \
+              reduction \"mean\", \"sum\" or \"none\".",
         build: |b, a| Ok(cosine_embedding(b, a)?.into()),
     },
     FnDef {
         name: "gaussian_nll_loss",
         sig: "x, target, var, full: bool = false, eps: float = 1e-6, reduction: str = mean",
-        doc: "(log var + (x - target)^2 / var) / 2 with var at least eps, plus log(2 pi) / 2 if full. var has the shape of x, \
-              or 1 as last extent, or lacks that dimension; a negative one is an error. Floats. The gradient by var ignores that it was held at eps.",
+        example: "x: D[2, 3], target: D[2, 3], var: D[2, 3] => gaussian_nll_loss(x, target, square(var))",
+        doc: "(log var + (x - target)^2 / var) / 2 with var at least eps, plus log(2 pi) / 2 if full. var has the \
+              shape of x, or 1 as last extent, or lacks that dimension; a negative one is an error. reduction \"mean\", \
+              \"sum\" or \"none\". Floats. The gradient by var ignores that it was held at eps.",
         build: |b, a| Ok(gaussian_nll(b, a)?.into()),
     },
     FnDef {
         name: "hinge_embedding_loss",
         sig: "x, target, margin: float = 1.0, reduction: str = mean",
-        doc: "x where the target is 1, max(0, margin - x) where it is -1. Floats that broadcast.",
+        example: "x: D[2, 3] => hinge_embedding_loss(x, tensor([1, -1, 1]))",
+        doc: "x where the target is 1, max(0, margin - x) where it is -1; they broadcast. reduction \"mean\", \"sum\" \
+              or \"none\". Floats.",
         build: |b, a| {
             let margin = a.float(2)?;
             Ok(pairwise(b, a, "hinge_embedding_loss", 3, |x, t| {
@@ -275,48 +307,62 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "margin_ranking_loss",
         sig: "input1, input2, target, margin: float = 0.0, reduction: str = mean",
-        doc: "max(0, -target (input1 - input2) + margin). Numbers with as many dimensions, that broadcast; integers give f32.",
+        example: "input1: D[3], input2: D[3] => margin_ranking_loss(input1, input2, tensor([1, -1, 1]))",
+        doc: "max(0, -target (input1 - input2) + margin). Numbers with as many dimensions, that broadcast; integers \
+              give f32. reduction \"mean\", \"sum\" or \"none\". The gradient at the kink is 0.",
         build: |b, a| Ok(margin_ranking(b, a)?.into()),
     },
     FnDef {
         name: "multi_margin_loss",
         sig: "x, target, p: float = 1, margin: float = 1.0, weight = None, reduction: str = mean",
-        doc: "The mean over the classes j but the target y of weight[y] max(0, margin - x[y] + x[j])^p, for p 1 or 2. Floats \
-              [n, c] or [c] and i64 targets [n]; a target outside the classes is an error.",
+        example: "x: D[2, 3] => multi_margin_loss(x, tensor([0, 2]))",
+        doc: "The mean over the classes j but the target y of weight[y] max(0, margin - x[y] + x[j])^p, for p 1 or 2. \
+              Floats [n, c] or [c] and i64 targets [n]; a target outside the classes is an error of the run. reduction \
+              \"mean\", \"sum\" or \"none\".",
         build: |b, a| Ok(multi_margin(b, a)?.into()),
     },
     FnDef {
         name: "multilabel_margin_loss",
         sig: "x, target, reduction: str = mean",
-        doc: "The sum over labels y and classes j that are no label of max(0, 1 - x[y] + x[j]) / c. Floats [n, c] or [c], and \
-              i64 labels of that shape, which end at the first -1; one outside the classes is an error.",
+        example: "x: D[2, 3] => multilabel_margin_loss(x, tensor([[0, 2, -1], [1, -1, 0]]))",
+        doc: "The sum over labels y and classes j that are no label of max(0, 1 - x[y] + x[j]) / c. Floats [n, c] or \
+              [c], and i64 labels of that shape, which end at the first -1; one outside the classes is an error of the \
+              run. reduction \"mean\", \"sum\" or \"none\".",
         build: |b, a| Ok(multilabel_margin(b, a)?.into()),
     },
     FnDef {
         name: "multilabel_soft_margin_loss",
         sig: "x, target, weight = None, reduction: str = mean",
-        doc: "The mean over the last dimension of -weight (target log sigmoid(x) + (1 - target) log sigmoid(-x)). Floats.",
+        example: "x: D[2, 3], target: D[2, 3] => multilabel_soft_margin_loss(x, target)",
+        doc: "The mean over the last dimension of -weight (target log sigmoid(x) + (1 - target) log sigmoid(-x)). \
+              reduction \"mean\", \"sum\" or \"none\". Floats.",
         build: |b, a| Ok(multilabel_soft_margin(b, a)?.into()),
     },
     FnDef {
         name: "poisson_nll_loss",
         sig: "x, target, log_input: bool = true, full: bool = false, eps: float = 1e-8, reduction: str = mean",
+        example: "x: D[2, 3], target: D[2, 3] => poisson_nll_loss(x, target)",
         doc: "e^x - target x, or x - target log(x + eps) if not log_input; if full plus Stirling's approximation of \
-              log(target!) for targets above 1. They broadcast; integers give f32.",
+              log(target!) for targets above 1. They broadcast; integers give f32. reduction \"mean\", \"sum\" or \
+              \"none\".",
         build: |b, a| Ok(poisson_nll(b, a)?.into()),
     },
     FnDef {
         name: "soft_margin_loss",
         sig: "x, target, reduction: str = mean",
-        doc: "log(1 + e^(-target x)). Floats.",
+        example: "x: D[2, 3] => soft_margin_loss(x, tensor([1, -1, 1]))",
+        doc: "log(1 + e^(-target x)), for targets -1 and 1; they broadcast. reduction \"mean\", \"sum\" or \"none\". \
+              Floats.",
         build: |b, a| Ok(pairwise(b, a, "soft_margin_loss", 2, |x, t| (-t * x).exp().log1p())?.into()),
     },
     FnDef {
         name: "triplet_margin_loss",
         sig: "anchor, positive, negative, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = false, \
               reduction: str = mean",
-        doc: "max(0, margin + d(anchor, positive) - d(anchor, negative)) with `pairwise_distance` over the last dimension; \
-              with swap the smaller of d(anchor, negative) and d(positive, negative). Integers give f32.",
+        example: "anchor: D[2, 3], positive: D[2, 3], negative: D[2, 3] => triplet_margin_loss(anchor, positive, negative)",
+        doc: "max(0, margin + d(anchor, positive) - d(anchor, negative)) with `pairwise_distance` over the last \
+              dimension; with swap the smaller of d(anchor, negative) and d(positive, negative). Integers give f32. \
+              reduction \"mean\", \"sum\" or \"none\".",
         build: |b, a| {
             let numbers = [a.float(3)?, a.float(4)?, a.float(5)?];
             Ok(triplet_margin(b, a, numbers, a.bool(6)?, reduction(a, 7)?)?.into())
@@ -326,6 +372,8 @@ pub static FNS: &[FnDef] = &[
         name: "triplet_margin_with_distance_loss",
         sig: "anchor, positive, negative, distance_function: any = None, margin: float = 1.0, swap: bool = false, \
               reduction: str = mean",
+        example: "anchor: D[2, 3], positive: D[2, 3], negative: D[2, 3] => \
+                  triplet_margin_with_distance_loss(anchor, positive, negative)",
         doc: "`triplet_margin_loss` with the distance that PyTorch takes if none is given, `pairwise_distance`. Another \
               distance_function is unsupported: the loss of distances is max(0, margin + near - far).",
         build: |b, a| {

@@ -54,50 +54,54 @@ use crate::error::{Result, err};
 
 /// All composites.
 pub fn all() -> impl Iterator<Item = &'static FnDef> {
-    let families = [
-        activate::FNS,
-        adaptive::FNS,
-        arith::FNS,
-        arrange::FNS,
-        attention::FNS,
-        bag::FNS,
-        compact::FNS,
-        conv::FNS,
-        create::FNS,
-        ctc::FNS,
-        distance::FNS,
-        distribution::FNS,
-        einsum::FNS,
-        fold::FNS,
-        fractional::FNS,
-        grid::FNS,
-        grid_sample::FNS,
-        heads::FNS,
-        join::FNS,
-        layers::FNS,
-        loss::FNS,
-        loss_margin::FNS,
-        matmul::FNS,
-        pick::FNS,
-        poisson::FNS,
-        pool::FNS,
-        primitive::FNS,
-        random::FNS,
-        reduce::FNS,
-        resize::FNS,
-        running::FNS,
-        scatter::FNS,
-        shape::FNS,
-        statistic::FNS,
-        algebra::FNS,
-        softmax::FNS,
-        sort::FNS,
-        special::FNS,
-        split::FNS,
-        stats::FNS,
-        unpool::FNS,
-    ];
-    families.into_iter().flatten()
+    families().into_iter().flat_map(|(_, fns)| fns)
+}
+
+/// All composites by subject, in the order of the documentation.
+pub fn families() -> [(&'static str, &'static [FnDef]); 41] {
+    [
+        ("Creation", create::FNS),
+        ("Random numbers", random::FNS),
+        ("Random numbers", distribution::FNS),
+        ("Random numbers", poisson::FNS),
+        ("Arithmetic", arith::FNS),
+        ("Special functions", special::FNS),
+        ("Activations", activate::FNS),
+        ("Reductions", reduce::FNS),
+        ("Statistics", stats::FNS),
+        ("Statistics", statistic::FNS),
+        ("Running results", running::FNS),
+        ("Sorting and searching", sort::FNS),
+        ("Results of a size that data decides", compact::FNS),
+        ("Shapes and views", shape::FNS),
+        ("Shapes and views", split::FNS),
+        ("Joining and repeating", join::FNS),
+        ("Grids and triangles", grid::FNS),
+        ("Grids and triangles", arrange::FNS),
+        ("Indexing", pick::FNS),
+        ("Scattering", scatter::FNS),
+        ("Products", matmul::FNS),
+        ("Products", einsum::FNS),
+        ("Products", algebra::FNS),
+        ("Distances", distance::FNS),
+        ("Softmax", softmax::FNS),
+        ("Normalization", layers::FNS),
+        ("Attention", attention::FNS),
+        ("Attention", heads::FNS),
+        ("Embeddings", bag::FNS),
+        ("Convolution", conv::FNS),
+        ("Pooling", pool::FNS),
+        ("Pooling", adaptive::FNS),
+        ("Pooling", fractional::FNS),
+        ("Pooling", unpool::FNS),
+        ("Windows", fold::FNS),
+        ("Resizing and sampling", resize::FNS),
+        ("Resizing and sampling", grid_sample::FNS),
+        ("Losses", loss::FNS),
+        ("Losses", loss_margin::FNS),
+        ("Losses", ctc::FNS),
+        ("Nodes of the graph", primitive::FNS),
+    ]
 }
 
 /// Other names that PyTorch has for a function.
@@ -171,7 +175,9 @@ pub fn same_dtype(name: &str, x: &[Ex<'_>]) -> Result<()> {
     match x.iter().skip(1).find(|e| !e.ty().weak && e.dtype() != x[0].dtype()) {
         Some(e) => {
             let (want, got) = (x[0].dtype(), e.dtype());
-            Err(err::dtype(format!("`{name}`: expected the operands to have one dtype, got {want} and {got}")))
+            Err(err::dtype(format!(
+                "`{name}`: expected the operands to have the same dtype, expected scalar type {want} but found {got}"
+            )))
         }
         None => Ok(()),
     }

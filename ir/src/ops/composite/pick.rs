@@ -18,7 +18,7 @@ pub fn index_of<'b>(name: &str, i: Ex<'b>) -> Result<Ex<'b>> {
         DType::I64 | DType::I32 => Ok(i.cast(DType::I64)),
         // Nothing is picked, so nothing depends on the dtype.
         d if d.is_int() && i.ty().is_empty() => Ok(i.cast(DType::I64)),
-        d => Err(err::dtype(format!("`{name}`: expected dtype i32 or i64 for the index, got {d}"))),
+        d => Err(err::dtype(format!("`{name}`: Expected dtype i32 or i64 for index, got {d}"))),
     }
 }
 
@@ -41,7 +41,10 @@ pub fn operands<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>,
     let (x, i) = (up(x), up(i));
     if x.rank() != i.rank() {
         let (x, i) = (x.ty(), i.ty());
-        return Err(err::shape(format!("`{name}`: the index {i} must have as many dimensions as {x}")));
+        let what = if name == "gather" { "input" } else { "self" };
+        return Err(err::shape(format!(
+            "`{name}`: Index tensor must have the same number of dimensions as {what} tensor, got {i} for {x}"
+        )));
     }
     Ok((x, d, i))
 }
@@ -50,7 +53,11 @@ pub fn operands<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>,
 fn triangle<'b>(b: &'b Builder, a: &Args<'b>, keep: fn(Ex<'b>, Ex<'b>) -> Ex<'b>) -> Result<Out<'b>> {
     let x = a.tensor(b, 0)?;
     if x.rank() < 2 {
-        return Err(err::shape(format!("`tril` and `triu` need at least 2 dimensions, got {}", x.ty())));
+        return Err(err::shape(format!(
+            "`{}`: input tensor must have at least 2 dimensions, got {}",
+            a.name(),
+            x.ty()
+        )));
     }
     let (rows, columns) = (x.dims()[x.rank() - 2], x.dims()[x.rank() - 1]);
     let edge = b.iota(rows).unsqueeze(1) + b.number(Scalar::from_i64(DType::I64, a.int(1)?));
@@ -60,12 +67,15 @@ fn triangle<'b>(b: &'b Builder, a: &Args<'b>, keep: fn(Ex<'b>, Ex<'b>) -> Ex<'b>
 fn masked_fill<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, mask, value) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?);
     if mask.dtype() != DType::Bool {
-        return Err(err::dtype(format!("`masked_fill` only supports boolean masks, got {}", mask.dtype())));
+        return Err(err::dtype(format!(
+            "`masked_fill` only supports boolean masks, but got mask with dtype {}",
+            mask.dtype()
+        )));
     }
     if value.rank() > 0 {
         return Err(err::shape(format!(
-            "`masked_fill`: the value must be a number or a 0-d tensor, got {}",
-            value.ty()
+            "`masked_fill` only supports a 0-dimensional value tensor, but got tensor with {} dimension(s)",
+            value.rank()
         )));
     }
     row("where", &[mask, value.cast(x.dtype()), x])
@@ -109,7 +119,7 @@ fn take_along_dim<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (mut xs, mut is) = (x.shape(), i.shape());
     (xs[d], is[d]) = (1, 1);
     let mut shape = broadcast(&xs, &is)
-        .ok_or_else(|| err::shape(format!("`take_along_dim`: {} and the index {} do not broadcast", x.ty(), i.ty())))?;
+        .ok_or_else(|| err::shape(format!("`take_along_dim`: {}", crate::types::unequal(&xs, &is))))?;
     shape[d] = x.shape()[d];
     let at = wrapped(shape[d])?;
     let x = x.expand(&shape);
@@ -122,31 +132,40 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "where",
         sig: "condition, x, other",
-        doc: "x where the bool condition holds, else other; all three broadcast.",
+        example: "condition: bool[2, 3], x: D[2, 3], other: D[3] => where(condition, x, other)",
+        doc: "x where the bool condition holds, else other; all three broadcast, x and other promote. The gradient \
+              goes to the one that was taken. NaN of the other side's derivative stays NaN.",
         build: |b, a| Ok(select(b, a)?.into()),
     },
     FnDef {
         name: "masked_fill",
         sig: "x, mask, value: number",
-        doc: "x with one value where the bool mask holds.",
+        example: "x: D[2, 3], mask: bool[3] => masked_fill(x, mask, 0)",
+        doc: "x with one value, a number or a tensor of no dimension, where the bool mask holds; they broadcast, the \
+              dtype is that of x. No gradient flows where it holds.",
         build: |b, a| Ok(masked_fill(b, a)?.into()),
     },
     FnDef {
         name: "tril",
         sig: "x, diagonal: int = 0",
-        doc: "The lower triangle of matrices, 0 above the k-th diagonal.",
+        example: "x: D[2, 3] => tril(x)",
+        doc: "The lower triangle of matrices [.., m, n], 0 above the k-th diagonal.",
         build: |b, a| triangle(b, a, Ex::le),
     },
     FnDef {
         name: "triu",
         sig: "x, diagonal: int = 0",
-        doc: "The upper triangle of matrices, 0 below the k-th diagonal.",
+        example: "x: D[2, 3] => triu(x)",
+        doc: "The upper triangle of matrices [.., m, n], 0 below the k-th diagonal.",
         build: |b, a| triangle(b, a, Ex::ge),
     },
     FnDef {
         name: "gather",
-        sig: "x, dim: int, index",
-        doc: "out[.., i, ..] = x[.., index[.., i, ..], ..]. An index out of range is an error; negative ones too.",
+        sig: "x, dim: int, index, sparse_grad: bool = false",
+        example: "x: D[2, 3] => gather(x, 1, tensor([[0, 2], [1, 1]]))",
+        doc: "out[.., i, ..] = x[.., index[.., i, ..], ..] along a dimension, in the shape of the index, whose other \
+              extents are not larger than those of x. An index out of range is an error of the run; negative ones too. \
+              The gradient is added up at the places. sparse_grad means nothing here.",
         build: |b, a| {
             let index = a.tensor(b, 2)?;
             if index.numel() == 0 && index.dtype().is_int() {
@@ -162,12 +181,14 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "index_select",
         sig: "x, dim: int, index",
-        doc: "The indices of a dimension that a vector names. One out of range is an error; negative ones too.",
+        example: "x: D[2, 3] => index_select(x, 1, tensor([0, 2]))",
+        doc: "The indices of a dimension that a vector (or scalar) names: [.., n, ..]. One out of range is an error of \
+              the run; negative ones too. The gradient is added up at the places.",
         build: |b, a| {
             let (x, i) = (a.tensor(b, 0)?, index_of("index_select", a.tensor(b, 2)?)?);
             let d = axis(a.int(1)?, x.rank())?;
             if i.rank() > 1 {
-                return Err(err::index(format!("`index_select`: the index must be a vector, got {}", i.ty())));
+                return Err(err::index(format!("`index_select`: Index is supposed to be a vector, got {}", i.ty())));
             }
             if x.rank() == 0 {
                 return Ok(x.reshape(&[1]).gather(0, i.reshape(&[1])).reshape::<usize>(&[]).into());
@@ -178,7 +199,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "take",
         sig: "x, index",
-        doc: "Elements of the flattened tensor; negative indices count from the end.",
+        example: "x: D[2, 3] => take(x, tensor([0, 5, -1]))",
+        doc: "Elements of the flattened tensor, in the shape of the index; negative ones count from the end, one out \
+              of range is an error of the run. The gradient is added up at the places.",
         build: |b, a| {
             let (x, i) = (a.tensor(b, 0)?, index_of("take", a.tensor(b, 1)?)?);
             let n = x.numel();
@@ -190,22 +213,28 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "take_along_dim",
         sig: "x, indices, dim: int? = None",
-        doc: "As `gather`, with the other dimensions broadcast and negative indices from the end; without a dimension, of the flattened tensors.",
+        example: "x: D[2, 3] => take_along_dim(x, tensor([[2, 0, 1]]), 1)",
+        doc: "`gather` with the other dimensions broadcast and negative indices from the end; without a dimension, of \
+              the flattened tensors.",
         build: |b, a| Ok(take_along_dim(b, a)?.into()),
     },
     FnDef {
         name: "embedding",
         sig: "input, weight, padding_idx: int? = None, max_norm: float? = None, norm_type: float = 2.0, \
               scale_grad_by_freq: bool = false, sparse: bool = false",
-        doc: "Rows of weight [n, d] that an integer tensor names. No gradient goes to row padding_idx. With max_norm the rows \
-              that are read are first scaled down to that norm, in place. With scale_grad_by_freq the gradient of a row is \
-              divided by how often it is read. Gradients are never sparse.",
+        example: "weight: D[4, 3] => embedding(tensor([0, 3]), weight)",
+        doc: "Rows of weight [n, d] that an integer tensor names, as [.., d]; one out of range is an error of the run. \
+              No gradient goes to row padding_idx. With max_norm the rows that are read are first scaled down to that \
+              norm, in place; with scale_grad_by_freq the gradient of a row is divided by how often it is read. sparse \
+              means nothing here.",
         build: |b, a| Ok(super::embedding::embedding(b, a)?.into()),
     },
     FnDef {
         name: "one_hot",
         sig: "x, num_classes: int = -1",
-        doc: "A new last dimension with a 1 at the class of each element, i64. A class out of range is an error.",
+        example: "=> one_hot(tensor([0, 2], dtype=D), 3)",
+        doc: "A new last dimension with a 1 at the class of each element, i64 of i64. A class out of range is an error \
+              of the run. Compiled functions need num_classes.",
         build: |b, a| Ok(one_hot(b, a)?.into()),
     },
 ];

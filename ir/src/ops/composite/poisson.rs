@@ -89,6 +89,7 @@ fn poisson<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 pub static FNS: &[FnDef] = &[FnDef {
     name: "poisson",
     sig: "x, seed: tensor? = None",
+    example: "x: D[2, 3] => poisson(x, seed=7)",
     doc: "Poisson counts at the rates x, of the shape and dtype of x. Floats; a negative or NaN rate is an error. By transformed \
           rejection (Hörmann, 1993) for rates from 10 on, else by a product of uniform numbers (Knuth). No gradient.",
     build: |b, a| Ok(poisson(b, a)?.into()),

@@ -8,6 +8,7 @@ use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::reduce::ReduceKind;
 use crate::ops::registry::{Args, FnDef, Out, require_float};
+use crate::types::ShapeText;
 
 /// The input with a batch dimension, its windows' axes, and how much each dimension grew for `ceil_mode`.
 struct Pool<'b> {
@@ -20,7 +21,7 @@ struct Pool<'b> {
 fn pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize, dilation: &[i64], ceil: bool) -> Result<Pool<'b>> {
     let x = a.tensor(b, 0)?;
     if x.rank() != n + 1 && x.rank() != n + 2 {
-        return Err(err::shape(format!("`{name}`: an input {} for {n} spatial dimensions", x.ty())));
+        return Err(not_image(name, x, n));
     }
     let kernel = spatial(name, "kernel_size", &a.ints(1)?, n, 1)?;
     let stride = match a.opt_ints(2)?.filter(|s| !s.is_empty()) {
@@ -29,22 +30,76 @@ fn pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize, dilation: &[i64]
     };
     let pad = spatial(name, "padding", &a.ints(3)?, n, 0)?;
     let dilation = spatial(name, "dilation", dilation, n, 1)?;
-    if pad.iter().zip(&kernel).any(|(p, k)| *p > *k / 2) {
-        return Err(err::shape(format!("`{name}`: padding {pad:?} should be at most half of kernel size {kernel:?}")));
-    }
-    let batched = x.rank() == n + 2;
-    if x.shape()[batched as usize..].contains(&0) {
+    let effective = |i: usize| dilation[i] * (kernel[i] - 1) + 1;
+    if let Some(i) = (0..n).find(|i| pad[*i] > effective(*i) / 2) {
         return Err(err::shape(format!(
-            "`{name}`: expected input to have non-zero size for non-batch dimensions, but got {}",
-            x.ty()
+            "`{name}`: pad should be at most half of effective kernel size, but got pad={}, kernel_size={} and dilation={}",
+            pad[i], kernel[i], dilation[i]
         )));
     }
+    let batched = x.rank() == n + 2;
+    check_not_empty(name, x, n)?;
     let x = if batched { x } else { x.unsqueeze(0) };
     let axis = |i: usize| {
         let a = Axis { kernel: kernel[i], stride: stride[i], dilation: dilation[i], pad: (pad[i], pad[i]) };
         if ceil { a.ceil(x.shape()[2 + i]) } else { a }
     };
-    Ok(Pool { x, axes: (0..n).map(axis).collect(), batched })
+    let axes: Vec<Axis> = (0..n).map(axis).collect();
+    check_output(name, &x.shape(), &axes)?;
+    Ok(Pool { x, axes, batched })
+}
+
+/// The error of an input without the dimensions of an image.
+fn not_image(name: &str, x: Ex<'_>, n: usize) -> crate::Error {
+    err::shape(format!(
+        "`{name}`: Expected {}D or {}D (batch mode) tensor with optional 0 dim batch size for input, but got: {}",
+        n + 1,
+        n + 2,
+        ShapeText(&x.shape())
+    ))
+}
+
+/// Refuses an image without elements; a batch may have none.
+fn check_not_empty(name: &str, x: Ex<'_>, n: usize) -> Result<()> {
+    check_elements(name, x, n).map_err(|e| if n < 3 { not_image(name, x, n) } else { e })
+}
+
+/// As [`check_not_empty`], in the words for windows of three dimensions and for adaptive ones.
+pub fn check_elements(name: &str, x: Ex<'_>, n: usize) -> Result<()> {
+    let s = x.shape();
+    match (s.len() - n - 1..s.len()).find(|d| s[*d] == 0) {
+        None => Ok(()),
+        Some(d) => Err(err::shape(format!(
+            "`{name}`: Expected input to have non-zero size for non-batch dimensions, but input has sizes {} with dimension \
+             {d} being empty",
+            ShapeText(&s)
+        ))),
+    }
+}
+
+/// Refuses windows that are larger than the padded `[batch, channel, spatial..]`.
+fn check_output(name: &str, s: &[usize], axes: &[Axis]) -> Result<()> {
+    let out: Vec<i64> = axes
+        .iter()
+        .zip(&s[2..])
+        .map(|(a, n)| ((n + a.pad.0 + a.pad.1) as i64 - a.span() as i64).div_euclid(a.stride as i64) + 1)
+        .collect();
+    if out.iter().all(|o| *o > 0) {
+        return Ok(());
+    }
+    let text = |lead: usize, v: &[i64]| {
+        let all: Vec<String> = std::iter::once(lead as i64).chain(v.iter().copied()).map(|v| v.to_string()).collect();
+        all.join("x")
+    };
+    let given: Vec<i64> = s[2..].iter().map(|n| *n as i64).collect();
+    Err(err::shape(match out.as_slice() {
+        [o] => format!("`{name}`: Invalid computed output size: {o}, for an input size of {}", s[2]),
+        out => format!(
+            "`{name}`: Given input size: ({}). Calculated output size: ({}). Output size is too small",
+            text(s[1], &given),
+            text(s[1], out)
+        ),
+    }))
 }
 
 /// `[batch, channel, o]` with the windows' dimensions, and without an added batch.
@@ -77,7 +132,7 @@ pub fn least(dtype: DType) -> Scalar {
 fn max_pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Out<'b>> {
     let p = pool(b, a, name, n, &a.ints(4)?, a.bool(5)?)?;
     if p.x.dtype() == DType::Bool {
-        return Err(err::dtype(format!("`{name}` is not defined for bool")));
+        return Err(err::dtype(format!("`{name}` is not implemented for bool")));
     }
     let (cols, out) = windows(b, p.x, &p.axes, least(p.x.dtype()))?;
     // The gradient goes to the first largest, so the elements are picked by position.
@@ -200,10 +255,15 @@ fn int_avg_pool<'b>(b: &'b Builder, a: &Args<'b>, p: &Pool<'b>) -> Result<Ex<'b>
 /// `(Σ x^p)^(1/p)` over windows, with PyTorch's sign for odd powers.
 fn lp_pool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
     let (x, p, name) = (a.tensor(b, 0)?, a.float(1)?, a.name());
-    require_float(name, x)?;
+    let x = x.cast(x.dtype().to_float());
     let s = x.shape();
     if s.len() != n + 1 && s.len() != n + 2 {
-        return Err(err::shape(format!("`{name}`: an input {} for {n} spatial dimensions", x.ty())));
+        return Err(err::shape(format!(
+            "`{name}`: Expected {}D or {}D (batch mode) tensor, but got {}",
+            n + 1,
+            n + 2,
+            x.ty()
+        )));
     }
     let kernel = spatial(name, "kernel_size", &a.ints(2)?, n, 1)?;
     let stride = match a.opt_ints(3)?.filter(|s| !s.is_empty()) {
@@ -232,28 +292,37 @@ fn lp_pool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
 }
 
 macro_rules! pooling {
-    ($max:literal, $avg:literal, $power:literal, $n:literal) => {
+    ($max:literal, $avg:literal, $power:literal, $n:literal, $x:literal) => {
         [
             FnDef {
                 name: $max,
                 sig: "x, kernel_size: ints, stride: ints? = None, padding: ints = 0, dilation: ints = 1, \
                       ceil_mode: bool = false, return_indices: bool = false",
-                doc: "The largest element of each window of [batch, channel, ..] (or without batch); the gradient goes to \
-                      the first one. Windows do not overlap unless a stride says so. With return_indices also its place \
-                      in the flattened spatial dimensions. Not for bool.",
+                example: concat!("x: D[1, 2", $x, "] => ", $max, "(x, 2, stride=1)"),
+                doc: "The largest element of each window of [batch, channel, ..] (or without batch), NaN if any is; \
+                      padding counts as minus infinity. The stride is the kernel's size if not given; with ceil_mode \
+                      windows may reach beyond the end. With return_indices also the element's place (i64) in the \
+                      flattened spatial dimensions. The gradient goes to the first largest. Not for bool.",
                 build: |b, a| max_pool(b, a, $max, $n),
             },
             FnDef {
                 name: $avg,
                 sig: "x, kernel_size: ints, stride: ints? = None, padding: ints = 0, ceil_mode: bool = false, \
                       count_include_pad: bool = true, divisor_override: int? = None",
-                doc: "The mean of each window of [batch, channel, ..] (or without batch). Floats, and i64 (cut off toward 0).",
+                example: concat!("x: D[1, 2", $x, "] => ", $avg, "(x, 2, stride=1)"),
+                doc: "The mean of each window of [batch, channel, ..] (or without batch). The stride is the kernel's \
+                      size if not given; with ceil_mode windows may reach beyond the end. Padding counts as zeros, \
+                      without count_include_pad not at all; divisor_override divides instead. Floats, and i64 (cut off \
+                      toward 0).",
                 build: |b, a| Ok(avg_pool(b, a, $avg, $n)?.into()),
             },
             FnDef {
                 name: $power,
                 sig: "x, norm_type: float, kernel_size: ints, stride: ints? = None, ceil_mode: bool = false",
-                doc: "(sum of x^norm_type)^(1 / norm_type) over windows of [batch, channel, ..] (or without batch). Floats only.",
+                example: concat!("x: D[1, 2", $x, "] => ", $power, "(x, 2.0, 2, stride=1)"),
+                doc: "(sum of x^norm_type)^(1 / norm_type) over windows of [batch, channel, ..] (or without batch). The \
+                      stride is the kernel's size if not given; with ceil_mode windows may reach beyond the end. \
+                      Integers and bool become f32.",
                 build: |b, a| Ok(lp_pool(b, a, $n)?.into()),
             },
         ]
@@ -261,9 +330,9 @@ macro_rules! pooling {
 }
 
 static ALL: [[FnDef; 3]; 3] = [
-    pooling!("max_pool1d", "avg_pool1d", "lp_pool1d", 1),
-    pooling!("max_pool2d", "avg_pool2d", "lp_pool2d", 2),
-    pooling!("max_pool3d", "avg_pool3d", "lp_pool3d", 3),
+    pooling!("max_pool1d", "avg_pool1d", "lp_pool1d", 1, ", 4"),
+    pooling!("max_pool2d", "avg_pool2d", "lp_pool2d", 2, ", 4, 3"),
+    pooling!("max_pool3d", "avg_pool3d", "lp_pool3d", 3, ", 3, 2, 3"),
 ];
 
 /// The functions.

@@ -26,7 +26,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "slice",
         sig: "x, start: ints, len: ints, step: ints",
-        doc: "len elements of each dimension, from start on, every step-th, as a view.",
+        example: "x: D[2, 3] => slice(x, start=[0, 1], len=[2, 1], step=[1, 2])",
+        doc: "len elements of each dimension, from start on, every step-th, as a view. The node of `x[a:b:c]`; lists \
+              of the rank of x. An error if they reach beyond.",
         build: |b, a| {
             let (x, ranges) = (a.tensor(b, 0)?, ranges(a, 1)?);
             one(x, Op::Slice(Slice(ranges.into())), &[])
@@ -35,52 +37,110 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "slice_update",
         sig: "x, update, start: ints, len: ints, step: ints",
-        doc: "A new tensor: x with a slice of it replaced by update.",
+        example: "x: D[2, 3], update: D[2, 1] => slice_update(x, update, start=[0, 1], len=[2, 1], step=[1, 1])",
+        doc: "A new tensor: x with a slice of it replaced by update, of the slice's shape. The node that a write \
+              through a view becomes.",
         build: |b, a| {
             let (x, update, ranges) = (a.tensor(b, 0)?, a.tensor(b, 1)?, ranges(a, 2)?);
             one(x, Op::SliceUpdate(SliceUpdate(Slice(ranges.into()))), &[update])
         },
     },
-    reduction("reduce_sum", "The sum over dimensions, in the dtype of x.", |b, a| reduce(b, a, ReduceKind::Sum)),
-    reduction("reduce_prod", "The product over dimensions, in the dtype of x.", |b, a| reduce(b, a, ReduceKind::Prod)),
-    reduction("reduce_max", "The largest over dimensions.", |b, a| reduce(b, a, ReduceKind::Max)),
-    reduction("reduce_min", "The smallest over dimensions.", |b, a| reduce(b, a, ReduceKind::Min)),
+    reduction(
+        "reduce_sum",
+        "x: D[2, 3] => reduce_sum(x, dim=[1])",
+        "The sum over dimensions, in the dtype of x. The node of which `sum` \
+                                                 is made.",
+        |b, a| reduce(b, a, ReduceKind::Sum),
+    ),
+    reduction(
+        "reduce_prod",
+        "x: D[2, 3] => reduce_prod(x, dim=[1])",
+        "The product over dimensions, in the dtype of x. The node of which \
+                                                  `prod` is made.",
+        |b, a| reduce(b, a, ReduceKind::Prod),
+    ),
+    reduction(
+        "reduce_max",
+        "x: D[2, 3] => reduce_max(x, dim=[1])",
+        "The largest over dimensions, NaN if any is. The node of which `amax` \
+                                                 is made; equal ones share the gradient.",
+        |b, a| reduce(b, a, ReduceKind::Max),
+    ),
+    reduction(
+        "reduce_min",
+        "x: D[2, 3] => reduce_min(x, dim=[1])",
+        "The smallest over dimensions, NaN if any is. The node of which `amin` \
+                                                 is made; equal ones share the gradient.",
+        |b, a| reduce(b, a, ReduceKind::Min),
+    ),
     reduction(
         "reduce_argmax",
-        "The place of the first largest, counted over the dimensions in row-major order.",
+        "x: D[2, 3] => reduce_argmax(x, dim=[1])",
+        "The place (i64) of the first largest, counted over the dimensions in row-major order. The node of which \
+         `argmax` is made.",
         |b, a| reduce(b, a, ReduceKind::ArgMax),
     ),
     reduction(
         "reduce_argmin",
-        "The place of the first smallest, counted over the dimensions in row-major order.",
+        "x: D[2, 3] => reduce_argmin(x, dim=[1])",
+        "The place (i64) of the first smallest, counted over the dimensions in row-major order. The node of which \
+         `argmin` is made.",
         |b, a| reduce(b, a, ReduceKind::ArgMin),
     ),
     FnDef {
         name: "scan_sum",
         sig: "x, dim: int",
-        doc: "The running sum along a dimension, in the dtype of x.",
+        example: "x: D[2, 3] => scan_sum(x, 1)",
+        doc: "The running sum along a dimension, in the dtype of x. The node of which `cumsum` is made.",
         build: |b, a| scan(b, a, ScanKind::Sum),
     },
     FnDef {
         name: "scan_prod",
         sig: "x, dim: int",
-        doc: "The running product along a dimension, in the dtype of x.",
+        example: "x: D[2, 3] => scan_prod(x, 1)",
+        doc: "The running product along a dimension, in the dtype of x. The node of which `cumprod` is made; its \
+              gradient is exact with zeros.",
         build: |b, a| scan(b, a, ScanKind::Prod),
     },
-    scatter("scatter_mul", "x with src multiplied in at the places of the index.", |b, a| {
-        combine(b, a, ScatterMode::Mul)
-    }),
-    scatter("scatter_max", "x with the larger of it and src at the places of the index.", |b, a| {
-        combine(b, a, ScatterMode::Max)
-    }),
-    scatter("scatter_min", "x with the smaller of it and src at the places of the index.", |b, a| {
-        combine(b, a, ScatterMode::Min)
-    }),
+    scatter(
+        "scatter_mul",
+        "x: D[2, 3], src: D[2, 2] => scatter_mul(x, 1, tensor([[0, 2], [1, 1]]), src)",
+        "x with src multiplied in at \
+                                                                                         the places of the index; the \
+                                                                                         node of `scatter_reduce` with \
+                                                                                         \"prod\". Shapes as in \
+                                                                                         `scatter`.",
+        |b, a| combine(b, a, ScatterMode::Mul),
+    ),
+    scatter(
+        "scatter_max",
+        "x: D[2, 3], src: D[2, 2] => scatter_max(x, 1, tensor([[0, 2], [1, 1]]), src)",
+        "x with the larger of it and \
+                                                                                         src at the places of the \
+                                                                                         index; the node of \
+                                                                                         `scatter_reduce` with \
+                                                                                         \"amax\". Shapes as in \
+                                                                                         `scatter`.",
+        |b, a| combine(b, a, ScatterMode::Max),
+    ),
+    scatter(
+        "scatter_min",
+        "x: D[2, 3], src: D[2, 2] => scatter_min(x, 1, tensor([[0, 2], [1, 1]]), src)",
+        "x with the smaller of it and \
+                                                                                         src at the places of the \
+                                                                                         index; the node of \
+                                                                                         `scatter_reduce` with \
+                                                                                         \"amin\". Shapes as in \
+                                                                                         `scatter`.",
+        |b, a| combine(b, a, ScatterMode::Min),
+    ),
     FnDef {
         name: "merge_runs",
         sig: "x, order, dim: int, width: int, descending: bool = false",
-        doc: "One pass of a merge sort: of positions (i64) along a dimension that sort the elements of x in runs of width, \
-              those that sort runs of twice that width. Stable; NaN is the largest. Positions outside count as the ends.",
+        example: "x: D[4] => merge_runs(x, tensor([0, 1, 2, 3]), 0, 1)",
+        doc: "One pass of a merge sort: of positions (i64) along a dimension that sort the elements of x in runs of \
+              width, those that sort runs of twice that width. Stable; NaN is the largest. Positions outside count as \
+              the ends. The node of which `sort` is made.",
         build: |b, a| {
             let (x, order) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
             let axis = axis(a.int(2)?, x.rank())?;
@@ -91,7 +151,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "strided",
         sig: "x, size: ints, stride: ints, offset: int",
-        doc: "Elements of x, counted in row-major order, at offset + index * stride, as a view. x must lie row-major.",
+        example: "x: D[2, 3] => strided(x, [2, 2], [3, 1], 1)",
+        doc: "Elements of x, counted in row-major order, at offset + index * stride, as a view. x must lie row-major. \
+              The node of which `as_strided` is made.",
         build: |b, a| {
             let (size, strides, offset) = (super::create::known_sizes(&a.ints(1)?)?, a.ints(2)?, a.int(3)?);
             let strides = strides.iter().map(|s| *s as isize).collect();
@@ -102,7 +164,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "view_dtype",
         sig: "x, dtype: dtype",
-        doc: "The bits of the elements as elements of another dtype of the same size, sharing memory: `x.view(dtype)`.",
+        example: "x: D[2, 3] => view_dtype(x, D)",
+        doc: "The bits of the elements as elements of another dtype of the same size, sharing memory: `x.view(dtype)`. \
+              No gradient flows.",
         build: |b, a| {
             let (x, d) = (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::ty("`view_dtype` needs a dtype"))?);
             one(x, Op::ViewDtype(ViewDtype(d)), &[])
@@ -111,7 +175,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "bitcast",
         sig: "x, dtype: dtype",
-        doc: "The bits of the elements as elements of another dtype of the same size, in new memory.",
+        example: "x: D[2, 3] => bitcast(x, D)",
+        doc: "The bits of the elements as elements of another dtype of the same size, in new memory. No gradient \
+              flows. The node that a read through `view_dtype` becomes.",
         build: |b, a| {
             let (x, d) = (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::ty("`bitcast` needs a dtype"))?);
             one(x, Op::Bitcast(Bitcast(d)), &[])
@@ -120,7 +186,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "iota",
         sig: "n: int",
-        doc: "0 to n - 1, in i64.",
+        example: "=> iota(4)",
+        doc: "0 to n - 1, in i64. The node of which `arange` is made; an error if n is negative.",
         build: |b, a| {
             let n = a.dim(0)?;
             if !at_most(0i64, n)? {
@@ -132,13 +199,16 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "extent",
         sig: "n: int",
-        doc: "An expression of symbolic sizes as an i64 scalar.",
+        example: "=> extent(4)",
+        doc: "An expression of symbolic sizes as an i64 scalar. The node that a size in an expression becomes.",
         build: |b, a| Ok(b.extent(a.dim(0)?, crate::DType::I64).into()),
     },
     FnDef {
         name: "write_",
         sig: "x, value",
-        doc: "Writes value into the memory of x. Both have the same dtype and shape: nothing is cast or stretched.",
+        example: "x: mut D[2, 3], value: D[2, 3] => write_(x, value)",
+        doc: "Writes value into the memory of x. Both have the same dtype and shape: nothing is cast or stretched. The \
+              node of every in-place form.",
         build: |b, a| {
             let (x, value) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
             b.emit_all(Op::Write, &[x.value()?, value.value()?])?;
@@ -168,18 +238,20 @@ pub fn call<'b>(b: &'b Builder, name: &str, args: Vec<(Option<&str>, Arg<'b>)>) 
 
 const fn reduction(
     name: &'static str,
+    example: &'static str,
     doc: &'static str,
     build: for<'b> fn(&'b Builder, &Args<'b>) -> Result<Out<'b>>,
 ) -> FnDef {
-    FnDef { name, sig: "x, dim: ints", doc, build }
+    FnDef { name, sig: "x, dim: ints", example, doc, build }
 }
 
 const fn scatter(
     name: &'static str,
+    example: &'static str,
     doc: &'static str,
     build: for<'b> fn(&'b Builder, &Args<'b>) -> Result<Out<'b>>,
 ) -> FnDef {
-    FnDef { name, sig: "x, dim: int, index, src", doc, build }
+    FnDef { name, sig: "x, dim: int, index, src", example, doc, build }
 }
 
 fn combine<'b>(b: &'b Builder, a: &Args<'b>, mode: ScatterMode) -> Result<Out<'b>> {

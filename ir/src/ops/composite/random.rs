@@ -18,7 +18,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "rand",
         sig: "size: ints, seed: tensor? = None, dtype: dtype? = None",
-        doc: "Uniform numbers in [0, 1): 53 random bits of f64, 24 of f32, 11 of f16, 8 of bf16. `seed` is an i64 scalar.",
+        example: "=> rand([2, 3], seed=7, dtype=D)",
+        doc: "Uniform numbers in [0, 1): 53 random bits of f64, 24 of f32, 11 of f16, 8 of bf16; f32 if no dtype is \
+              given. `seed` is an i64 scalar; equal seeds give equal numbers. Floats.",
         build: |b, a| {
             let (shape, dtype) = (size(a, 0)?, float(a, 2)?);
             Ok(draw(b, a, 1, &shape, |w| uniform(w, dtype))?.into())
@@ -27,7 +29,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "randn",
         sig: "size: ints, seed: tensor? = None, dtype: dtype? = None",
-        doc: "Normal numbers of mean 0 and variance 1, by Box and Muller's transform. `seed` is an i64 scalar.",
+        example: "=> randn([2, 3], seed=7, dtype=D)",
+        doc: "Normal numbers of mean 0 and variance 1, by Box and Muller's transform; f32 if no dtype is given. `seed` \
+              is an i64 scalar; equal seeds give equal numbers. Floats.",
         build: |b, a| {
             let (shape, dtype) = (size(a, 0)?, float(a, 2)?);
             Ok(draw(b, a, 1, &shape, |w| normal(w, dtype))?.into())
@@ -36,7 +40,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "randint",
         sig: "low: any = 0, high: any = None, size: any = None, seed: tensor? = None, dtype: dtype? = None",
-        doc: "Uniform integers in low..high (0..high if one bound is given), i64 if no dtype is. `seed` is an i64 scalar.",
+        example: "=> randint(0, 2, [2, 3], seed=7, dtype=D)",
+        doc: "Uniform integers in low..high (0..high if one bound is given), i64 if no dtype is. `seed` is an i64 \
+              scalar; equal seeds give equal numbers. An error if the range is empty.",
         build: |b, a| {
             // `randint(high, size)` as well as `randint(low, high, size)`.
             let (low, high, shape) = match (a.raw(1), a.raw(2)) {
@@ -52,7 +58,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "rand_like",
         sig: "x, seed: tensor? = None, dtype: dtype? = None",
-        doc: "Uniform numbers in [0, 1) of the shape and dtype of x, as `rand`.",
+        example: "x: D[2, 3] => rand_like(x, seed=7)",
+        doc: "Uniform numbers in [0, 1) of the shape of x, and of its dtype if none is given, as `rand`; needs a seed. \
+              Floats.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let dtype = like(a, x, 2)?;
@@ -62,7 +70,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "randn_like",
         sig: "x, seed: tensor? = None, dtype: dtype? = None",
-        doc: "Normal numbers of mean 0 and variance 1 of the shape and dtype of x.",
+        example: "x: D[2, 3] => randn_like(x, seed=7)",
+        doc: "Normal numbers of mean 0 and variance 1 of the shape of x, and of its dtype if none is given, as \
+              `randn`; needs a seed. Floats.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let dtype = like(a, x, 2)?;
@@ -72,7 +82,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "randint_like",
         sig: "x, low: int = 0, high: int? = None, seed: tensor? = None, dtype: dtype? = None",
-        doc: "Uniform integers in low..high (0..low if one bound is given), of the shape and dtype of x.",
+        example: "x: D[2, 3] => randint_like(x, 0, 2, seed=7)",
+        doc: "Uniform integers in low..high (0..low if one bound is given), of the shape of x, and of its dtype if \
+              none is given. Needs a seed.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let (low, high) = a.opt_int(2)?.map_or((0, a.int(1)?), |h| (a.int(1).unwrap_or(0), h));
@@ -84,7 +96,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "randperm",
         sig: "n: int, seed: tensor? = None, dtype: dtype? = None",
-        doc: "The numbers 0..n in random order, i64 if no dtype is given.",
+        example: "=> randperm(4, seed=7, dtype=D)",
+        doc: "The numbers 0..n in random order, i64 if no dtype is given: the positions that sort random keys. Needs a \
+              seed.",
         build: |b, a| {
             let n = usize::try_from(a.int(0)?).map_err(|_| err::shape("`randperm`: n must not be negative"))?;
             // 63 bits: equal keys, which keep their order, do not happen.
@@ -95,7 +109,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "fold_in",
         sig: "seed: tensor, data: tensor",
-        doc: "Another seed, for a number: independent streams for steps, layers, workers. i64 scalars.",
+        example: "=> fold_in(7, 1)",
+        doc: "Another seed, made of a seed and a number: independent streams for steps, layers, workers. i64 scalars.",
         build: |b, a| {
             let (seed, data) = (seed(b, a, 0)?, seed(b, a, 1)?);
             let [w0, w1, ..] = philox(b, data, seed);

@@ -43,7 +43,7 @@ fn extreme<'b>(b: &'b Builder, a: &Args<'b>, kind: ReduceKind) -> Result<Out<'b>
 fn position<'b>(b: &'b Builder, a: &Args<'b>, name: &str, kind: ReduceKind) -> Result<Out<'b>> {
     let x = a.tensor(b, 0)?;
     if x.dtype() == DType::Bool {
-        return Err(err::dtype(format!("`{name}` is not defined for bool")));
+        return Err(err::dtype(format!("`{name}` does not support bool input")));
     }
     let axes = match a.opt_int(1)? {
         Some(d) => one_axis(d, x.rank())?,
@@ -145,7 +145,10 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "sum",
         sig: "x, dim: ints? = None, keepdim: bool = false, dtype: dtype? = None",
-        doc: "Sum over axes, all of them if none are given. Integers and bool give i64.",
+        example: "x: D[2, 3] => sum(x, 1)",
+        doc: "The sum over dim, or over all dimensions if it is None or empty; keepdim leaves extents of 1. Integers \
+              and bool give i64 (a dtype that is given is taken before the sum). Half floats add in f32. Of nothing: \
+              0.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             Ok(accumulate(x, a.opt_dtype(3)?).sum(&a.axes(1, x.rank())?, a.bool(2)?).into())
@@ -154,7 +157,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "nansum",
         sig: "x, dim: ints? = None, keepdim: bool = false, dtype: dtype? = None",
-        doc: "Sum over axes with NaN as 0.",
+        example: "x: D[2, 3] => nansum(x, 1)",
+        doc: "The sum over dim with NaN as 0; the dtypes of `sum`. No gradient flows to a NaN.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             Ok(accumulate(numbers(x), a.opt_dtype(3)?).sum(&a.axes(1, x.rank())?, a.bool(2)?).into())
@@ -163,7 +167,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "mean",
         sig: "x, dim: ints? = None, keepdim: bool = false, dtype: dtype? = None",
-        doc: "Mean over axes, all of them if none are given. Floats only, unless a float dtype is given.",
+        example: "x: D[2, 3] => mean(x, 1)",
+        doc: "The mean over dim, or over all dimensions if it is None or empty. Floats only, unless a float dtype is \
+              given, which is taken first. Of nothing: NaN.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let x = a.opt_dtype(3)?.map_or(x, |d| x.cast(d));
@@ -173,10 +179,12 @@ pub static FNS: &[FnDef] = &[
     },
     FnDef {
         name: "nanmean",
-        sig: "x, dim: ints? = None, keepdim: bool = false",
-        doc: "Mean over axes of what is not NaN. Floats only.",
+        sig: "x, dim: ints? = None, keepdim: bool = false, dtype: dtype? = None",
+        example: "x: D[2, 3] => nanmean(x, 1)",
+        doc: "The mean over dim of what is not NaN; NaN if there is nothing. Floats only.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
+            let x = a.opt_dtype(3)?.map_or(x, |d| x.cast(d));
             require_float("nanmean", x)?;
             let (axes, keep) = (a.axes(1, x.rank())?, a.bool(2)?);
             Ok(unit([x], |[x]| {
@@ -189,7 +197,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "prod",
         sig: "x, dim: int? = None, keepdim: bool = false, dtype: dtype? = None",
-        doc: "Product along an axis, or of all elements. Integers and bool give i64. The gradient is exact with zeros.",
+        example: "x: D[2, 3] => prod(x, 1)",
+        doc: "The product along a dimension, or of all elements. Integers and bool give i64 (a dtype that is given is \
+              taken before). Of nothing: 1. The gradient is exact with zeros.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let axes = match a.opt_int(1)? {
@@ -202,19 +212,24 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "amax",
         sig: "x, dim: ints? = None, keepdim: bool = false",
-        doc: "Largest over axes, NaN if any is. Ties share the gradient. An error if there is nothing to reduce.",
+        example: "x: D[2, 3] => amax(x, 1)",
+        doc: "The largest element over dim, or over all dimensions; NaN if any is. Equal ones share the gradient \
+              evenly. An error if there is nothing to reduce.",
         build: |b, a| extreme(b, a, ReduceKind::Max),
     },
     FnDef {
         name: "amin",
         sig: "x, dim: ints? = None, keepdim: bool = false",
-        doc: "Smallest over axes, NaN if any is. Ties share the gradient. An error if there is nothing to reduce.",
+        example: "x: D[2, 3] => amin(x, 1)",
+        doc: "The smallest element over dim, or over all dimensions; NaN if any is. Equal ones share the gradient \
+              evenly. An error if there is nothing to reduce.",
         build: |b, a| extreme(b, a, ReduceKind::Min),
     },
     FnDef {
         name: "aminmax",
         sig: "x, dim: int? = None, keepdim: bool = false",
-        doc: "Smallest and largest.",
+        example: "x: D[2, 3] => aminmax(x, dim=1)",
+        doc: "Smallest and largest, as `amin` and `amax`, along one dimension or of all elements.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let axes = match a.opt_int(1)? {
@@ -229,43 +244,56 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "argmax",
         sig: "x, dim: int? = None, keepdim: bool = false",
-        doc: "Position (i64) of the first largest or first NaN, along an axis or in row-major order. Not bool.",
+        example: "x: D[2, 3] => argmax(x, 1)",
+        doc: "The position (i64) of the first largest element, or of the first NaN: along a dimension, or without one \
+              in row-major order. Not bool. An error if there is nothing to reduce.",
         build: |b, a| position(b, a, "argmax", ReduceKind::ArgMax),
     },
     FnDef {
         name: "argmin",
         sig: "x, dim: int? = None, keepdim: bool = false",
-        doc: "Position (i64) of the first smallest or first NaN, along an axis or in row-major order. Not bool.",
+        example: "x: D[2, 3] => argmin(x, 1)",
+        doc: "The position (i64) of the first smallest element, or of the first NaN: along a dimension, or without one \
+              in row-major order. Not bool. An error if there is nothing to reduce.",
         build: |b, a| position(b, a, "argmin", ReduceKind::ArgMin),
     },
     FnDef {
         name: "max",
         sig: "x, dim: any = None, keepdim: bool = false",
-        doc: "The largest element (ties share the gradient); along an axis, values and positions; of two tensors, `maximum`.",
+        example: "x: D[2, 3] => max(x, 1)",
+        doc: "Without dim the largest element, NaN if any is, equal ones sharing the gradient. Along a dimension \
+              values and positions (i64) of the first largest, to which the gradient goes. With a tensor instead of \
+              dim `maximum`. An error if there is nothing to reduce.",
         build: |b, a| largest(b, a, ReduceKind::Max, ReduceKind::ArgMax, "maximum"),
     },
     FnDef {
         name: "min",
         sig: "x, dim: any = None, keepdim: bool = false",
-        doc: "The smallest element (ties share the gradient); along an axis, values and positions; of two tensors, `minimum`.",
+        example: "x: D[2, 3] => min(x, 1)",
+        doc: "Without dim the smallest element, NaN if any is, equal ones sharing the gradient. Along a dimension \
+              values and positions (i64) of the first smallest, to which the gradient goes. With a tensor instead of \
+              dim `minimum`. An error if there is nothing to reduce.",
         build: |b, a| largest(b, a, ReduceKind::Min, ReduceKind::ArgMin, "minimum"),
     },
     FnDef {
         name: "all",
         sig: "x, dim: ints? = None, keepdim: bool = false",
-        doc: "Whether all elements are not 0. bool; uint8 for uint8.",
+        example: "x: D[2, 3] => all(x, 1)",
+        doc: "Whether all elements over dim, or all, are not 0; true for nothing. bool; u8 for u8.",
         build: |b, a| truth(b, a, ReduceKind::Prod),
     },
     FnDef {
         name: "any",
         sig: "x, dim: ints? = None, keepdim: bool = false",
-        doc: "Whether any element is not 0. bool; uint8 for uint8.",
+        example: "x: D[2, 3] => any(x, 1)",
+        doc: "Whether any element over dim, or any, is not 0; false for nothing. bool; u8 for u8.",
         build: |b, a| truth(b, a, ReduceKind::Sum),
     },
     FnDef {
         name: "count_nonzero",
         sig: "x, dim: ints? = None",
-        doc: "How many elements are not 0, i64.",
+        example: "x: D[2, 3] => count_nonzero(x, 1)",
+        doc: "How many elements over dim, or of all, are not 0; NaN is not 0. i64.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             Ok(x.cast(DType::Bool).cast(DType::I64).sum(&a.axes(1, x.rank())?, false).into())
@@ -274,20 +302,25 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "cumsum",
         sig: "x, dim: int, dtype: dtype? = None",
-        doc: "Running sum along an axis. Integers and bool give i64.",
+        example: "x: D[2, 3] => cumsum(x, 1)",
+        doc: "The running sum along a dimension, of the shape of x. Integers and bool give i64 (a dtype that is given \
+              is taken before).",
         build: |b, a| running(b, a, ScanKind::Sum),
     },
     FnDef {
         name: "cumprod",
         sig: "x, dim: int, dtype: dtype? = None",
-        doc: "Running product along an axis. Integers and bool give i64. The gradient is exact with zeros.",
+        example: "x: D[2, 3] => cumprod(x, 1)",
+        doc: "The running product along a dimension, of the shape of x. Integers and bool give i64 (a dtype that is \
+              given is taken before). The gradient is exact with zeros.",
         build: |b, a| running(b, a, ScanKind::Prod),
     },
     FnDef {
         name: "diff",
         sig: "x, n: int = 1, dim: int = -1, prepend = None, append = None",
-        doc: "Differences of neighbours along an axis, n times, of x with the others before and behind it. On bool: exclusive \
-              or.",
+        example: "x: D[2, 3] => diff(x)",
+        doc: "Differences of neighbours along a dimension, n times, which is n elements shorter; prepend and append \
+              are laid before and behind x first. On bool: exclusive or.",
         build: |b, a| Ok(diff(b, a)?.into()),
     },
 ];

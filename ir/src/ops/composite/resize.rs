@@ -222,19 +222,18 @@ fn how<'a>(a: &'a Args<'_>, i: usize) -> Result<How<'a>> {
 
 fn interpolate<'b>(b: &'b Builder, a: &Args<'b>, how: How<'_>) -> Result<Ex<'b>> {
     let (x, mode) = (a.tensor(b, 0)?, how.mode);
-    let n = x.rank().checked_sub(2).filter(|n| (1..=3).contains(n)).ok_or_else(|| {
-        err::shape(format!("Input Error: Only 3D, 4D and 5D input Tensors supported (got {})", x.ty()))
-    })?;
+    let unsupported = || {
+        err::shape(format!(
+            "Input Error: Only 3D, 4D and 5D input Tensors supported (got {}D) for the modes: nearest | linear | bilinear | \
+             bicubic | trilinear | area | nearest-exact (got {mode})",
+            x.rank()
+        ))
+    };
+    let n = x.rank().checked_sub(2).filter(|n| (1..=3).contains(n)).ok_or_else(unsupported)?;
     let smooth = match (mode, n) {
         ("nearest" | "nearest-exact" | "area", _) => false,
         ("linear", 1) | ("bilinear" | "bicubic", 2) | ("trilinear", 3) => true,
-        _ => {
-            return Err(err::shape(format!(
-                "Input Error: Only 3D, 4D and 5D input Tensors supported (got {}D) for the modes: nearest | linear | \
-                 bilinear | bicubic | trilinear | area | nearest-exact (got {mode})",
-                n + 2
-            )));
-        }
+        _ => return Err(unsupported()),
     };
     if how.align.is_some() && !smooth {
         return Err(err::ty(
@@ -271,7 +270,7 @@ fn interpolate<'b>(b: &'b Builder, a: &Args<'b>, how: How<'_>) -> Result<Ex<'b>>
     }
     let bytes_too = smooth && x.dtype() == DType::U8;
     if !(x.dtype().is_float() || bytes_too) {
-        return Err(err::dtype(format!("`interpolate` in mode {mode} is not defined for {}", x.dtype())));
+        return Err(err::dtype(format!("`interpolate` in mode {mode} is not implemented for {}", x.dtype())));
     }
     if mode == "area" {
         return Ok(unit([x], |[x]| super::adaptive::means(b, x, 2, &to)));
@@ -305,10 +304,12 @@ pub static FNS: &[FnDef] = &[
         name: "interpolate",
         sig: "x, size: ints? = None, scale_factor: any = None, mode: str = nearest, align_corners: bool? = None, \
           recompute_scale_factor: bool? = None, antialias: bool = false",
-        doc: "[batch, channel, ..] resized, to sizes or by factors. Modes: \"nearest\", \"nearest-exact\" (any dtype), \"linear\", \
-          \"bilinear\", \"trilinear\" and \"bicubic\" (by the number of spatial dimensions; floats and u8), \"area\" (means; \
-          floats). With align_corners the first and last elements stay where they are. The cubic is Keys' with a = -3/4 \
-          (-1/2 with antialias).",
+        example: "x: D[1, 2, 3] => interpolate(x, size=[5])",
+        doc: "[batch, channel, ..] resized, to sizes or by factors, one of the two. Modes: \"nearest\", \"nearest-exact\" \
+              (any dtype), \"linear\", \"bilinear\", \"trilinear\" and \"bicubic\" (by the number of spatial \
+              dimensions; floats and u8), \"area\" (means; floats). With align_corners the first and last elements stay \
+              where they are. The cubic is Keys' with a = -3/4 (-1/2 with antialias, which widens the windows of \
+              \"bilinear\" and \"bicubic\" when shrinking).",
         build: |b, a| {
             let recompute = !a.is_none(5) && a.bool(5)?;
             Ok(interpolate(b, a, How { recompute, antialias: a.bool(6)?, ..how(a, 3)? })?.into())
@@ -317,12 +318,14 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "upsample",
         sig: "x, size: ints? = None, scale_factor: any = None, mode: str = nearest, align_corners: bool? = None",
+        example: "x: D[1, 2, 3] => upsample(x, size=[5])",
         doc: "As `interpolate`, which is its newer name.",
         build: |b, a| Ok(interpolate(b, a, how(a, 3)?)?.into()),
     },
     FnDef {
         name: "upsample_nearest",
         sig: "x, size: ints? = None, scale_factor: any = None",
+        example: "x: D[1, 2, 3] => upsample_nearest(x, size=[5])",
         doc: "`interpolate` in mode \"nearest\": any dtype.",
         build: |b, a| {
             let how = How { mode: "nearest", align: None, recompute: false, antialias: false };
@@ -332,6 +335,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "upsample_bilinear",
         sig: "x, size: ints? = None, scale_factor: any = None",
+        example: "x: D[1, 2, 3, 2] => upsample_bilinear(x, size=[5, 3])",
         doc: "`interpolate` of [batch, channel, h, w] in mode \"bilinear\" with align_corners: floats and u8.",
         build: |b, a| {
             let how = How { mode: "bilinear", align: Some(true), recompute: false, antialias: false };

@@ -54,19 +54,24 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "cummax",
         sig: "x, dim: int",
-        doc: "Running largest along an axis (NaN once there was one), and its last position.",
+        example: "x: D[2, 3] => cummax(x, 1)",
+        doc: "The running largest along a dimension (NaN once there was one) and its position (i64), the last of equal \
+              ones, to which the gradient goes.",
         build: |b, a| extreme(b, a, Ex::ge),
     },
     FnDef {
         name: "cummin",
         sig: "x, dim: int",
-        doc: "Running smallest along an axis (NaN once there was one), and its last position.",
+        example: "x: D[2, 3] => cummin(x, 1)",
+        doc: "The running smallest along a dimension (NaN once there was one) and its position (i64), the last of \
+              equal ones, to which the gradient goes.",
         build: |b, a| extreme(b, a, Ex::le),
     },
     FnDef {
         name: "logcumsumexp",
         sig: "x, dim: int",
-        doc: "The logarithm of the running sum of e^x along an axis. Floats only.",
+        example: "x: D[2, 3] => logcumsumexp(x, 1)",
+        doc: "log of the running sum of e^x along a dimension, without overflow. Floats only.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             require_float("logcumsumexp", x)?;

@@ -20,19 +20,25 @@ fn same<'b>(name: &str, x: Ex<'b>, src: Ex<'b>) -> Result<()> {
         return Ok(());
     }
     let (s, x) = (src.dtype(), x.dtype());
-    Err(err::dtype(format!("`{name}`: expected self.dtype to be equal to src.dtype, got {x} and {s}")))
+    Err(err::dtype(format!("`{name}`: Expected self.dtype to be equal to src.dtype, got {x} and {s}")))
 }
 
 /// The part of `src` that an index of that shape takes.
 fn part<'b>(name: &str, src: Ex<'b>, index: Ex<'b>) -> Result<Ex<'b>> {
     let src = if src.rank() == 0 { src.reshape(&[1]) } else { src };
-    let mut fits = src.rank() == index.rank();
+    if src.rank() != index.rank() {
+        let (s, i) = (src.ty(), index.ty());
+        return Err(err::shape(format!(
+            "`{name}`: Index tensor must have the same number of dimensions as src tensor, got {i} for {s}"
+        )));
+    }
+    let mut fits = true;
     for (s, n) in src.dims().iter().zip(index.dims()) {
         fits = fits && at_most(n, *s)?;
     }
     if !fits {
         let (s, i) = (src.ty(), index.ty());
-        return Err(err::shape(format!("`{name}`: expected the index {i} to be no larger than src {s}")));
+        return Err(err::shape(format!("`{name}`: Expected index {i} to be no larger size than src {s}")));
     }
     let cut = |e: Ex<'b>, (k, n): (usize, &Dim)| if e.dims()[k] == *n { e } else { e.narrow(k, 0, *n) };
     Ok(index.dims().iter().enumerate().fold(src, cut))
@@ -82,7 +88,7 @@ fn reduced<'b>(name: &str, how: &str, x: Ex<'b>, d: usize, i: Ex<'b>, src: Ex<'b
         _ => (ScatterMode::Min, super::pool::greatest(dtype)),
     };
     if how == "mean" && dtype == DType::Bool {
-        return Err(err::dtype(format!("`{name}`: mean is not defined for bool")));
+        return Err(err::dtype(format!("`{name}`: mean is not implemented for bool")));
     }
     let b = x.builder();
     let start = if include { x } else { x.scatter(d, ScatterMode::Set, i, b.full(identity, &i.dims())) };
@@ -115,7 +121,7 @@ fn vector<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>, usize
     let (x, i, src) = (a.tensor(b, 0)?, index_of(name, a.tensor(b, 2)?)?, a.tensor(b, 3)?);
     let d = axis(a.int(1)?, x.rank())?;
     if i.rank() > 1 {
-        return Err(err::index(format!("`{name}`: index is supposed to be a vector, but got {}", i.ty())));
+        return Err(err::index(format!("`{name}`: Index is supposed to be a vector, but got {}", i.ty())));
     }
     same(name, x, src)?;
     let up = |e: Ex<'b>| if e.rank() == 0 { e.reshape(&[1]) } else { e };
@@ -123,8 +129,22 @@ fn vector<'b>(b: &'b Builder, a: &Args<'b>, name: &str) -> Result<(Ex<'b>, usize
     let mut want = x.dims();
     want[d] = i.count();
     if src.dims() != want {
-        let (s, want) = (src.ty(), ShapeText(&want));
-        return Err(err::shape(format!("`{name}`: the source is {s}, expected the shape {want}")));
+        let (xs, s) = (x.dims(), src.dims());
+        let apart = s.len() != xs.len() || (0..s.len()).any(|i| i != d && s[i] != xs[i]);
+        return Err(err::shape(if apart {
+            format!(
+                "`{name}`: source tensor shape must match self tensor shape, excluding the specified dimension. Got \
+                 self.shape = {} source.shape = {}",
+                ShapeText(&xs),
+                ShapeText(&s)
+            )
+        } else {
+            format!(
+                "`{name}`: Number of indices ({}) should be equal to source.size(dim): ({}), for dim: {d}",
+                i.count(),
+                s[d]
+            )
+        }));
     }
     Ok((x, d, i.laid_along(d, x.rank()).expand(&want), src))
 }
@@ -134,8 +154,7 @@ fn index_add<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, d, i, src) = vector(b, a, "index_add")?;
     let alpha = a.tensor(b, 4)?;
     if alpha.dtype().category() > x.dtype().category() && alpha.dtype() != DType::I64 {
-        let (x, alpha) = (x.dtype(), alpha.dtype());
-        return Err(err::dtype(format!("`index_add`: for {x} operands alpha must not be {alpha}")));
+        return Err(super::arith::scale_error("index_add", "alpha", x.dtype(), alpha.dtype()));
     }
     let unscaled = super::arith::constant(alpha).is_some_and(|c| c.to_f64() == 1.0);
     Ok(super::unit([x, src], |[x, s]| {
@@ -149,7 +168,7 @@ fn index_fill<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (shape, i) = (x.dims(), index_of("index_fill", a.tensor(b, 2)?)?);
     let d = axis(a.int(1)?, x.rank())?;
     if i.rank() > 1 {
-        return Err(err::index("`index_fill` index is supposed to be a vector"));
+        return Err(err::index("`index_fill`: Index has to be a vector or a scalar"));
     }
     if v.rank() > 0 {
         let n = v.rank();
@@ -212,9 +231,8 @@ fn masked_scatter<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         )));
     }
     same("masked_scatter", x, src)?;
-    let shape = crate::types::broadcast(&x.dims(), &mask.dims()).ok_or_else(|| {
-        err::shape(format!("`masked_scatter`: {} and the mask {} do not broadcast", x.ty(), mask.ty()))
-    })?;
+    let shape = crate::types::broadcast(&x.dims(), &mask.dims())
+        .ok_or_else(|| crate::builder::broadcast_error("masked_scatter", &[mask.ty(), x.ty()]))?;
     super::index::placed(x.expand(&shape), mask.expand(&shape), src, false)
 }
 
@@ -223,15 +241,18 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "scatter",
         sig: "x, dim: int, index, src: number? = None, reduce: str? = None, value: number? = None",
-        doc: "x with src[.., i, ..] (or one value) at [.., index[.., i, ..], ..]; of duplicates the last one stays. reduce \
-              \"add\" or \"multiply\" combines it with what is there. index has no larger extents than src, nor than x but \
-              along dim; src has the dtype of x.",
+        example: "x: D[2, 3], src: D[2, 2] => scatter(x, 1, tensor([[0, 2], [1, 0]]), src)",
+        doc: "x with src[.., i, ..] (or one value) at [.., index[.., i, ..], ..]; of duplicates the last one stays. \
+              reduce \"add\" or \"multiply\" combines it with what is there. index has no larger extents than src, nor \
+              than x but along dim; one out of range is an error of the run. src has the dtype of x. Of duplicates all get the gradient.",
         build: |b, a| Ok(scatter(b, a)?.into()),
     },
     FnDef {
         name: "scatter_add",
         sig: "x, dim: int, index, src",
-        doc: "x with src[.., i, ..] added at [.., index[.., i, ..], ..], in the order of the index; shapes as in `scatter`.",
+        example: "x: D[2, 3], src: D[2, 2] => scatter_add(x, 1, tensor([[0, 2], [1, 1]]), src)",
+        doc: "x with src[.., i, ..] added at [.., index[.., i, ..], ..], in the order of the index; shapes as in \
+              `scatter`. An index out of range is an error of the run. The gradient by src is gathered.",
         build: |b, a| {
             let (shape, src) = (a.tensor(b, 0)?.dims(), a.tensor(b, 3)?);
             let (x, d, i) = operands(b, a, "scatter_add")?;
@@ -242,6 +263,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "scatter_reduce",
         sig: "x, dim: int, index, src, reduce: str, include_self: bool = true",
+        example: "x: D[2, 3], src: D[2, 2] => scatter_reduce(x, 1, tensor([[0, 2], [1, 1]]), src, \"amax\")",
         doc: "x with src[.., i, ..] combined at [.., index[.., i, ..], ..] by \"sum\", \"prod\", \"mean\", \"amax\" or \
               \"amin\"; without include_self what was there does not count. Shapes as in `scatter`. Equal extremes share the \
               gradient.",
@@ -257,15 +279,17 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "index_add",
         sig: "x, dim: int, index, source, alpha: number = 1",
-        doc: "x with alpha times the rows of source added at the indices that a vector names. source has the shape and \
-              dtype of x, but along dim the index's length.",
+        example: "x: D[2, 3], source: D[2, 2] => index_add(x, 1, tensor([0, 2]), source)",
+        doc: "x with alpha times the rows of source added at the indices of dim that a vector names. source has the \
+              shape and dtype of x, but along dim the index's length. An index out of range is an error of the run; \
+              negative ones too.",
         build: |b, a| Ok(index_add(b, a)?.into()),
     },
     FnDef {
         name: "index_copy",
         sig: "x, dim: int, index, source",
-        doc: "x with the rows of source at the indices that a vector names; of duplicates the last one stays. Shapes as in \
-              `index_add`.",
+        example: "x: D[2, 3], source: D[2, 2] => index_copy(x, 1, tensor([0, 2]), source)",
+        doc: "x with the rows of source at the indices of dim that a vector names; of duplicates the last one stays, and all get the gradient. Shapes and errors as in `index_add`.",
         build: |b, a| {
             let shape = a.tensor(b, 0)?.dims();
             let (x, d, i, src) = vector(b, a, "index_copy")?;
@@ -275,8 +299,10 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "index_reduce",
         sig: "x, dim: int, index, source, reduce: str, include_self: bool = true",
-        doc: "x with the rows of source combined at the indices that a vector names, by \"prod\", \"mean\", \"amax\" or \
-              \"amin\"; without include_self what was there does not count. Shapes as in `index_add`.",
+        example: "x: D[2, 3], source: D[2, 2] => index_reduce(x, 1, tensor([0, 2]), source, \"amax\")",
+        doc: "x with the rows of source combined at the indices of dim that a vector names, by \"prod\", \"mean\", \
+              \"amax\" or \"amin\"; without include_self what was there does not count. Shapes and errors as in \
+              `index_add`. Equal extremes share the gradient.",
         build: |b, a| {
             let shape = a.tensor(b, 0)?.dims();
             let how = reduction("index_reduce", a, 4, &["prod", "mean", "amax", "amin"])?;
@@ -287,28 +313,35 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "index_fill",
         sig: "x, dim: int, index, value: number",
-        doc: "x with one value at the indices of a dimension that a vector names; negative ones count from the end.",
+        example: "x: D[2, 3] => index_fill(x, 1, tensor([0, 2]), 1)",
+        doc: "x with one value, a number or a tensor of no dimension, at the indices of a dimension that a vector \
+              names; negative ones count from the end, one out of range is an error of the run.",
         build: |b, a| Ok(index_fill(b, a)?.into()),
     },
     FnDef {
         name: "index_put",
         sig: "x, indices: any, values: number, accumulate: bool = false",
-        doc: "x with values at x[indices], a list of index tensors, masks and None for whole dimensions; values broadcast to \
-              that part, and are added if accumulate. Of duplicates the last one stays.",
+        example: "x: D[2, 3], values: D[2] => index_put(x, [tensor([0, 1]), tensor([2, 0])], values)",
+        doc: "x with values at x[indices], a list of index tensors, masks and None for whole dimensions; values \
+              broadcast to that part, and are added if accumulate. Of duplicates the last one stays. An index out of \
+              range is an error of the run.",
         build: |b, a| Ok(index_put(b, a)?.into()),
     },
     FnDef {
         name: "put",
         sig: "x, index, source, accumulate: bool = false",
-        doc: "x with the elements of source at positions of the flattened tensor, or added there; negative indices count \
-              from the end. As many indices as elements of source.",
+        example: "x: D[2, 3], source: D[2] => put(x, tensor([0, -1]), source)",
+        doc: "x with the elements of source at positions of the flattened tensor, or added there if accumulate; \
+              negative indices count from the end, one out of range is an error of the run. As many indices as \
+              elements of source, of the dtype of x.",
         build: |b, a| Ok(put(b, a)?.into()),
     },
     FnDef {
         name: "masked_scatter",
         sig: "x, mask, source",
-        doc: "x with the elements of source, in order, where the bool mask holds; more of those than elements are an error \
-              when the program runs. x and the mask broadcast.",
+        example: "x: D[2, 3], source: D[4] => masked_scatter(x, tensor([true, false, true]), source)",
+        doc: "x with the elements of source, in order, where the bool mask holds; more of those than elements of \
+              source are an error of the run. x and the mask broadcast; the dtypes of x and source are one.",
         build: |b, a| Ok(masked_scatter(b, a)?.into()),
     },
 ];

@@ -10,7 +10,7 @@ use crate::dtype::DType;
 use crate::error::{Result, err};
 use crate::ops::registry::{Args, FnDef, Out};
 use crate::ops::{Op, view};
-use crate::types::{ShapeText, Span, axis};
+use crate::types::{ShapeText, Span, axis, unstretched};
 use smallvec::SmallVec;
 
 /// One view op, also where it changes nothing.
@@ -76,13 +76,14 @@ fn real_axis(name: &str, x: Ex<'_>, dim: i64) -> Result<usize> {
 /// The target of `expand`: -1 keeps an extent.
 fn expand_shape(dims: &[Dim], x: Ex<'_>) -> Result<Dims> {
     let from = x.dims();
-    let lead = dims.len().checked_sub(from.len()).ok_or_else(|| {
-        err::shape(format!("`expand`: {} sizes for a tensor of {} dimensions", dims.len(), from.len()))
-    })?;
+    let lead = dims.len().checked_sub(from.len());
+    let lead = lead.ok_or_else(|| err::shape(format!("`expand`: {}", unstretched(&from, dims))))?;
     let at = |(i, d): (usize, &Dim)| match *d {
         d if !d.is(-1) => Ok(d),
         _ if i >= lead => Ok(from[i - lead]),
-        _ => Err(err::shape(format!("`expand`: -1 is not allowed in leading, non-existing dimension {i}"))),
+        _ => Err(err::shape(format!(
+            "`expand`: The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {i}"
+        ))),
     };
     sizes(&dims.iter().enumerate().map(at).collect::<Result<Vec<Dim>>>()?)
 }
@@ -124,12 +125,21 @@ fn flat(x: Ex<'_>, start: i64, end: i64) -> Result<Dims> {
 
 fn movedim<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     let x = a.tensor(b, 0)?;
-    let axes = |i: usize| a.ints(i)?.iter().map(|d| axis(*d, x.rank())).collect::<Result<Vec<usize>>>();
-    let (from, to) = (axes(1)?, axes(2)?);
-    let twice = |v: &[usize]| v.iter().enumerate().any(|(i, d)| v[..i].contains(d));
-    if from.len() != to.len() || twice(&from) || twice(&to) {
-        return Err(err::shape(format!("`movedim`: source {from:?} and destination {to:?} do not pair dimensions")));
+    let (source, destination) = (a.ints(1)?, a.ints(2)?);
+    if source.len() != destination.len() {
+        return Err(err::shape(format!(
+            "`movedim`: Invalid source or destination dims: source ({source:?} dims) should contain the same number of dims as \
+             destination ({destination:?} dims)"
+        )));
     }
+    let axes = |what: &str, dims: &[i64]| {
+        let axes = dims.iter().map(|d| axis(*d, x.rank())).collect::<Result<Vec<usize>>>()?;
+        match axes.iter().enumerate().any(|(i, d)| axes[..i].contains(d)) {
+            true => Err(err::shape(format!("`movedim`: repeated dim in `{what}` ({dims:?})"))),
+            false => Ok(axes),
+        }
+    };
+    let (from, to) = (axes("source", &source)?, axes("destination", &destination)?);
     let mut rest = (0..x.rank()).filter(|d| !from.contains(d));
     let order: Vec<usize> = (0..x.rank())
         .map(|d| to.iter().position(|t| *t == d).map_or_else(|| rest.next().unwrap_or(d), |i| from[i]))
@@ -150,6 +160,10 @@ fn unflatten<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
 fn diagonal<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     let x = a.tensor(b, 0)?;
     let (dim1, dim2) = (real_axis("diagonal", x, a.int(2)?)?, real_axis("diagonal", x, a.int(3)?)?);
+    if dim1 == dim2 {
+        let (p, q) = (a.int(2)?, a.int(3)?);
+        return Err(err::index(format!("`diagonal`: diagonal dimensions cannot be identical {p}, {q}")));
+    }
     Ok(view_of(x, Op::Diagonal(view::Diagonal { offset: a.int(1)?, dim1, dim2 }))?.into())
 }
 
@@ -162,7 +176,13 @@ pub fn contiguous(x: Ex<'_>) -> Result<Ex<'_>> {
 /// `to` under another name, for one dtype.
 macro_rules! cast {
     ($name:literal, $dtype:expr, $doc:literal) => {
-        FnDef { name: $name, sig: "x", doc: $doc, build: |b, a| Ok(a.tensor(b, 0)?.cast($dtype).into()) }
+        FnDef {
+            name: $name,
+            sig: "x",
+            example: concat!("x: D[2, 3] => ", $name, "(x)"),
+            doc: $doc,
+            build: |b, a| Ok(a.tensor(b, 0)?.cast($dtype).into()),
+        }
     };
 }
 
@@ -171,7 +191,10 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "view",
         sig: "x, shape: ints",
-        doc: "The same memory in another shape; one extent may be -1. An error if strides cannot say it.",
+        example: "x: D[2, 3] => view(x, 3, -1)",
+        doc: "The same memory in another shape of as many elements; one extent may be -1, and is what is left. An \
+              error if no strides say it for the memory of x, where `reshape` copies. Given a dtype it is \
+              `view_dtype`.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let shape = infer_shape(&a.dims(1)?, x.count())?;
@@ -182,7 +205,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "reshape",
         sig: "x, shape: ints",
-        doc: "In another shape; one extent may be -1. Shares memory if it can, else copies.",
+        example: "x: D[2, 3] => reshape(x, 3, -1)",
+        doc: "x in another shape of as many elements; one extent may be -1, and is what is left. Shares memory if \
+              strides can say it, else copies.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let shape = infer_shape(&a.dims(1)?, x.count())?;
@@ -197,32 +222,43 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "view_as",
         sig: "x, other",
-        doc: "The same memory in the shape of other.",
+        example: "x: D[2, 3], other: D[3, 2] => view_as(x, other)",
+        doc: "The same memory in the shape of other, of as many elements; see `view`.",
         build: |b, a| Ok(viewed(a.tensor(b, 0)?, &a.tensor(b, 1)?.dims())?.into()),
     },
     FnDef {
         name: "reshape_as",
         sig: "x, other",
-        doc: "In the shape of other. Shares memory if it can, else copies.",
+        example: "x: D[2, 3], other: D[3, 2] => reshape_as(x, other)",
+        doc: "x in the shape of other, of as many elements; see `reshape`.",
         build: |b, a| Ok(a.tensor(b, 0)?.reshape(&a.tensor(b, 1)?.dims()).into()),
     },
-    FnDef { name: "clone", sig: "x", doc: "A copy in new memory.", build: |b, a| Ok(a.tensor(b, 0)?.copy().into()) },
+    FnDef {
+        name: "clone",
+        sig: "x",
+        example: "x: D[2, 3] => clone(x)",
+        doc: "A copy of x in new memory.",
+        build: |b, a| Ok(a.tensor(b, 0)?.copy().into()),
+    },
     FnDef {
         name: "contiguous",
         sig: "x",
-        doc: "x itself if its elements lie in row-major order, else a copy.",
+        example: "x: D[2, 3] => contiguous(x)",
+        doc: "x itself, the same memory, if its elements lie in row-major order, else a copy.",
         build: |b, a| Ok(contiguous(a.tensor(b, 0)?)?.into()),
     },
     FnDef {
         name: "detach",
         sig: "x",
-        doc: "The same memory, through which no gradient flows.",
+        example: "x: D[2, 3] => detach(x)",
+        doc: "x, the same memory, through which no gradient flows.",
         build: |b, a| Ok(view_of(a.tensor(b, 0)?, Op::Detach)?.into()),
     },
     FnDef {
         name: "permute",
         sig: "x, dims: ints",
-        doc: "Dimensions in that order, as a view.",
+        example: "x: D[2, 3, 4] => permute(x, 2, 0, 1)",
+        doc: "The dimensions in that order, each once, as a view: extent i of the result is that of dimension dims[i].",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let order = a.ints(1)?.iter().map(|d| axis(*d, x.rank())).collect::<Result<Vec<_>>>()?;
@@ -232,6 +268,7 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "transpose",
         sig: "x, dim0: int, dim1: int",
+        example: "x: D[2, 3] => transpose(x, 0, 1)",
         doc: "Two dimensions swapped, as a view.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
@@ -241,12 +278,14 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "t",
         sig: "x",
-        doc: "A matrix transposed, as a view; vectors and scalars are themselves.",
+        example: "x: D[2, 3] => t(x)",
+        doc: "A matrix [m, n] transposed to [n, m], as a view; vectors and scalars are themselves. An error for more \
+              dimensions.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             if x.rank() > 2 {
                 let n = x.rank();
-                return Err(err::shape(format!("`t` expects a tensor with at most 2 dimensions, but x has {n}")));
+                return Err(err::shape(format!("`t` expects a tensor with <= 2 dimensions, but self is {n}D")));
             }
             swapped(x, 0, x.rank().saturating_sub(1))
         },
@@ -254,7 +293,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "T",
         sig: "x",
-        doc: "Dimensions in reverse order, as a view.",
+        example: "x: D[2, 3] => T(x)",
+        doc: "The dimensions in reverse order, as a view. Also `x.T`.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             permuted(x, &(0..x.rank()).rev().collect::<Vec<_>>())
@@ -263,7 +303,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "mT",
         sig: "x",
-        doc: "The last two dimensions swapped, as a view.",
+        example: "x: D[2, 3, 4] => mT(x)",
+        doc: "The last two dimensions swapped, as a view; an error for fewer. Also `x.mT`.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             match x.rank() {
@@ -275,7 +316,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "expand",
         sig: "x, size: ints",
-        doc: "Dimensions of extent 1 stretched and leading ones added, as a view; -1 keeps an extent.",
+        example: "x: D[3] => expand(x, 2, 3)",
+        doc: "Dimensions of extent 1 stretched to size and leading ones added, as a view of the same elements, which \
+              cannot be written to; -1 keeps an extent. The gradient is summed.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let shape = expand_shape(&a.dims(1)?, x)?;
@@ -285,7 +328,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "expand_as",
         sig: "x, other",
-        doc: "Expanded to the shape of other, as a view.",
+        example: "x: D[3], other: D[2, 3] => expand_as(x, other)",
+        doc: "x expanded to the shape of other, as a view; see `expand`.",
         build: |b, a| {
             let shape = a.tensor(b, 1)?.dims();
             Ok(view_of(a.tensor(b, 0)?, Op::Expand(view::Expand(shape)))?.into())
@@ -294,7 +338,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "broadcast_to",
         sig: "x, size: ints",
-        doc: "As `expand`.",
+        example: "x: D[3] => broadcast_to(x, 2, 3)",
+        doc: "`expand` by another name.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let shape = expand_shape(&a.dims(1)?, x)?;
@@ -304,13 +349,15 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "squeeze",
         sig: "x, dim: ints? = None",
-        doc: "Without dimensions of extent 1, all of them or those given, as a view.",
+        example: "x: D[2, 1, 3] => squeeze(x, 1)",
+        doc: "x without dimensions of extent 1, all of them or those given (one of another extent stays), as a view.",
         build: squeeze,
     },
     FnDef {
         name: "unsqueeze",
         sig: "x, dim: int",
-        doc: "With a new dimension of extent 1, as a view.",
+        example: "x: D[2, 3] => unsqueeze(x, 1)",
+        doc: "x with a new dimension of extent 1 before dim, as a view; dim is in -rank - 1..rank.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let mut shape = x.dims();
@@ -321,7 +368,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "flatten",
         sig: "x, start_dim: int = 0, end_dim: int = -1",
-        doc: "Dimensions merged into one. Shares memory if it can, else copies.",
+        example: "x: D[2, 3, 4] => flatten(x, 1)",
+        doc: "The dimensions start_dim to end_dim, both included, merged; a scalar gives [1]. A view if it can be, else a copy.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             Ok(x.reshape(&flat(x, a.int(1)?, a.int(2)?)?).into())
@@ -330,7 +378,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "ravel",
         sig: "x",
-        doc: "All dimensions merged into one. Shares memory if it can, else copies.",
+        example: "x: D[2, 3] => ravel(x)",
+        doc: "All dimensions merged into one. A view if it can be, else a copy.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             Ok(x.reshape(&[x.count()]).into())
@@ -339,19 +388,29 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "unflatten",
         sig: "x, dim: int, sizes: ints",
-        doc: "One dimension split into several, as a view; one size may be -1.",
+        example: "x: D[2, 6] => unflatten(x, 1, [2, -1])",
+        doc: "One dimension split into sizes, whose product is its extent, as a view; one size may be -1.",
         build: unflatten,
     },
     FnDef {
         name: "narrow",
         sig: "x, dim: int, start: int, length: int",
-        doc: "That many elements of a dimension from a start, as a view.",
+        example: "x: D[2, 3] => narrow(x, 1, 1, 2)",
+        doc: "length elements of a dimension from start on (it may count from the end), as a view. An error if not all are there.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let d = real_axis("narrow", x, a.int(1)?)?;
             let (n, start, len) = (x.dims()[d], a.dim(2)?, a.dim(3)?);
             let from = if at_most(0i64, start)? { start } else { start + n };
-            if !at_most(0i64, from)? || !at_most(0i64, len)? || !at_most(from + len, n)? {
+            if !at_most(0i64, len)? {
+                return Err(err::index("`narrow`: length must be non-negative"));
+            }
+            if !at_most(0i64, from)? || !at_most(from, n)? {
+                return Err(err::index(format!(
+                    "`narrow`: start out of range (expected to be in range of [-{n}, {n}], but got {start})"
+                )));
+            }
+            if !at_most(from + len, n)? {
                 return Err(err::index(format!(
                     "`narrow`: start ({start}) + length ({len}) exceeds dimension size ({n})"
                 )));
@@ -362,7 +421,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "select",
         sig: "x, dim: int, index: int",
-        doc: "One index of a dimension, as a view without it.",
+        example: "x: D[2, 3] => select(x, 1, -1)",
+        doc: "One index of a dimension, which may count from the end, as a view without that dimension.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             Ok(selected(x, real_axis("select", x, a.int(1)?)?, a.dim(2)?)?.into())
@@ -371,39 +431,48 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "diagonal",
         sig: "x, offset: int = 0, dim1: int = 0, dim2: int = 1",
-        doc: "The diagonal of two dimensions as a new last one, as a view.",
+        example: "x: D[2, 3] => diagonal(x)",
+        doc: "The diagonal of dim1 and dim2, offset above (or below, if negative) the main one, as a new last \
+              dimension in place of the two; a view.",
         build: diagonal,
     },
     FnDef {
         name: "movedim",
         sig: "x, source: ints, destination: ints",
-        doc: "Dimensions moved to new places, as a view.",
+        example: "x: D[2, 3, 4] => movedim(x, 0, 2)",
+        doc: "Dimensions moved to as many new places, as a view; the others keep their order.",
         build: movedim,
     },
     FnDef {
         name: "to",
-        sig: "x, dtype: dtype",
-        doc: "The elements in another dtype; x itself if it has it. Floats are cut off toward 0, integers wrap.",
+        sig: "x, dtype: dtype, non_blocking: bool = false, copy: bool = false",
+        example: "x: f32[2, 3] => to(x, D)",
+        doc: "The elements in another dtype; x itself if it has it, unless copy is true. Floats to integers are cut \
+              off toward 0, integers wrap, anything but 0 is true. The gradient is cast back; non_blocking means \
+              nothing here.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
-            Ok(a.opt_dtype(1)?.map_or(x, |d| x.cast(d)).into())
+            let y = a.opt_dtype(1)?.map_or(x, |d| x.cast(d));
+            let new = y.dtype() != x.dtype() || !a.bool(3)?;
+            Ok(if new { y } else { y.copy() }.into())
         },
     },
     FnDef {
         name: "type_as",
         sig: "x, other",
-        doc: "The elements in the dtype of other.",
+        example: "x: D[2, 3], other: f32[1] => type_as(x, other)",
+        doc: "The elements in the dtype of other; see `to`.",
         build: |b, a| Ok(a.tensor(b, 0)?.cast(a.tensor(b, 1)?.dtype()).into()),
     },
-    cast!("double", DType::F64, "The elements in f64."),
-    cast!("float", DType::F32, "The elements in f32."),
-    cast!("half", DType::F16, "The elements in f16."),
-    cast!("bfloat16", DType::BF16, "The elements in bf16."),
-    cast!("long", DType::I64, "The elements in i64."),
-    cast!("int", DType::I32, "The elements in i32."),
-    cast!("short", DType::I16, "The elements in i16."),
-    cast!("char", DType::I8, "The elements in i8."),
-    cast!("byte", DType::U8, "The elements in u8."),
+    cast!("double", DType::F64, "The elements in f64: `to(x, f64)`."),
+    cast!("float", DType::F32, "The elements in f32: `to(x, f32)`."),
+    cast!("half", DType::F16, "The elements in f16: `to(x, f16)`."),
+    cast!("bfloat16", DType::BF16, "The elements in bf16: `to(x, bf16)`."),
+    cast!("long", DType::I64, "The elements in i64: `to(x, i64)`."),
+    cast!("int", DType::I32, "The elements in i32: `to(x, i32)`."),
+    cast!("short", DType::I16, "The elements in i16: `to(x, i16)`."),
+    cast!("char", DType::I8, "The elements in i8: `to(x, i8)`."),
+    cast!("byte", DType::U8, "The elements in u8: `to(x, u8)`."),
 ];
 
 /// A shape with its one -1 worked out.
@@ -427,6 +496,9 @@ pub fn infer_shape(dims: &[Dim], numel: Dim) -> Result<Dims> {
     let holes = dims.len() - given.len();
     if holes > 1 {
         return Err(err::shape(format!("only one dimension can be inferred in {text}")));
+    }
+    if holes == 1 && known.is(0) && numel.known().is_some_and(|n| n != 0) {
+        return Err(invalid());
     }
     if holes == 1 && known.is(0) {
         return Err(err::shape(format!(

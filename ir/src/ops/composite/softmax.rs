@@ -50,23 +50,29 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "softmax",
         sig: "x, dim: int, dtype: dtype? = None",
-        doc: "e^x / sum(e^x) along an axis. Floats only.",
+        example: "x: D[2, 3] => softmax(x, 1)",
+        doc: "e^x / sum(e^x) along a dimension, computed with x - max(x). A dtype that is given is taken before. \
+              Floats only.",
         build: |b, a| along(a.tensor(b, 0)?, a, "softmax").map(|(x, axes)| Out::One(softmax(x, &axes))),
     },
     FnDef {
         name: "softmin",
         sig: "x, dim: int, dtype: dtype? = None",
+        example: "x: D[2, 3] => softmin(x, 1)",
         doc: "softmax(-x). Floats only.",
         build: |b, a| {
             // The sign changes before the dtype does.
             let x = -a.tensor(b, 0)?;
+            b.check()?;
             along(x, a, "softmin").map(|(x, axes)| Out::One(softmax(x, &axes)))
         },
     },
     FnDef {
         name: "log_softmax",
         sig: "x, dim: int, dtype: dtype? = None",
-        doc: "log(softmax(x)) along an axis without overflow. Floats only.",
+        example: "x: D[2, 3] => log_softmax(x, 1)",
+        doc: "log(softmax(x)) = x - log(sum(e^x)) along a dimension, without overflow. A dtype that is given is taken \
+              before. Floats only.",
         build: |b, a| along(a.tensor(b, 0)?, a, "log_softmax").map(|(x, axes)| Out::One(log_softmax(x, &axes))),
     },
 ];

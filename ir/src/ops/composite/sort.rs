@@ -92,7 +92,7 @@ pub fn kth<'b>(x: Ex<'b>, d: usize, k: Ex<'b>, keepdim: bool) -> Vec<Ex<'b>> {
 fn median_along<'b>(x: Ex<'b>, d: usize, keepdim: bool) -> Result<Vec<Ex<'b>>> {
     let n = x.shape()[d];
     if n == 0 {
-        return Err(err::index(format!("`median`: expected dimension {d} to have non-zero size")));
+        return Err(err::index(format!("`median`: Expected reduction dim {d} to have non-zero size")));
     }
     let int = |v: usize| x.builder().constant(Scalar::from_i64(DType::I64, v as i64));
     let mut k = int((n - 1) / 2);
@@ -108,7 +108,7 @@ fn median<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     let x = a.tensor(b, 0)?;
     let (dim, keepdim) = (a.opt_int(1)?, a.bool(2)?);
     if x.dtype() == DType::Bool {
-        return Err(err::dtype("`median` is not defined for bool"));
+        return Err(err::dtype("`median` is not implemented for bool"));
     }
     if let Some(d) = dim {
         return Ok(Out::Many(lifted(x, d, |x, d| median_along(x, d, keepdim))?));
@@ -133,7 +133,10 @@ pub fn searchsorted<'b>(sorted: Ex<'b>, values: Ex<'b>, right: bool) -> Result<E
     let rows = sorted.rank() == 1 || s.len() == v.len() && s.split_last().map(|s| s.1) == v.split_last().map(|v| v.1);
     if sorted.rank() == 0 || !rows {
         let (s, v) = (sorted.ty(), values.ty());
-        return Err(err::shape(format!("`searchsorted`: boundaries {s} for values {v}")));
+        return Err(err::shape(format!(
+            "`searchsorted`: boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and \
+             input value tensor must match, but we got boundaries tensor {s} and input value tensor {v}"
+        )));
     }
     let dtype = super::arith::common(&[sorted, values]);
     let (keys, v) = (sorted.cast(dtype), values.cast(dtype));
@@ -167,38 +170,49 @@ fn placed(at: Ex<'_>, narrow: bool) -> Ex<'_> {
 pub static FNS: &[FnDef] = &[
     FnDef {
         name: "sort",
-        sig: "x, dim: int = -1, descending: bool = false, stable: bool = true",
-        doc: "Values in order along an axis, and their positions (i64). Stable; NaN is the largest.",
+        sig: "x, dim: int = -1, descending: bool = false, stable: bool = false",
+        example: "x: D[2, 3] => sort(x)",
+        doc: "The elements in order along a dimension and their positions (i64) in x. It is always stable, whatever \
+              stable says; NaN is the largest. The gradient goes to where the elements come from.",
         build: |b, a| Ok(Out::Many(sort(b, a)?)),
     },
     FnDef {
         name: "argsort",
-        sig: "x, dim: int = -1, descending: bool = false, stable: bool = true",
-        doc: "The positions that sort x along an axis.",
+        sig: "x, dim: int = -1, descending: bool = false, stable: bool = false",
+        example: "x: D[2, 3] => argsort(x)",
+        doc: "The positions (i64) that sort x along a dimension: the second result of `sort`.",
         build: |b, a| Ok(sort(b, a)?[1].into()),
     },
     FnDef {
         name: "msort",
         sig: "x",
-        doc: "Values in order along dimension 0.",
+        example: "x: D[3, 2] => msort(x)",
+        doc: "The elements in order along dimension 0: the first result of `sort`.",
         build: |b, a| Ok(lifted(a.tensor(b, 0)?, 0, |x, d| Ok(vec![sorted(x, d, false).0]))?[0].into()),
     },
     FnDef {
         name: "topk",
         sig: "x, k: int, dim: int = -1, largest: bool = true, sorted: bool = true",
-        doc: "The k largest (or smallest) elements along an axis in order, and their positions.",
+        example: "x: D[2, 3] => topk(x, 2)",
+        doc: "The k largest (or smallest) elements along a dimension, always in order, and their positions (i64); of \
+              equal ones the first. An error if k is larger than the extent. The gradient goes to where they come \
+              from.",
         build: |b, a| Ok(Out::Many(topk(b, a)?)),
     },
     FnDef {
         name: "kthvalue",
         sig: "x, k: int, dim: int = -1, keepdim: bool = false",
-        doc: "The k-th smallest element along an axis (from 1), and its position.",
+        example: "x: D[2, 3] => kthvalue(x, 2)",
+        doc: "The k-th smallest element along a dimension (k from 1), and its position (i64). An error if k is out of \
+              range. The gradient goes to the element picked.",
         build: |b, a| {
             let (k, keep) = (a.int(1)?, a.bool(3)?);
             let both = lifted(a.tensor(b, 0)?, a.int(2)?, |x, d| {
                 let n = x.shape()[d];
                 if k < 1 || k as usize > n {
-                    return Err(err::index(format!("`kthvalue`: k out of range: {k} of dimension {d} with size {n}")));
+                    return Err(err::index(format!(
+                        "`kthvalue`: selected number k out of range for dimension {d} with size {n}: {k}"
+                    )));
                 }
                 let k = x.builder().constant(Scalar::from_i64(DType::I64, k - 1));
                 Ok(kth(x, d, k, keep))
@@ -209,14 +223,19 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "median",
         sig: "x, dim: int? = None, keepdim: bool = false",
-        doc: "The lower median of all elements (equal ones share the gradient), or along an axis with its position.",
+        example: "x: D[2, 3] => median(x, 1)",
+        doc: "The lower median: of all elements, where equal ones share the gradient, or along a dimension with its \
+              position (i64), to which it goes. NaN if any is. Not bool.",
         build: median,
     },
     FnDef {
         name: "searchsorted",
         sig: "sorted_sequence, values, out_int32: bool = false, right: bool = false, side: str? = None, sorter = None",
-        doc: "Where each value would be inserted to keep the last dimension in order, i64 (i32 if asked for): before equal \
-              ones, or behind them on the right side. sorter holds the positions that sort the sequence.",
+        example: "values: D[2] => searchsorted(tensor([0, 1, 1, 3], dtype=D), values)",
+        doc: "Where each element of values would be inserted to keep the last dimension of sorted_sequence in order, \
+              i64 (i32 with out_int32): before equal ones, or behind them with right=true or side=\"right\". The \
+              sequence is a vector or agrees with values in the other dimensions; sorter holds the positions that sort \
+              it.",
         build: |b, a| {
             let right = match a.raw(4) {
                 Arg::None => a.bool(3)?,
@@ -251,11 +270,16 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "bucketize",
         sig: "x, boundaries, out_int32: bool = false, right: bool = false",
-        doc: "The bucket of each element between boundaries in order, i64 (i32 if asked for).",
+        example: "x: D[2, 3] => bucketize(x, tensor([0, 1, 3], dtype=D))",
+        doc: "Between which boundaries, a vector in order, each element lies: `searchsorted(boundaries, x)`, i64 (i32 \
+              with out_int32).",
         build: |b, a| {
             let boundaries = a.tensor(b, 1)?;
             if boundaries.rank() != 1 {
-                return Err(err::shape(format!("boundaries tensor must be 1 dimension, but got {}", boundaries.ty())));
+                return Err(err::shape(format!(
+                    "boundaries tensor must be 1 dimension, but got dim({})",
+                    boundaries.rank()
+                )));
             }
             Ok(placed(searchsorted(boundaries, a.tensor(b, 0)?, a.bool(3)?)?, a.bool(2)?).into())
         },
@@ -263,8 +287,10 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "quantile",
         sig: "x, q, dim: int? = None, keepdim: bool = false, interpolation: str = linear",
-        doc: "The q-quantile along an axis or of all elements, in f32 and f64; of a vector of quantiles a first dimension. \
-              Between neighbours in order it takes: \"linear\", \"lower\", \"higher\", \"midpoint\", \"nearest\".",
+        example: "x: D[2, 3] => quantile(x, 0.4, 1)",
+        doc: "The q-quantile along a dimension or of all elements; a vector q of quantiles, in 0..1, gives a first \
+              dimension. At q (n - 1), between neighbours in order, it takes what interpolation says: \"linear\", \
+              \"lower\", \"higher\", \"midpoint\" or \"nearest\". NaN if any is. f32 and f64, q of the same.",
         build: |b, a| Ok(quantile(b, a)?.into()),
     },
 ];
@@ -287,7 +313,7 @@ fn quantile<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return Err(err::shape(format!("quantile() q must be a scalar or 1D tensor, got {}", q.ty())));
     }
     if let Some(v) = super::arith::constant(q).map(|c| c.to_f64()).filter(|v| !(0.0..=1.0).contains(v)) {
-        return Err(err::data(format!("quantile() q values must be in the range [0, 1], got {v}")));
+        return Err(err::data(format!("quantile() q must be in the range [0, 1] but got {v}")));
     }
     let (flat, d) = match a.opt_int(2)? {
         Some(d) if x.rank() > 0 => (x, axis(d, x.rank())?),

@@ -42,9 +42,10 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "zeta",
         sig: "x, other",
-        doc: "Hurwitz' zeta function, the sum of (other + k)^-x over k = 0, 1, ... for x above 1; infinite for other = 0, -1, \
-              .... For other negative ones x must be an integer, NaN else, and the accuracy is that of the terms. They broadcast; integers become f32. A gradient \
-              flows to other only, and is -x zeta(x + 1, other).",
+        example: "x: D[2, 3], other: D[2, 3] => zeta(x, other)",
+        doc: "Hurwitz' zeta function, the sum of (other + k)^-x over k = 0, 1, ... for x above 1; infinite for other = \
+              0, -1, .... For other negative ones x must be an integer, NaN else, and the accuracy is that of the terms. \
+              They broadcast; integers become f32. A gradient flows to other only, and is -x zeta(x + 1, other).",
         build: |b, a| {
             let (s, q) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
             let dtype = super::arith::common(&[s, q]).to_float();
@@ -56,8 +57,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "polygamma",
         sig: "n: any, x: any",
-        doc: "The n-th derivative of digamma, n from 0 to 50; as a method x.polygamma(n). Infinite at 0, -1, .... Integers become \
-              f32.",
+        example: "x: D[2, 3] => polygamma(1, x)",
+        doc: "The n-th derivative of digamma, (-1)^(n + 1) n! zeta(n + 1, x), n from 0 to 50; as a method \
+              x.polygamma(n). Infinite at 0, -1, .... Integers become f32. The derivative is polygamma(n + 1, x).",
         build: |b, a| {
             let method = matches!(a.raw(0), Arg::Tensor(_));
             let (n, x) = (order("polygamma", a.int(method as usize)?, 0)?, a.tensor(b, !method as usize)?);
@@ -67,8 +69,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "mvlgamma",
         sig: "x, p: int",
+        example: "x: D[2, 3] => mvlgamma(x, 2)",
         doc: "The logarithm of the multivariate gamma function of dimension p: p (p - 1) / 4 log(pi) plus the sum of \
-              lgamma(x - j / 2) over j from 0 to p - 1. Integers become f32.",
+              lgamma(x - j / 2) over j from 0 to p - 1; for x above (p - 1) / 2. Integers become f32.",
         build: |b, a| {
             let (x, p) = (a.tensor(b, 0)?, order("mvlgamma", a.int(1)?, 1)?);
             let constant = f64::from(p * (p - 1)) / 4.0 * PI.ln();
@@ -82,16 +85,22 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "ldexp",
         sig: "x, other",
-        doc: "x * 2^other, as PyTorch computes it: a power of integers is f32, and infinite from 128 on.",
+        example: "x: D[2, 3] => ldexp(x, tensor([0, 1, 2]))",
+        doc: "x * 2^other, as PyTorch computes it: a power of integers is f32, and infinite from 128 on. Half floats keep their \
+              dtype beside integers; x of integers gives f32. The gradient of other is x 2^other log(2) if it is of floats.",
         build: |b, a| {
             let (x, n) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
-            Ok(row("mul", &[x, row("exp2", &[n])?])?.into())
+            let y = row("mul", &[x, row("exp2", &[n])?])?;
+            let keeps = x.dtype().is_half() && !n.dtype().is_float();
+            Ok(if keeps { y.cast(x.dtype()) } else { y }.into())
         },
     },
     FnDef {
         name: "frexp",
         sig: "x",
-        doc: "Mantissa and exponent (i32): x = mantissa 2^exponent with the mantissa's magnitude in 1/2..1. Floats only.",
+        example: "x: D[2, 3] => frexp(x)",
+        doc: "Mantissa and exponent (i32): x = mantissa 2^exponent with the mantissa's magnitude in 1/2..1; of zeros, \
+              infinities and NaN themselves and 0. Floats only. The gradient by x of the mantissa is 2^-exponent.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             require_float("frexp", x)?;
@@ -101,7 +110,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "heaviside",
         sig: "x, values",
-        doc: "0 below 0, 1 above, the second operand at 0; 0 for NaN. Operands of one dtype.",
+        example: "x: D[2, 3], values: D[3] => heaviside(x, values)",
+        doc: "0 where x is below 0, 1 above, the element of values at 0; 0 for NaN. Operands of one dtype that \
+              broadcast. No gradient flows.",
         build: |b, a| {
             let (x, values) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
             same_dtype("heaviside", &[x, values])?;
@@ -111,7 +122,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "log_ndtr",
         sig: "x",
-        doc: "The logarithm of the normal distribution function, also where that is small. Integers become f32.",
+        example: "x: D[2, 3] => log_ndtr(x)",
+        doc: "The logarithm of the standard normal distribution function, also where that is small. Integers become \
+              f32.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             Ok(unit([x.cast(x.dtype().to_float())], |[x]| {

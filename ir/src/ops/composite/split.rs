@@ -21,7 +21,10 @@ fn parts<'b>(x: Ex<'b>, dim: usize, lengths: impl IntoIterator<Item = usize>) ->
 fn operand<'b>(b: &'b Builder, a: &Args<'b>, i: usize, name: &str) -> Result<(Ex<'b>, usize)> {
     let x = a.tensor(b, 0)?;
     if x.rank() == 0 {
-        return Err(err::shape(format!("`{name}` expects at least a 1-dimensional tensor")));
+        return Err(match name {
+            "unbind" => err::index(format!("Dimension specified as {} but tensor has no dimensions", a.int(i)?)),
+            _ => err::shape(format!("`{name}` expects at least a 1-dimensional tensor")),
+        });
     }
     Ok((x, axis(a.int(i)?, x.rank())?))
 }
@@ -39,18 +42,21 @@ fn split<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     let n = x.shape()[d];
     let sizes = a.ints(1)?;
     if sizes.iter().any(|s| *s < 0) {
-        return Err(err::shape(format!("`split`: sizes must not be negative, got {sizes:?}")));
+        return Err(err::shape(format!("`split` expects split_size be non-negative, but got split_size={sizes:?}")));
     }
     if let Arg::List(_) = a.raw(1) {
         if sizes.iter().try_fold(0i64, |s, v| s.checked_add(*v)) != Some(n as i64) {
             return Err(err::shape(format!(
-                "`split`: sizes {sizes:?} do not add up to {n}, the extent of dimension {d}"
+                "`split` expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), but got \
+                 split_sizes={sizes:?}"
             )));
         }
         return parts(x, d, sizes.into_iter().map(|s| s as usize));
     }
     if sizes[0] == 0 && n != 0 {
-        return Err(err::shape("`split`: a size of 0 splits only a dimension of extent 0"));
+        return Err(err::shape(format!(
+            "`split`: split_size can only be 0 if dimension size is 0, but got dimension size of {n}"
+        )));
     }
     parts(x, d, pieces(n, sizes[0] as usize))
 }
@@ -87,7 +93,7 @@ fn sections<'b>(x: Ex<'b>, d: usize, a: &Args<'b>) -> Result<Out<'b>> {
     let n = x.shape()[d];
     if let Arg::Int(k) = a.raw(1) {
         let k = usize::try_from(*k).ok().filter(|k| *k > 0 && *k < 1 << 20);
-        let k = k.ok_or_else(|| err::shape("`tensor_split`: the number of sections must be larger than 0"))?;
+        let k = k.ok_or_else(|| err::shape("`tensor_split`: number of sections must be larger than 0"))?;
         return parts(x, d, (0..k).map(|i| n / k + (i < n % k) as usize));
     }
     let mut out = Vec::new();
@@ -109,13 +115,17 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "split",
         sig: "x, split_size: any, dim: int = 0",
-        doc: "Pieces of one size along a dimension, the last one shorter, or of a list of sizes; views.",
+        example: "x: D[5, 2] => split(x, 2)",
+        doc: "Pieces of split_size along a dimension, the last one shorter, or of a list of sizes whose sum is its \
+              extent; views, as a tuple.",
         build: split,
     },
     FnDef {
         name: "chunk",
         sig: "x, chunks: int, dim: int = 0",
-        doc: "At most that many pieces of equal size along a dimension, the last one shorter; views.",
+        example: "x: D[5, 2] => chunk(x, 2)",
+        doc: "At most that many pieces along a dimension, of equal size but for the last, which is shorter; views, as \
+              a tuple.",
         build: |b, a| {
             let (x, d) = operand(b, a, 2, "chunk")?;
             let k = usize::try_from(a.int(1)?).ok().filter(|k| *k > 0);
@@ -130,31 +140,40 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "tensor_split",
         sig: "x, indices_or_sections: any, dim: int = 0",
-        doc: "That many pieces along a dimension, the first ones longer, or pieces that end at given indices; views.",
+        example: "x: D[5, 2] => tensor_split(x, 2)",
+        doc: "That many pieces along a dimension, of which the first ones are one element longer if it does not come \
+              out even, or the pieces between given indices; views, as a tuple.",
         build: tensor_split,
     },
     FnDef {
         name: "hsplit",
         sig: "x, indices_or_sections: any",
-        doc: "Equal pieces, or pieces that end at given indices, along dimension 1 (0 for vectors); views.",
+        example: "x: D[2, 4] => hsplit(x, 2)",
+        doc: "`tensor_split` along dimension 1 (0 for vectors), whose extent the number of pieces divides; views, as a \
+              tuple. Not for scalars.",
         build: |b, a| named(b, a, "hsplit", 1, 1),
     },
     FnDef {
         name: "vsplit",
         sig: "x, indices_or_sections: any",
-        doc: "Equal pieces, or pieces that end at given indices, along dimension 0 of at least two; views.",
+        example: "x: D[4, 2] => vsplit(x, 2)",
+        doc: "`tensor_split` along dimension 0 of at least two, whose extent the number of pieces divides; views, as a \
+              tuple.",
         build: |b, a| named(b, a, "vsplit", 0, 2),
     },
     FnDef {
         name: "dsplit",
         sig: "x, indices_or_sections: any",
-        doc: "Equal pieces, or pieces that end at given indices, along dimension 2 of at least three; views.",
+        example: "x: D[2, 3, 4] => dsplit(x, 2)",
+        doc: "`tensor_split` along dimension 2 of at least three, whose extent the number of pieces divides; views, as \
+              a tuple.",
         build: |b, a| named(b, a, "dsplit", 2, 3),
     },
     FnDef {
         name: "unbind",
         sig: "x, dim: int = 0",
-        doc: "Every index of a dimension, as views without it.",
+        example: "x: D[2, 3] => unbind(x)",
+        doc: "Every index of a dimension, as views without it, in a tuple.",
         build: |b, a| {
             let (x, d) = operand(b, a, 1, "unbind")?;
             Ok(Out::Many((0..x.shape()[d]).map(|i| selected(x, d, i as i64)).collect::<Result<_>>()?))

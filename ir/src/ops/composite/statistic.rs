@@ -127,7 +127,7 @@ fn nanmedian_along<'b>(x: Ex<'b>, d: usize, keepdim: bool) -> Result<Vec<Ex<'b>>
 fn nanmedian<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     let (x, keepdim) = (a.tensor(b, 0)?, a.bool(2)?);
     if x.dtype() == DType::Bool {
-        return Err(err::dtype("`nanmedian` is not defined for bool"));
+        return Err(err::dtype("`nanmedian` is not implemented for bool"));
     }
     if let Some(d) = a.opt_int(1)? {
         return Ok(Out::Many(lifted(x, d, |x, d| nanmedian_along(x, d, keepdim))?));
@@ -220,22 +220,26 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "cov",
         sig: "x, correction: int = 1, fweights = None, aweights = None",
-        doc: "The covariance matrix of variables (rows) over observations (columns), with a divisor of n - correction; \
-              fweights counts, aweights weighs observations; a negative one is an error. A vector is one variable, whose result is 0-d. Integers become \
-              f32; not bool.",
+        example: "x: D[2, 4] => cov(x)",
+        doc: "The covariance matrix [n, n] of n variables (rows) over observations (columns), with a divisor of the \
+              sum of weights - correction; fweights, integers, count observations, aweights weigh them; a negative one is \
+              an error. A vector is one variable, whose result is 0-d. Integers become f32; not bool.",
         build: |b, a| Ok(cov(b, a)?.into()),
     },
     FnDef {
         name: "corrcoef",
         sig: "x",
-        doc: "Pearson's correlation coefficients of variables (rows), in -1..1; see `cov`.",
+        example: "x: D[2, 4] => corrcoef(x)",
+        doc: "Pearson's correlation coefficients [n, n] of n variables (rows), held in -1..1: `cov` divided by the \
+              deviations of both. A vector gives 1, 0-d.",
         build: |b, a| Ok(corrcoef(b, a)?.into()),
     },
     FnDef {
         name: "mode",
         sig: "x, dim: int = -1, keepdim: bool = false",
-        doc: "The most frequent element along an axis (the smallest of several), and its last position, i64. The gradient \
-              goes to that one.",
+        example: "x: D[2, 3] => mode(x)",
+        doc: "The most frequent element along a dimension (the smallest of several), and the position (i64) of its \
+              last occurrence, to which the gradient goes.",
         build: |b, a| {
             let keepdim = a.bool(2)?;
             Ok(Out::Many(lifted(a.tensor(b, 0)?, a.int(1)?, |x, d| mode_along(x, d, keepdim))?))
@@ -244,22 +248,27 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "nanmedian",
         sig: "x, dim: int? = None, keepdim: bool = false",
-        doc: "The lower median of what is not NaN, of all elements, or along an axis with its position; NaN if there is \
-              nothing. The gradient goes to the element picked.",
+        example: "x: D[2, 3] => nanmedian(x, 1)",
+        doc: "The lower median of what is not NaN, of all elements, or along a dimension with its position (i64); NaN \
+              if there is nothing. The gradient goes to the element picked. Not bool.",
         build: nanmedian,
     },
     FnDef {
         name: "histc",
         sig: "x, bins: int = 100, min: float = 0, max: float = 0",
-        doc: "How many elements lie in each of equal bins from min to max (from the smallest to the largest if both are 0), in \
-              the dtype of x; others and NaN do not count. Floats only; no derivative.",
+        example: "x: D[6] => histc(x, 4, 0.0, 1.0)",
+        doc: "How many elements lie in each of bins equal parts from min to max (from the smallest to the largest \
+              element if both are 0), [bins], in the dtype of x; the last part has its end, others and NaN do not \
+              count. Floats only; no gradient flows.",
         build: |b, a| Ok(histc(b, a)?.into()),
     },
     FnDef {
         name: "trapezoid",
         sig: "y, x: tensor? = None, dx: float? = None, dim: int = -1",
-        doc: "The integral of samples along an axis by the trapezoidal rule, at the places x (a vector, or broadcasting to y) \
-              or at equal distances dx. Integers become f32.",
+        example: "y: D[2, 3], x: D[3] => trapezoid(y, x)",
+        doc: "The integral of samples y along a dimension by the trapezoidal rule, sum (y[i] + y[i + 1]) (x[i + 1] - \
+              x[i]) / 2, at the places x (a vector, or broadcasting to y) or at equal distances dx (1). Integers \
+              become f32; not bool.",
         build: |b, a| {
             let (parts, dtype, d) = areas(b, a, "trapezoid")?;
             Ok(parts.sum(&[d], false).cast(dtype).into())
@@ -268,7 +277,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "cumulative_trapezoid",
         sig: "y, x: tensor? = None, dx: float? = None, dim: int = -1",
-        doc: "The running integral of samples along an axis, one element shorter; see `trapezoid`.",
+        example: "y: D[2, 3] => cumulative_trapezoid(y)",
+        doc: "The running integral of samples along a dimension, one element shorter; see `trapezoid`.",
         build: |b, a| {
             let (parts, dtype, d) = areas(b, a, "cumulative_trapezoid")?;
             Ok(parts.scan(ScanKind::Sum, d).cast(dtype).into())

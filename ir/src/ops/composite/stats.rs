@@ -83,6 +83,7 @@ pub fn vector_norm<'b>(x: Ex<'b>, p: f64, axes: &[usize], keepdim: bool) -> Ex<'
 
 fn norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
     let x = a.tensor(b, 0)?;
+    let x = a.opt_dtype(4)?.map_or(x, |d| x.cast(d));
     require_float("norm", x)?;
     Ok(vector_norm(x, exponent(a, 1)?, &a.axes(2, x.rank())?, a.bool(3)?).into())
 }
@@ -125,7 +126,10 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "var",
         sig: "x, dim: any = None, unbiased: any = None, keepdim: bool = false, correction: any = None",
-        doc: "Variance over axes, by default with a divisor of n - 1. Floats only; NaN for one element.",
+        example: "x: D[2, 3] => var(x, 1)",
+        doc: "The sum of squared differences from the mean over dim, or over all dimensions, divided by n - \
+              correction; the correction is 1, or 0 with unbiased=false. NaN if the divisor is not positive. Floats \
+              only.",
         build: |b, a| {
             let m = moment(b, a, "var")?;
             Ok(unit([m.x], |[x]| variance(x, &m.axes, m.correction, m.keepdim)).into())
@@ -134,7 +138,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "std",
         sig: "x, dim: any = None, unbiased: any = None, keepdim: bool = false, correction: any = None",
-        doc: "Standard deviation over axes, by default with a divisor of n - 1. Floats only. Equal elements: gradient 0.",
+        example: "x: D[2, 3] => std(x, 1)",
+        doc: "The square root of `var`. Floats only. The gradient is 0 where all elements are equal.",
         build: |b, a| {
             let m = moment(b, a, "std")?;
             Ok(unit([m.x], |[x]| root(variance(x, &m.axes, m.correction, m.keepdim))).into())
@@ -143,7 +148,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "var_mean",
         sig: "x, dim: any = None, unbiased: any = None, keepdim: bool = false, correction: any = None",
-        doc: "Variance and mean over axes; see `var`.",
+        example: "x: D[2, 3] => var_mean(x, 1)",
+        doc: "`var` and the mean, in that order.",
         build: |b, a| {
             let m = moment(b, a, "var_mean")?;
             let v = unit([m.x], |[x]| variance(x, &m.axes, m.correction, m.keepdim));
@@ -153,7 +159,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "std_mean",
         sig: "x, dim: any = None, unbiased: any = None, keepdim: bool = false, correction: any = None",
-        doc: "Standard deviation and mean over axes; see `std`.",
+        example: "x: D[2, 3] => std_mean(x, 1)",
+        doc: "`std` and the mean, in that order.",
         build: |b, a| {
             let m = moment(b, a, "std_mean")?;
             let v = unit([m.x], |[x]| root(variance(x, &m.axes, m.correction, m.keepdim)));
@@ -163,7 +170,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "logsumexp",
         sig: "x, dim: ints, keepdim: bool = false",
-        doc: "log(sum(e^x)) over axes without overflow. Integers become f32.",
+        example: "x: D[2, 3] => logsumexp(x, 1)",
+        doc: "log(sum(e^x)) over dim without overflow; minus infinity for nothing. Integers become f32. The gradient \
+              is the softmax.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             let x = x.cast(x.dtype().to_float());
@@ -172,21 +181,25 @@ pub static FNS: &[FnDef] = &[
     },
     FnDef {
         name: "norm",
-        sig: "x, p: any = None, dim: ints? = None, keepdim: bool = false",
-        doc: "The p-norm (2 if none is given) of vectors along axes, all of them if none are given. Floats only; the \
-              gradient of the 2-norm at 0 is 0.",
+        sig: "x, p: any = None, dim: ints? = None, keepdim: bool = false, dtype: dtype? = None",
+        example: "x: D[2, 3] => norm(x, 2, 1)",
+        doc: "(sum |x|^p)^(1 / p) over dim, or over all dimensions, p = 2 if it is None or \"fro\"; p = inf is the \
+              largest magnitude, -inf the smallest, 0 counts what is not 0. A dtype that is given is taken first. \
+              Floats only. The gradient of the 2-norm at 0 is 0; equal extremes share it.",
         build: norm,
     },
     FnDef {
         name: "vector_norm",
-        sig: "x, ord: any = None, dim: ints? = None, keepdim: bool = false",
-        doc: "As `norm`.",
+        sig: "x, ord: any = None, dim: ints? = None, keepdim: bool = false, dtype: dtype? = None",
+        example: "x: D[2, 3] => vector_norm(x, 3, 1)",
+        doc: "`norm` under the name and with the parameters of torch.linalg.",
         build: norm,
     },
     FnDef {
         name: "dist",
         sig: "x, other, p: float = 2.0",
-        doc: "The p-norm of x - other.",
+        example: "x: D[2, 3], other: D[2, 3] => dist(x, other)",
+        doc: "The p-norm of x - other, which broadcast: one number. Floats only. The gradient at equal operands is 0.",
         build: |b, a| {
             let (x, y) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
             let d = super::row("sub", &[x, y])?;
@@ -198,7 +211,8 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "normalize",
         sig: "x, p: float = 2.0, dim: ints = 1, eps: float = 1e-12",
-        doc: "x divided by its p-norm along axes, which is at least eps. Floats only.",
+        example: "x: D[2, 3] => normalize(x)",
+        doc: "x / max(norm(x, p), eps) with the norm over dim. Floats only.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
             require_float("normalize", x)?;
@@ -213,7 +227,9 @@ pub static FNS: &[FnDef] = &[
     FnDef {
         name: "cosine_similarity",
         sig: "x, other, dim: int = 1, eps: float = 1e-8",
-        doc: "The cosine of the angle between vectors along an axis; each norm is at least eps. Floats only.",
+        example: "x: D[2, 3], other: D[2, 3] => cosine_similarity(x, other)",
+        doc: "sum(x other) / (max(|x|, eps) max(|other|, eps)) over a dimension, of vectors that broadcast. Floats \
+              only.",
         build: cosine_similarity,
     },
 ];

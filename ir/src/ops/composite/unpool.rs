@@ -90,10 +90,11 @@ fn max_unpool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
 }
 
 macro_rules! unpooling {
-    ($name:literal, $n:literal) => {
+    ($name:literal, $n:literal, $x:literal, $at:literal) => {
         FnDef {
             name: $name,
             sig: "x, indices: tensor, kernel_size: ints, stride: ints? = None, padding: ints = 0, output_size: ints? = None",
+            example: concat!("x: D[1, ", $x, "] => ", $name, "(x, tensor(", $at, "), 2)"),
             doc: "Zeros with the elements of x, [batch, channel, ..] (or without batch), at the positions in the flattened \
                   spatial dimensions that indices (i64, of the shape of x) names, as the max_pool with return_indices gives \
                   them. Each spatial extent n becomes (n - 1) stride + kernel_size - 2 padding, or that of output_size, \
@@ -105,5 +106,8 @@ macro_rules! unpooling {
 }
 
 /// The functions.
-pub static FNS: &[FnDef] =
-    &[unpooling!("max_unpool1d", 1), unpooling!("max_unpool2d", 2), unpooling!("max_unpool3d", 3)];
+pub static FNS: &[FnDef] = &[
+    unpooling!("max_unpool1d", 1, "2, 2", "[[[1, 2], [0, 3]]]"),
+    unpooling!("max_unpool2d", 2, "1, 2, 2", "[[[[0, 3], [9, 14]]]]"),
+    unpooling!("max_unpool3d", 3, "1, 1, 2, 1", "[[[[[1], [14]]]]]"),
+];

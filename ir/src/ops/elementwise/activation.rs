@@ -81,9 +81,9 @@ fn gate<'b>(y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
 pub static ROWS: &[RowDef] = &[
     RowDef {
         name: "relu",
-        doc: "x above 0, else 0. The gradient at 0 is 0.",
+        doc: "x above 0, else 0; NaN stays. Not bool. The derivative at 0 is 0.",
         args: &["x"],
-        rule: Rule::NoBool(""),
+        rule: Rule::NoBool("bool inputs are not supported for relu"),
         lower: |b, x| {
             let zero = b.int(b.ty(x[0]), 0);
             // Not `<=`: -0.0 stays, and NaN too.
@@ -110,7 +110,7 @@ pub static ROWS: &[RowDef] = &[
     .within(0.0),
     float(
         "silu",
-        "x * sigmoid(x).",
+        "x * sigmoid(x), also known as swish. Floats only.",
         &["x"],
         |b, x| math::silu(b, x[0]),
         |x, _, dy| {
@@ -131,7 +131,8 @@ pub static ROWS: &[RowDef] = &[
     ),
     float(
         "gelu_tanh",
-        "The approximation x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 of gelu.",
+        "x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2: what `gelu(x, approximate=\"tanh\")` computes (Hendrycks \
+         and Gimpel, 2016). Floats only.",
         &["x"],
         |b, x| math::gelu_tanh(b, x[0]),
         |x, _, dy| {
@@ -143,7 +144,7 @@ pub static ROWS: &[RowDef] = &[
     ),
     float(
         "mish",
-        "x * tanh(log(1 + e^x)).",
+        "x * tanh(log(1 + e^x)). Floats only.",
         &["x"],
         |b, x| math::mish(b, x[0]),
         |x, _, dy| {
@@ -164,7 +165,7 @@ pub static ROWS: &[RowDef] = &[
     .within(2.0),
     float(
         "logsigmoid",
-        "log(sigmoid(x)) without overflow.",
+        "log(sigmoid(x)) = -log(1 + e^-x) without overflow. Floats only.",
         &["x"],
         |b, x| math::logsigmoid(b, x[0]),
         |x, _, dy| vec![Some(dy * (-x[0]).sigmoid())],
@@ -193,7 +194,8 @@ pub static ROWS: &[RowDef] = &[
     .within(2.0),
     float(
         "selu",
-        "1.0507 (x above 0, else 1.6733 (e^x - 1)).",
+        "1.0507 x above 0, else 1.0507 * 1.6733 (e^x - 1): Klambauer et al., Self-Normalizing Neural Networks (2017). \
+         Floats only.",
         &["x"],
         |b, x| {
             let ty = b.ty(x[0]);
@@ -209,7 +211,7 @@ pub static ROWS: &[RowDef] = &[
     .within(3.0),
     float(
         "hardsigmoid",
-        "clamp(x + 3, 0, 6) / 6. The gradient at both edges is 0.",
+        "clamp(x + 3, 0, 6) / 6. Floats only. The derivative at both edges is 0.",
         &["x"],
         |b, x| {
             let (r, six) = (ramp(b, x[0]), b.float(b.ty(x[0]), 6.0));
@@ -222,7 +224,7 @@ pub static ROWS: &[RowDef] = &[
     ),
     float(
         "hardswish",
-        "x clamp(x + 3, 0, 6) / 6.",
+        "x clamp(x + 3, 0, 6) / 6. Floats only. The derivative at -3 is 0, at 3 it is 1.",
         &["x"],
         |b, x| times_ramp(b, x[0]),
         |x, _, dy| {
@@ -259,7 +261,8 @@ pub static ROWS: &[RowDef] = &[
     ),
     RowDef {
         name: "bce",
-        doc: "Binary cross entropy of a probability x and a target, with logarithms of at least -100.",
+        doc: "-(target log x + (1 - target) log(1 - x)) of a probability x and a target, with logarithms of at least \
+              -100: an element of `binary_cross_entropy`. Floats only.",
         args: &["x", "target"],
         rule: Rule::FloatOnly,
         lower: |b, x| {

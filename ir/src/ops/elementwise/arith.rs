@@ -4,8 +4,10 @@ use super::{RowDef, Rule};
 use crate::builder::Ex;
 use crate::scalar::{Block, Reg, V, math};
 
-const BOOL_SUB: &str = "use `logical_xor` or `^`";
-const BOOL_NEG: &str = "use `logical_not`";
+const BOOL_SUB: &str = "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a \
+                        mask, use the `!` or `logical_not()` operator instead; the difference of two masks is `^`";
+const BOOL_NEG: &str = "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, \
+                        use the `!` or `logical_not()` operator instead";
 
 /// The larger of two, NaN if either is.
 pub fn maximum(b: &mut Block, x: V, y: V) -> V {
@@ -79,7 +81,7 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "mul",
-        doc: "x * y. On bool: and.",
+        doc: "x * other; integers wrap. On bool: and.",
         args: &["x", "other"],
         rule: Rule::Any,
         lower: |b, x| if b.ty(x[0]) == Reg::Bool { b.and(x[0], x[1]) } else { b.mul(x[0], x[1]) },
@@ -89,7 +91,7 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "maximum",
-        doc: "The larger of two elements; NaN if either is NaN. A tie gives half the gradient to each.",
+        doc: "The larger of two elements; NaN if either is NaN. On bool: or. At a tie each gets half of the gradient.",
         args: &["x", "other"],
         rule: Rule::Any,
         lower: |b, x| maximum(b, x[0], x[1]),
@@ -99,7 +101,8 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "minimum",
-        doc: "The smaller of two elements; NaN if either is NaN. A tie gives half the gradient to each.",
+        doc: "The smaller of two elements; NaN if either is NaN. On bool: and. At a tie each gets half of the \
+              gradient.",
         args: &["x", "other"],
         rule: Rule::Any,
         lower: |b, x| minimum(b, x[0], x[1]),
@@ -109,7 +112,7 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "neg",
-        doc: "-x.",
+        doc: "-x. Integers wrap, also unsigned ones. Not for bool, where `logical_not` says what is meant.",
         args: &["x"],
         rule: Rule::NoBool(BOOL_NEG),
         lower: |b, x| b.neg(x[0]),
@@ -119,7 +122,7 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "fmax",
-        doc: "The larger of two elements; NaN only if both are NaN. A tie gives half the gradient to each.",
+        doc: "The larger of two elements, or the one that is not NaN. At a tie each gets half of the gradient.",
         args: &["x", "other"],
         rule: Rule::Any,
         lower: |b, x| {
@@ -132,7 +135,7 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "fmin",
-        doc: "The smaller of two elements; NaN only if both are NaN. A tie gives half the gradient to each.",
+        doc: "The smaller of two elements, or the one that is not NaN. At a tie each gets half of the gradient.",
         args: &["x", "other"],
         rule: Rule::Any,
         lower: |b, x| {
@@ -145,7 +148,7 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "clamp_min",
-        doc: "x, but at least the bound; NaN if either is NaN. No gradient flows at or below the bound.",
+        doc: "x, but at least the bound; NaN if either is NaN. No gradient flows at or below the bound, nor to it.",
         args: &["x", "min"],
         rule: Rule::Any,
         lower: |b, x| maximum(b, x[0], x[1]),
@@ -158,7 +161,7 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "clamp_max",
-        doc: "x, but at most the bound; NaN if either is NaN. No gradient flows at or above the bound.",
+        doc: "x, but at most the bound; NaN if either is NaN. No gradient flows at or above the bound, nor to it.",
         args: &["x", "max"],
         rule: Rule::Any,
         lower: |b, x| minimum(b, x[0], x[1]),
@@ -171,7 +174,8 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "abs",
-        doc: "The magnitude of x; the least integer is itself. The gradient at 0 is 0.",
+        doc: "|x|. The least integer of a dtype is itself, having no magnitude. The derivative is the sign of x, 0 at \
+              0. Not for bool.",
         args: &["x"],
         rule: Rule::NoBool(""),
         lower: |b, x| super::divide::magnitude(b, x[0]),
@@ -181,7 +185,7 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "sign",
-        doc: "-1, 0 or 1; 0 for NaN.",
+        doc: "-1, 0 or 1, the sign of x; 0 for NaN. On bool: x itself. No gradient flows.",
         args: &["x"],
         rule: Rule::Any,
         lower: |b, x| {
@@ -201,7 +205,8 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "copysign",
-        doc: "The magnitude of x with the sign of y, also of a zero or NaN.",
+        doc: "The magnitude of x with the sign of other, also of a zero or NaN. Integers and bool become f32. The \
+              gradient by x changes its sign where the signs differ, and is 0 at 0; none flows to other.",
         args: &["x", "other"],
         rule: Rule::Float,
         lower: |b, x| math::copysign(b, x[0], x[1]),
@@ -214,7 +219,7 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "fma",
-        doc: "x * y + z with one rounding (half floats: one in f32, then theirs).",
+        doc: "x * y + z with one rounding (half floats: one in f32, then theirs). Floats only.",
         args: &["x", "y", "z"],
         rule: Rule::FloatOnly,
         lower: |b, x| b.fma(x[0], x[1], x[2]),
@@ -248,7 +253,7 @@ pub static ROWS: &[RowDef] = &[
         rule: Rule::FloatOnly,
         lower: |b, x| math::nextafter(b, x[0], x[1]),
         // As PyTorch has it: that of x, but where the two are equal.
-        vjp: Some(|x, _, dy| vec![Some(x[0].ne(x[1]).select(dy, dy.zeros())), Some(dy.zeros())]),
+        vjp: Some(|x, _, dy| vec![Some(x[0].ne(x[1]).select(dy, dy.zeros())), None]),
         domain: (-4.0, 4.0),
         ulp: 0.0,
     },

@@ -49,12 +49,12 @@ fn shift_right(b: &mut Block, x: V, y: V) -> V {
 
 /// The rows.
 pub static ROWS: &[RowDef] = &[
-    bitwise!("bitwise_and", "Bits set in both; on bool: and.", and),
-    bitwise!("bitwise_or", "Bits set in either; on bool: or.", or),
-    bitwise!("bitwise_xor", "Bits set in one of the two; on bool: exclusive or.", xor),
+    bitwise!("bitwise_and", "Bits that are set in both; on bool: and. Not for floats.", and),
+    bitwise!("bitwise_or", "Bits that are set in one or both; on bool: or. Not for floats.", or),
+    bitwise!("bitwise_xor", "Bits that are set in one of the two; on bool: exclusive or. Not for floats.", xor),
     RowDef {
         name: "bitwise_not",
-        doc: "Every bit flipped; on bool: not.",
+        doc: "Every bit flipped, -x - 1 for signed integers; on bool: not. Not for floats.",
         args: &["x"],
         rule: Rule::Bits,
         lower: |b, x| b.not(x[0]),
@@ -64,7 +64,7 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "bitwise_left_shift",
-        doc: "x shifted left by y bits; 0 if y is negative or not below the width.",
+        doc: "x shifted left by other bits; 0 if other is negative or not below the width of the dtype. Integers only.",
         args: &["x", "other"],
         rule: Rule::Integer,
         lower: |b, x| shift_left(b, x[0], x[1]),
@@ -74,7 +74,8 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "bitwise_right_shift",
-        doc: "x shifted right by y bits, filling with the sign; only the sign is left if y is negative or not below the width.",
+        doc: "x shifted right by other bits, filling with the sign; only the sign is left if other is negative or not \
+              below the width of the dtype. Integers only.",
         args: &["x", "other"],
         rule: Rule::Integer,
         lower: |b, x| shift_right(b, x[0], x[1]),

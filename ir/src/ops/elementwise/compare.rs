@@ -69,24 +69,29 @@ fn signbit(b: &mut Block, x: V) -> V {
 
 /// The rows.
 pub static ROWS: &[RowDef] = &[
-    comparison!("eq", "x == y.", |b, x| b.eq(x[0], x[1])),
-    comparison!("ne", "x != y; true if either is NaN.", |b, x| b.ne(x[0], x[1])),
-    comparison!("lt", "x < y.", |b, x| b.lt(x[0], x[1])),
-    comparison!("le", "x <= y.", |b, x| b.le(x[0], x[1])),
-    comparison!("gt", "x > y.", |b, x| b.lt(x[1], x[0])),
-    comparison!("ge", "x >= y.", |b, x| b.le(x[1], x[0])),
-    logical!("logical_and", "Whether both are not 0.", &["x", "other"], |b, x| b.and(x[0], x[1])),
-    logical!("logical_or", "Whether one of the two is not 0.", &["x", "other"], |b, x| b.or(x[0], x[1])),
-    logical!("logical_xor", "Whether exactly one of the two is not 0.", &["x", "other"], |b, x| b.xor(x[0], x[1])),
-    logical!("logical_not", "Whether x is 0.", &["x"], |b, x| b.not(x[0])),
-    class!("isnan", "Whether x is NaN.", |b, x| b.ne(x[0], x[0])),
-    class!("isfinite", "Whether x is neither infinite nor NaN.", |b, x| finite(b, x[0])),
-    class!("isinf", "Whether x is infinite.", |b, x| {
+    comparison!("eq", "Whether x == other, after promotion; false if either is NaN.", |b, x| b.eq(x[0], x[1])),
+    comparison!("ne", "Whether x != other, after promotion; true if either is NaN.", |b, x| b.ne(x[0], x[1])),
+    comparison!("lt", "Whether x < other, after promotion; false if either is NaN.", |b, x| b.lt(x[0], x[1])),
+    comparison!("le", "Whether x <= other, after promotion; false if either is NaN.", |b, x| b.le(x[0], x[1])),
+    comparison!("gt", "Whether x > other, after promotion; false if either is NaN.", |b, x| b.lt(x[1], x[0])),
+    comparison!("ge", "Whether x >= other, after promotion; false if either is NaN.", |b, x| b.le(x[1], x[0])),
+    logical!("logical_and", "Whether both are not 0; NaN is not 0.", &["x", "other"], |b, x| b.and(x[0], x[1])),
+    logical!("logical_or", "Whether one of the two is not 0; NaN is not 0.", &["x", "other"], |b, x| b.or(x[0], x[1])),
+    logical!("logical_xor", "Whether exactly one of the two is not 0; NaN is not 0.", &["x", "other"], |b, x| b
+        .xor(x[0], x[1])),
+    logical!("logical_not", "Whether x is 0; NaN is not.", &["x"], |b, x| b.not(x[0])),
+    class!("isnan", "Whether x is NaN; never for integers and bool.", |b, x| b.ne(x[0], x[0])),
+    class!("isfinite", "Whether x is neither infinite nor NaN; always for integers and bool.", |b, x| finite(b, x[0])),
+    class!("isinf", "Whether x is infinite; never for integers and bool.", |b, x| {
         let (finite, number) = (finite(b, x[0]), b.eq(x[0], x[0]));
         let infinite = b.not(finite);
         b.and(infinite, number)
     }),
-    class!("signbit", "Whether the sign bit is set, also of -0 and NaN.", |b, x| signbit(b, x[0])),
+    class!(
+        "signbit",
+        "Whether the sign bit is set, also of -0 and NaN; never for unsigned integers and bool. bool.",
+        |b, x| signbit(b, x[0])
+    ),
     RowDef {
         name: "where",
         doc: "y where the bool condition holds, else z.",

@@ -122,7 +122,8 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "trunc_divide",
-        doc: "x / y rounded toward zero (`rounding_mode=\"trunc\"`). Integers: an error if y is 0.",
+        doc: "x / other without its fraction, toward zero: `div(x, other, rounding_mode=\"trunc\")`. Integers: an \
+              error of the run if other is 0. Not bool. No gradient flows.",
         args: &["x", "other"],
         rule: Rule::NoBool(""),
         lower: |b, x| trunc_divide(b, x[0], x[1]),
@@ -132,7 +133,8 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "floor_divide",
-        doc: "x / y rounded down. Integers: an error if y is 0.",
+        doc: "The largest integer not above x / other. Integers: an error of the run if other is 0. Not bool. No \
+              gradient flows.",
         args: &["x", "other"],
         rule: Rule::NoBool(""),
         lower: |b, x| floor_divide(b, x[0], x[1]),
@@ -142,7 +144,8 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "fmod",
-        doc: "Remainder with the sign of x. Integers: an error if y is 0.",
+        doc: "x - trunc(x / other) * other exactly, with the sign of x; NaN if other is 0. Integers: an error of the \
+              run if other is 0. Not bool. The gradient by x is 1, by other -trunc(x / other).",
         args: &["x", "other"],
         rule: Rule::NoBool(""),
         lower: |b, x| fmod(b, x[0], x[1]),
@@ -152,7 +155,8 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "remainder",
-        doc: "Remainder with the sign of y. Integers: an error if y is 0.",
+        doc: "x - floor(x / other) * other, with the sign of other; NaN if other is 0. Integers: an error of the run \
+              if other is 0. Not bool. The gradient by x is 1, by other -floor(x / other).",
         args: &["x", "other"],
         rule: Rule::NoBool(""),
         lower: |b, x| remainder(b, x[0], x[1]),
@@ -162,7 +166,8 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "gcd",
-        doc: "The greatest common divisor of two integers, not negative (but for the least integer, which has no magnitude).",
+        doc: "The greatest common divisor of two integers, not negative (but for the least integer, which has no \
+              magnitude); gcd(0, 0) is 0.",
         args: &["x", "other"],
         rule: Rule::Integer,
         lower: |b, x| gcd(b, x[0], x[1]),
@@ -172,7 +177,7 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "lcm",
-        doc: "The least common multiple of two integers; wraps.",
+        doc: "The least common multiple of two integers, not negative unless it wraps; 0 if one is 0.",
         args: &["x", "other"],
         rule: Rule::Integer,
         lower: |b, x| lcm(b, x[0], x[1]),
@@ -182,7 +187,7 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "reciprocal",
-        doc: "1 / x, in floating point also for integers.",
+        doc: "1 / x, in f32 for integers and bool; infinite at 0. The derivative is -1 / x^2.",
         args: &["x"],
         rule: Rule::Float,
         lower: |b, x| {

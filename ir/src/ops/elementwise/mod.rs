@@ -33,9 +33,9 @@ pub type Vjp = for<'b> fn(&[Ex<'b>], Ex<'b>, Ex<'b>) -> Vec<Option<Ex<'b>>>;
 pub enum Rule {
     /// Operands promote to one dtype, which the result has. Bool is allowed.
     Any,
-    /// As `Any`, but a bool result is refused, with this advice.
+    /// As `Any`, but a bool result is refused, in these words if there are any.
     NoBool(&'static str),
-    /// As `Any`, but every bool operand is refused, with this advice.
+    /// As `Any`, but every bool operand is refused, in these words.
     NeverBool(&'static str),
     /// Operands promote, integers and bool become `f32`; the result has that dtype.
     Float,
@@ -107,20 +107,24 @@ impl std::fmt::Debug for Row {
 
 /// All rows.
 pub fn rows() -> impl Iterator<Item = Row> {
-    let families = [
-        arith::ROWS,
-        divide::ROWS,
-        round::ROWS,
-        compare::ROWS,
-        bits::ROWS,
-        power::ROWS,
-        float::ROWS,
-        special::ROWS,
-        activation::ROWS,
-        index::ROWS,
-        range::ROWS,
-    ];
-    families.into_iter().flatten().map(Row)
+    families().into_iter().flat_map(|(_, rows)| rows).map(Row)
+}
+
+/// All rows by subject, in the order of the documentation.
+pub fn families() -> [(&'static str, &'static [RowDef]); 11] {
+    [
+        ("Arithmetic", arith::ROWS),
+        ("Division", divide::ROWS),
+        ("Rounding", round::ROWS),
+        ("Comparison and logic", compare::ROWS),
+        ("Bits", bits::ROWS),
+        ("Powers", power::ROWS),
+        ("Functions of one float", float::ROWS),
+        ("Special functions", special::ROWS),
+        ("Activations", activation::ROWS),
+        ("Indexing", index::ROWS),
+        ("Conditions on data", range::ROWS),
+    ]
 }
 
 impl Row {
@@ -146,8 +150,11 @@ impl Row {
     pub fn dtypes(self, x: &[&Type]) -> Result<(SmallVec<[DType; 3]>, DType)> {
         let all = |d: DType| SmallVec::from_elem(d, x.len());
         let refuse = |d: DType, why: &str| {
-            let advice = if why.is_empty() { String::new() } else { format!(": {why}") };
-            Err(err::dtype(format!("`{}` is not defined for {d}{advice}", self.name())))
+            let e = match why {
+                "" => format!("`{}` is not implemented for {d}", self.name()),
+                _ => format!("`{}`: {why}", self.name()),
+            };
+            Err(err::dtype(e))
         };
         let d = match self.0.rule {
             Rule::Select => promote(&x[1..]),
@@ -159,7 +166,7 @@ impl Row {
             Rule::NoBool(_) => Ok((all(d), d)),
             Rule::NeverBool(why) if x.iter().any(|t| t.dtype == DType::Bool) => refuse(DType::Bool, why),
             Rule::NeverBool(_) => Ok((all(d), d)),
-            Rule::FloatOnly if !d.is_float() => refuse(d, "only floating point dtypes"),
+            Rule::FloatOnly if !d.is_float() => Err(not_float(self.name(), d)),
             Rule::FloatOnly => Ok((all(d), d)),
             Rule::Float => Ok((all(d.to_float()), d.to_float())),
             Rule::Compare => Ok((all(d), DType::Bool)),
@@ -170,7 +177,10 @@ impl Row {
             Rule::Integer => Ok((all(d), d)),
             Rule::Select => {
                 if x[0].dtype != DType::Bool {
-                    return Err(err::dtype(format!("the condition of `where` is {}, expected bool", x[0].dtype)));
+                    return Err(err::dtype(format!(
+                        "`where` expected condition to be a boolean tensor, but got a tensor with dtype {}",
+                        x[0].dtype
+                    )));
                 }
                 Ok((smallvec![DType::Bool, d, d], d))
             }
@@ -182,6 +192,14 @@ impl Row {
         let v = (self.0.lower)(b, x);
         b.round_to(out, v)
     }
+}
+
+/// The error of a function of floats for another dtype.
+pub fn not_float(name: &str, d: DType) -> crate::Error {
+    err::dtype(format!(
+        "`{name}` is not implemented for {d}: it only supports floating point dtypes, expected a floating point tensor as \
+         input"
+    ))
 }
 
 /// PyTorch's promotion over priority classes: tensors with dimensions, then 0-d tensors, then plain numbers. A lower
@@ -227,7 +245,8 @@ impl Structural for Row {
     fn eval(&self, x: &[Array]) -> Result<Array> {
         let types: SmallVec<[Type; 3]> = x.iter().map(|a| Type::new(a.dtype, a.layout.shape.iter().copied())).collect();
         let out = self.infer(&types.iter().collect::<SmallVec<[&Type; 3]>>())?.remove(0);
-        crate::interp::map(x, &out, |b, regs| self.lower(b, regs, out.dtype))
+        let y = crate::interp::map(x, &out, |b, regs| self.lower(b, regs, out.dtype));
+        y.map_err(|e| index::wrong(self.name(), x).map_or(e, err::data))
     }
 
     fn vjp<'b>(&self, x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {

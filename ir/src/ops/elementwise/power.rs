@@ -75,7 +75,7 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "cube",
-        doc: "x * x * x.",
+        doc: "x * x * x, rounded twice: what `x ** 3` computes. Not for bool.",
         args: &["x"],
         rule: Rule::NoBool(""),
         lower: |b, x| {
@@ -88,7 +88,8 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "hypot",
-        doc: "The square root of x^2 + y^2 without overflow.",
+        doc: "sqrt(x^2 + other^2) without overflow or underflow on the way. Floats only. The gradient at (0, 0) is \
+              NaN.",
         args: &["x", "other"],
         rule: Rule::FloatOnly,
         lower: |b, x| math::hypot(b, x[0], x[1]),
@@ -98,7 +99,8 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "atan2",
-        doc: "The angle of the point (y, x). The gradient at (0, 0) is 0.",
+        doc: "The angle in -pi..pi of the point (other, x) against the first axis, in the right quadrant; the signs of \
+              zeros count. The gradient at (0, 0) is 0.",
         args: &["x", "other"],
         rule: Rule::Float,
         lower: |b, x| math::atan2(b, x[0], x[1]),
@@ -113,7 +115,7 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "logaddexp",
-        doc: "log(e^x + e^y) without overflow.",
+        doc: "log(e^x + e^other) without overflow. Floats only. The gradients are the two shares of the sum.",
         args: &["x", "other"],
         rule: Rule::FloatOnly,
         lower: |b, x| math::logaddexp(b, x[0], x[1]),
@@ -123,7 +125,7 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "logaddexp2",
-        doc: "log2(2^x + 2^y) without overflow.",
+        doc: "log2(2^x + 2^other) without overflow. Floats only. The gradients are the two shares of the sum.",
         args: &["x", "other"],
         rule: Rule::FloatOnly,
         lower: |b, x| math::logaddexp2(b, x[0], x[1]),
@@ -136,7 +138,7 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "xlogy",
-        doc: "x log(y), but 0 where x is 0, unless y is NaN.",
+        doc: "x log(other), but 0 where x is 0, unless other is NaN. Integers become f32.",
         args: &["x", "other"],
         rule: Rule::Float,
         lower: |b, x| xlogy(b, x[0], x[1], math::log),
@@ -150,7 +152,7 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "xlog1py",
-        doc: "x log(1 + y), but 0 where x is 0, unless y is NaN.",
+        doc: "x log(1 + other), but 0 where x is 0, unless other is NaN. Integers become f32.",
         args: &["x", "other"],
         rule: Rule::Float,
         lower: |b, x| xlogy(b, x[0], x[1], math::log1p),

@@ -25,13 +25,17 @@ fn frac(b: &mut Block, x: V) -> V {
 
 /// The rows.
 pub static ROWS: &[RowDef] = &[
-    rounding!("floor", "The next integer below. Integers are themselves.", floor),
-    rounding!("ceil", "The next integer above. Integers are themselves.", ceil),
-    rounding!("trunc", "Toward zero. Integers are themselves.", trunc),
+    rounding!("floor", "The largest integer not above x. Integers are themselves; not bool. No gradient flows.", floor),
+    rounding!("ceil", "The least integer not below x. Integers are themselves; not bool. No gradient flows.", ceil),
+    rounding!(
+        "trunc",
+        "x without its fraction, toward zero. Integers are themselves; not bool. No gradient flows.",
+        trunc
+    ),
     rounding!("round", "To the nearest integer, ties to even. Integers are themselves.", nearest),
     RowDef {
         name: "frac",
-        doc: "x - trunc(x); NaN for infinities.",
+        doc: "x - trunc(x), which has the sign of x; NaN for infinities. Floats only. The derivative is 1.",
         args: &["x"],
         rule: Rule::FloatOnly,
         lower: |b, x| frac(b, x[0]),

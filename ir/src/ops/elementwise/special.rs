@@ -68,24 +68,25 @@ fn sinc_slope<'b>(x: Ex<'b>, y: Ex<'b>) -> Ex<'b> {
 pub static ROWS: &[RowDef] = &[
     unary(
         "lgamma",
-        "The logarithm of the magnitude of the gamma function; infinite at 0, -1, -2, .... Near a zero below 0 the \
-         accuracy is that of the terms.",
+        "log |gamma(x)|; infinite at 0, -1, -2, ... and for infinities. Near a zero below 0 the accuracy is that of \
+         the terms. The derivative is digamma(x).",
         |b, x| math::lgamma(b, x[0]),
         |x, _, dy| vec![Some(dy * x[0].map("digamma", &[]))],
         (0.3, 6.0),
     ),
     unary(
         "digamma",
-        "The derivative of lgamma; NaN at -1, -2, ..., infinite at 0. Near a zero below 0 the accuracy is that of the \
-         terms.",
+        "The derivative of lgamma; minus infinity at 0 (infinity at -0), NaN at -1, -2, .... Near a zero below 0 the \
+         accuracy is that of the terms. Its derivatives are the polygamma functions.",
         |b, x| math::digamma(b, x[0]),
         |x, _, dy| vec![Some(dy * polygamma(1, x[0]))],
         (0.3, 6.0),
     ),
     RowDef {
         name: "zeta",
-        doc: "Hurwitz' zeta function for x above 1 and positive other; infinite for other = 0, -1, ..., NaN for other negative \
-              ones. The accuracy is that for x up to 30.",
+        doc: "Hurwitz' zeta function, the sum of (other + k)^-x over k = 0, 1, ... for x above 1 and positive other; \
+               infinite for other = 0, -1, ..., NaN for other negative ones. The derivative by other is -x zeta(x + 1, \
+               other); none flows to x. The accuracy is that for x up to 30.",
         args: &["x", "other"],
         rule: Rule::Float,
         lower: |b, x| math::zeta(b, x[0], x[1]),
@@ -95,7 +96,8 @@ pub static ROWS: &[RowDef] = &[
     },
     unary(
         "i0",
-        "The modified Bessel function of the first kind of order 0; infinite at infinity (NaN in PyTorch).",
+        "The modified Bessel function of the first kind of order 0; infinite at infinity (NaN in PyTorch). The derivative is \
+         i1(x).",
         |b, x| math::i0(b, x[0]),
         |x, _, dy| vec![Some(dy * x[0].map("i1", &[]))],
         (-12.0, 12.0),
@@ -103,7 +105,8 @@ pub static ROWS: &[RowDef] = &[
     .within(4.0),
     unary(
         "i1",
-        "The modified Bessel function of the first kind of order 1; infinite at infinity (NaN in PyTorch).",
+        "The modified Bessel function of the first kind of order 1; infinite at infinity (NaN in PyTorch). The derivative is \
+         i0(x) - y / x, 1/2 at 0.",
         |b, x| math::i1(b, x[0]),
         |x, y, dy| {
             let zero = x[0].eq(x[0].number(0.0));
@@ -136,14 +139,14 @@ pub static ROWS: &[RowDef] = &[
     .within(4.0),
     unary(
         "sinc",
-        "sin(pi x) / (pi x), 1 at 0 and 0 at the other integers.",
+        "sin(pi x) / (pi x), 1 at 0 and exactly 0 at the other integers. The derivative at 0 is 0.",
         |b, x| math::sinc(b, x[0]),
         |x, y, dy| vec![Some(dy * sinc_slope(x[0], y))],
         (-4.0, 4.0),
     ),
     unary(
         "ndtr",
-        "The distribution function of the standard normal distribution.",
+        "The distribution function of the standard normal distribution, erfc(-x / sqrt(2)) / 2.",
         |b, x| math::ndtr(b, x[0]),
         |x, _, dy| vec![Some(dy * (x[0] * x[0] * -0.5).exp() * (2.0 * PI).powf(-0.5))],
         (-4.0, 4.0),
@@ -159,7 +162,7 @@ pub static ROWS: &[RowDef] = &[
     .within(5.0),
     unary(
         "erfcx",
-        "e^(x^2) erfc(x), without overflow above 0.",
+        "e^(x^2) erfc(x), which does not overflow above 0. The derivative is 2 x y - 2 / sqrt(pi).",
         |b, x| math::erfcx(b, x[0]),
         |x, y, dy| vec![Some(dy * (x[0] * y * 2.0 - FRAC_2_SQRT_PI))],
         (-2.0, 12.0),
@@ -167,7 +170,7 @@ pub static ROWS: &[RowDef] = &[
     .within(2.0),
     unary(
         "entr",
-        "-x log(x), 0 at 0 and minus infinity below.",
+        "-x log(x), 0 at 0 and minus infinity below. The derivative is -log(x) - 1.",
         |b, x| entr(b, x[0]),
         |x, _, dy| vec![Some(dy * (-x[0].log() - 1.0))],
         (0.1, 4.0),
@@ -175,8 +178,8 @@ pub static ROWS: &[RowDef] = &[
     .within(2.0),
     RowDef {
         name: "frexp_mantissa",
-        doc: "x times the power of two that brings its magnitude into 1/2..1; zeros, infinities and NaN stay. The first \
-              result of `frexp`.",
+        doc: "x times the power of two that brings its magnitude into 1/2..1; zeros, infinities and NaN stay. The \
+              first result of `frexp`, whose derivative is that power.",
         args: &["x"],
         rule: Rule::FloatOnly,
         lower: |b, x| math::frexp_mantissa(b, x[0]),
@@ -186,8 +189,8 @@ pub static ROWS: &[RowDef] = &[
     },
     RowDef {
         name: "frexp_exponent",
-        doc: "The exponent n of x = m 2^n with m in 1/2..1, as a float; 0 for zeros, infinities and NaN. The second result \
-              of `frexp`.",
+        doc: "The exponent n of x = m 2^n with m in 1/2..1, as a float; 0 for zeros, infinities and NaN. The second \
+              result of `frexp`. No gradient flows.",
         args: &["x"],
         rule: Rule::FloatOnly,
         lower: |b, x| math::frexp_exponent(b, x[0]),

@@ -215,5 +215,5 @@ pub fn require_float(name: &str, x: Ex<'_>) -> Result<()> {
     if x.dtype().category() == Category::Float {
         return Ok(());
     }
-    Err(err::dtype(format!("`{name}` is not defined for {}: only floating point dtypes", x.dtype())))
+    Err(crate::ops::elementwise::not_float(name, x.dtype()))
 }

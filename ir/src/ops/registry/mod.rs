@@ -4,8 +4,10 @@
 //! [`super::composite`], or either with an underscore: its in-place form, which writes the result into the first operand.
 
 mod args;
+mod entry;
 
 pub use args::require_float;
+pub use entry::{Entry, entries};
 
 use super::composite;
 use super::elementwise::{Row, rows};
@@ -62,7 +64,9 @@ pub struct FnDef {
     /// Its parameters: `x: tensor, dim: ints? = None, keepdim: bool = false`. Kinds: `tensor tensors int ints float
     /// number bool str dtype any`, each optional with `?`.
     pub sig: &'static str,
-    /// One line for people, then shapes, dtypes, errors.
+    /// A call with its operands declared, of which documentation and tests are made: [`crate::describe`] has its form.
+    pub example: &'static str,
+    /// For people: what it computes, of which shapes; what it refuses; its derivative where that is a choice.
     pub doc: &'static str,
     /// The definition.
     pub build: for<'b> fn(&'b Builder, &Args<'b>) -> Result<Out<'b>>,
@@ -147,7 +151,7 @@ pub fn list() -> Vec<(&'static str, String, &'static str)> {
 pub fn takes_tensor(name: &str, position: usize, keyword: Option<&str>) -> bool {
     let Some(c) = table().get(name).or_else(|| in_place_base(name)) else { return false };
     let p = match keyword {
-        Some(k) => c.params.iter().find(|p| p.name == k),
+        Some(k) => c.params.iter().find(|p| p.name == k || p.name == other_name(c.name, k)),
         None => c.params.get(position),
     };
     p.is_some_and(|p| p.kind == "tensor")
@@ -258,26 +262,30 @@ pub fn write<'b>(b: &'b Builder, name: &str, x: Ex<'b>, value: Ex<'b>) -> Result
     let (to, from) = (x.ty(), value.ty());
     // Copies cast silently (also to a lower category); arithmetic does not.
     let copies = matches!(name, "copy_" | "fill_" | "zero_" | "=" | "masked_fill_");
-    if !copies && from.dtype.category() > to.dtype.category() {
-        return Err(err::dtype(format!(
-            "`{name}`: result type {} can't be cast to the desired output type {}",
-            from.dtype.torch_name(),
-            to.dtype.torch_name()
-        )));
-    }
+    let (torch_from, torch_to) = (from.dtype.torch_name(), to.dtype.torch_name());
     if name == "float_power_" && from.dtype != to.dtype {
         return Err(err::dtype(format!(
-            "the base given to float_power_ has dtype {} but the operation's result requires dtype {}",
-            to.dtype.torch_name(),
-            from.dtype.torch_name()
+            "the base given to float_power_ has dtype {torch_to} but the operation's result requires dtype {torch_from}"
         )));
     }
     if crate::types::broadcast(&from.shape, &to.shape).as_deref() != Some(&to.shape[..]) {
-        return Err(err::shape(format!(
-            "`{name}`: output with shape {} doesn't match the broadcast shape {}",
-            ShapeText(&to.shape),
-            crate::types::broadcast(&from.shape, &to.shape)
-                .map_or_else(|| ShapeText(&from.shape).to_string(), |s| ShapeText(&s).to_string())
+        let both = crate::types::broadcast(&from.shape, &to.shape);
+        let why = match both {
+            _ if copies => crate::types::unstretched(&from.shape, &to.shape),
+            Some(s) => {
+                format!(
+                    "output with shape {} doesn't match the broadcast shape {}",
+                    ShapeText(&to.shape),
+                    ShapeText(&s)
+                )
+            }
+            None => crate::types::unequal(&to.shape, &from.shape),
+        };
+        return Err(err::shape(format!("`{name}`: {why}")));
+    }
+    if !copies && from.dtype.category() > to.dtype.category() {
+        return Err(err::dtype(format!(
+            "`{name}`: result type {torch_from} can't be cast to the desired output type {torch_to}"
         )));
     }
     let value = value.cast(to.dtype).expand(&to.shape);
@@ -329,7 +337,7 @@ fn bind<'b>(c: &Callable, args: Vec<(Option<&str>, Arg<'b>)>) -> Result<Args<'b>
             Some(n) => c
                 .params
                 .iter()
-                .position(|p| p.name == n || p.name == numpy_name(n))
+                .position(|p| p.name == n || p.name == other_name(c.name, n))
                 .ok_or_else(|| err::name(format!("`{}` has no argument `{n}`", c.name)).help(signature(c)))?,
             None => {
                 position += 1;
@@ -379,14 +387,23 @@ fn bind<'b>(c: &Callable, args: Vec<(Option<&str>, Arg<'b>)>) -> Result<Args<'b>
     Ok(Args { name: c.name, values })
 }
 
-/// PyTorch also takes NumPy's names of these arguments, and its own of the first one.
-fn numpy_name(name: &str) -> &str {
-    match name {
-        "axis" => "dim",
-        "keepdims" => "keepdim",
-        "input" | "self" => "x",
-        "x2" => "other",
-        n => n,
+/// PyTorch also takes NumPy's names of these arguments, its own of the first one, and has two names for some.
+fn other_name<'a>(function: &str, name: &'a str) -> &'a str {
+    match (function, name) {
+        ("searchsorted", "input" | "self") => "values",
+        ("max" | "min", "other") => "dim",
+        ("view", "size") => "shape",
+        ("split", "tensor") => "x",
+        (_, "axis") => "dim",
+        (_, "keepdims") => "keepdim",
+        (_, "input" | "self" | "x1") => "x",
+        (_, "x2") => "other",
+        (_, "axis0") => "dim0",
+        (_, "axis1") => "dim1",
+        (_, "sections" | "indices" | "tensor_indices_or_sections") => "indices_or_sections",
+        (_, "split_size_or_sections" | "split_sizes") => "split_size",
+        (_, "train") => "training",
+        (_, n) => n,
     }
 }
 
@@ -448,7 +465,15 @@ fn check<'b>(c: &Callable, p: &Param, v: Arg<'b>) -> Result<Arg<'b>> {
         _ => false,
     };
     if !fits {
-        let got = v.describe();
+        let got = match &v {
+            Arg::List(l) if p.kind == "tensors" => {
+                match l.iter().enumerate().find(|(_, a)| !matches!(a, Arg::Tensor(_))) {
+                    Some((i, a)) => format!("a list whose element {i} is {}", a.describe()),
+                    None => v.describe(),
+                }
+            }
+            v => v.describe(),
+        };
         return Err(
             err::ty(format!("`{}`: argument `{}` is {got}, expected {}", c.name, p.name, p.kind)).help(signature(c))
         );

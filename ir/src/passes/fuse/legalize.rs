@@ -4,10 +4,12 @@
 //! - A reshape that neither strides nor index arithmetic can say reads a copy of its operand.
 //! - A constant that is read from memory (by `bmm`, say) becomes a copy of it.
 //! - A result, or the final value of a written parameter, that is a parameter or a constant becomes a copy of it, so that
-//!   it has memory of its own.
+//!   it has memory of its own. So does a result that is also the final value of a parameter, which may then be computed in
+//!   the parameter's memory.
+//! - A part of a base that is to be written to another part of it, which it overlaps, is copied first.
 //! - `bmm` of `f16` or `bf16` is computed in `f32` and rounded once.
 
-use super::{is_affine, needs_memory, source};
+use super::{Versions, is_affine, needs_memory, source};
 use crate::builder::Builder;
 use crate::error::Result;
 use crate::graph::{Graph, NodeId, Value};
@@ -23,6 +25,7 @@ use std::collections::HashMap;
 pub fn legalize(g: &Graph, params: &[Strided]) -> Result<Graph> {
     let b = Builder::over(g.like(g.phase));
     let mut map: HashMap<Value, Value> = HashMap::new();
+    let versions = Versions::new(g);
     for n in g.nodes() {
         let node = g.node(n);
         b.set_loc(node.loc);
@@ -32,6 +35,11 @@ pub fn legalize(g: &Graph, params: &[Strided]) -> Result<Graph> {
             if constant && needs_memory(&node.op, i) {
                 *v = b.emit(Op::Copy, &[*v])?;
             }
+        }
+        if let Op::SliceUpdate(_) = node.op
+            && versions.overwritten(n, |_| false).is_some()
+        {
+            x[1] = b.emit(Op::Copy, &[x[1]])?;
         }
         let new = match &node.op {
             Op::Input(i) => b.input_node(*i, node.types[0].clone()),
@@ -66,7 +74,12 @@ pub fn legalize(g: &Graph, params: &[Strided]) -> Result<Graph> {
         if leaf && must { b.emit(Op::Copy, &[v]) } else { Ok(v) }
     };
     let is_view = |k: usize| g.output_views.get(k).is_some_and(Option::is_some);
-    let outputs = g.outputs.iter().enumerate().map(|(k, v)| own(*v, !is_view(k))).collect::<Result<_>>()?;
+    let written = |v: Value| g.mutated.iter().any(|(_, w)| source(g, *w).0 == source(g, v).0);
+    let output = |(k, v): (usize, &Value)| match (is_view(k), written(*v)) {
+        (false, true) => b.emit(Op::Copy, &[map[v]]),
+        (view, _) => own(*v, !view),
+    };
+    let outputs = g.outputs.iter().enumerate().map(output).collect::<Result<_>>()?;
     let mutated = g.mutated.iter().map(|(i, v)| Ok((*i, own(*v, true)?))).collect::<Result<_>>()?;
     b.with_graph(|h| {
         h.outputs = outputs;

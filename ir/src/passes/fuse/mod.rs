@@ -14,9 +14,11 @@
 
 mod index;
 mod legalize;
+mod overwrite;
 
 pub use index::{Along, DimMap, blocks, is_affine};
 pub use legalize::{layout_of, legalize, own_results, through};
+pub use overwrite::Versions;
 
 use crate::dim::{Dim, Dims};
 use crate::graph::{Graph, NodeId, Value};
@@ -166,14 +168,21 @@ pub fn fuse(g: &Graph, mode: Mode) -> Fusion {
     f
 }
 
-/// What must be in memory whatever the groups: what leaves the graph, and what is read through a reshape that index
-/// arithmetic cannot undo.
+/// What must be in memory whatever the groups: what leaves the graph, what is read through a reshape that index arithmetic
+/// cannot undo, and what is to be written over something that it is still computed from.
 fn forced_stores(g: &Graph, live: &[bool]) -> Vec<bool> {
     let mut forced = vec![false; g.len()];
+    let (readers, versions) = (readers(g, live), Versions::new(g));
     for v in g.computed_roots() {
         forced[source(g, v).0.node.0 as usize] = true;
     }
     for n in g.nodes().filter(|n| live[n.0 as usize]) {
+        if let Op::SliceUpdate(_) = g.op(n)
+            && may_be_overwritten(g, source(g, g.operands(n)[0]).0, n, &readers)
+            && versions.overwritten(n, |m| is_point(g.op(m))).is_some()
+        {
+            forced[source(g, g.operands(n)[1]).0.node.0 as usize] = true;
+        }
         if let Op::Reshape(r) = g.op(n) {
             let x = g.operands(n)[0];
             if !is_affine(&g.ty(x).shape, &r.0) {
@@ -182,6 +191,15 @@ fn forced_stores(g: &Graph, live: &[bool]) -> Vec<bool> {
         }
     }
     forced
+}
+
+/// Whether the memory of `v` may be used for update `n` of it: nobody reads it later, and it is not the caller's for good.
+fn may_be_overwritten(g: &Graph, v: Value, n: NodeId, readers: &[Vec<(NodeId, usize)>]) -> bool {
+    let kept = match g.op(v.node) {
+        Op::Input(i) => g.mutated.iter().all(|(k, _)| *k != *i as usize),
+        _ => g.computed_roots().any(|r| source(g, r).0 == v),
+    };
+    !kept && readers[v.node.0 as usize].iter().all(|(r, _)| *r <= n)
 }
 
 fn is_leaf(op: &Op) -> bool {

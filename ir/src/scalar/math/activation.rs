@@ -107,7 +107,8 @@ fn normal<'a>(x: Expr<'a>) -> Factor<'a> {
 
 /// `x` times the normal distribution function.
 pub(super) fn gelu<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
-    normal(x).times(x)
+    // PyTorch halves last, so that the largest x overflow, and infinity becomes NaN. Elsewhere this changes nothing.
+    (normal(x).times(x) * 2.0 + x * 0.0) * 0.5
 }
 
 /// The normal distribution function.

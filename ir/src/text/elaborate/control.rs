@@ -29,8 +29,8 @@ pub struct Form {
     pub sig: &'static str,
     /// What it does.
     pub doc: &'static str,
-    /// What its derivative is.
-    pub derivative: &'static str,
+    /// An example, in the form of [`crate::describe`].
+    pub example: &'static str,
     params: &'static [&'static str],
     /// Which of them are names of functions.
     functions: Range<usize>,
@@ -44,8 +44,8 @@ pub static FORMS: [Form; 3] = [
         name: "cond",
         sig: "pred, true_fn: function, false_fn: function, operands = None",
         doc: "true_fn(*operands) if pred, a bool of one element, is true, else false_fn(*operands); only the one runs. Both \
-              are functions of the file and give the same types.",
-        derivative: "derivative: that of the function that ran, of any order",
+              are functions of the file and give the same types. The derivative is that of the one that ran.",
+        example: "fn low(x: D[3]) { amin(x) } fn high(x: D[3]) { amax(x) } p: bool, x: D[3] => cond(p, low, high, x)",
         params: &["pred", "true_fn", "false_fn", "operands"],
         functions: 1..3,
         needed: 3,
@@ -54,8 +54,9 @@ pub static FORMS: [Form; 3] = [
         name: "while_loop",
         sig: "cond_fn: function, body_fn: function, carried_inputs, consts = None",
         doc: "carried_inputs = body_fn(*carried_inputs, *consts) as long as cond_fn of the same gives true, a bool of one \
-              element. Both are functions of the file; the carries keep their types. A loop of known length is a scan.",
-        derivative: "derivative: none, asking for it is an error",
+              element. Both are functions of the file; the carries keep their types. A loop of known length is a scan, which \
+              has a derivative; asking for this one's is an error.",
+        example: "fn small(x: D[3]) { sum(x) < 100 } fn more(x: D[3]) { x + 30 } x: D[3] => while_loop(small, more, x)",
         params: &["cond_fn", "body_fn", "carried_inputs", "consts"],
         functions: 0..2,
         needed: 3,
@@ -66,8 +67,9 @@ pub static FORMS: [Form; 3] = [
               save: bool = false",
         doc: "Calls combine_fn(*carries, *slices, *consts), a function of the file, for each slice of xs along dim. It gives \
               the next carries, which begin as init and keep their types, and results of the step. Gives the last carries, \
-              then those results stacked along dim; with save also the carries before each step.",
-        derivative: "derivative: yes, of any order; a scan the other way, which keeps the carries of all steps",
+              then those results stacked along dim; with save also the carries before each step. The derivative is a \
+              scan the other way, which keeps the carries of all steps.",
+        example: "fn step(h: D[2], x: D[2]) { (h * x, h + x) } h: D[2], xs: D[3, 2] => scan(step, h, xs)",
         params: &["combine_fn", "init", "xs", "dim", "reverse", "length", "consts", "save"],
         functions: 0..1,
         needed: 3,

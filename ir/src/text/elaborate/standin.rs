@@ -86,7 +86,7 @@ fn collect(f: &ast::Fn, out: &mut HashSet<i64>) {
 pub(super) fn rename(e: Error, sizes: &Sizes) -> Error {
     let d = e.diagnostic();
     let message = numbers(&d.message, sizes);
-    let stretches = d.message.contains("do not broadcast") && message != d.message;
+    let stretches = d.message.contains("must match the size of tensor b") && message != d.message;
     let mut out = Error::new(d.kind, message).at(d.loc).label(numbers(&d.label, sizes));
     for (loc, note) in &d.notes {
         out = out.note(*loc, numbers(note, sizes));
@@ -104,13 +104,22 @@ pub(super) fn rename(e: Error, sizes: &Sizes) -> Error {
 fn numbers(text: &str, sizes: &Sizes) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
+    // Whether the text so far ends with a number.
+    let mut number = false;
     while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
         let end = rest[at..].find(|c: char| !c.is_ascii_digit()).map_or(rest.len(), |n| at + n);
         let before = rest[..at].chars().next_back();
-        let after = rest[end..].chars().next();
+        let mut after = rest[end..].chars();
+        // Matrices are `2x3`.
+        let times = number && &rest[..at] == "x";
+        let after = match (after.next(), after.next()) {
+            (Some('x'), Some(c)) if c.is_ascii_digit() => None,
+            (c, _) => c,
+        };
         // Not the digits of `f32`, of a name or of a float.
-        let alone = !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '.')
+        let alone = (times || !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '.'))
             && !after.is_some_and(|c| c.is_alphabetic() || c == '_');
+        number = alone;
         out.push_str(&rest[..at]);
         let digits = &rest[at..end];
         match digits.parse::<i64>().ok().filter(|_| alone).and_then(|n| expression(n, sizes)) {
@@ -156,9 +165,9 @@ mod tests {
     #[test]
     fn messages_name_the_sizes() {
         let sizes = Sizes { entries: vec![("B".into(), 101.into()), ("N".into(), 131.into())] };
-        let e = err::shape("`add`: shapes [101, 3] and f32[13231, 130] at 202").help("101");
+        let e = err::shape("`add`: shapes [101, 3] and f32[13231, 130] at 202 (101x131 and 3x101)").help("101");
         let e = rename(e, &sizes);
-        assert_eq!(e.diagnostic().message, "`add`: shapes [B, 3] and f32[B*N, N - 1] at B*2");
+        assert_eq!(e.diagnostic().message, "`add`: shapes [B, 3] and f32[B*N, N - 1] at B*2 (BxN and 3xB)");
         assert_eq!(e.diagnostic().help.as_deref(), Some("B"));
         assert_eq!(numbers("v101 1.101 101x 7", &sizes), "v101 1.101 101x 7");
     }

@@ -240,8 +240,11 @@ impl Parser<'_> {
         let mut keywords: Vec<Name> = Vec::new();
         let (args, _) = self.list(open, &ARGS, |p| {
             let mut name = None;
-            if p.at(Tok::Name) && p.ahead(1).tok == Tok::Set {
-                let keyword = p.name("a keyword")?;
+            // `nan` is a word of the language, and a keyword of `nan_to_num`.
+            let t = p.token();
+            if (t.tok == Tok::Name || p.text(t) == "nan") && p.ahead(1).tok == Tok::Set {
+                let keyword = Name { text: p.text(t).to_string(), loc: t.loc() };
+                p.next();
                 p.next();
                 if let Some(first) = keywords.iter().find(|k| k.text == keyword.text) {
                     let e = err::name(format!("the argument `{}` is given twice", keyword.text))

@@ -53,7 +53,7 @@ note: in this call of `g`
 fn shapes_that_do_not_fit_stand_under_the_expression() {
     assert_eq!(
         errors("fn f(x: f32[B, 784], w: f32[512, 10]) -> f32[B, 10] {\n    relu(x @ w)\n}\n"),
-        "error[shape]: `matmul`: f32[B, 784] and f32[512, 10] cannot be multiplied
+        "error[shape]: `matmul`: mat1 and mat2 shapes cannot be multiplied (Bx784 and 512x10)
  --> test.tc:2:10
   |
 2 |     relu(x @ w)

@@ -59,11 +59,17 @@ note: `x` makes B = 2
 #[test]
 fn a_size_broadcasts_only_with_1_or_itself_also_when_it_is_1_at_the_call() {
     let refused = |src: &str| messages(src).join("; ");
-    assert_eq!(refused("fn f(x: f32[B], y: f32[3]) { x + y }"), "shape: `add`: shapes [B] and [3] do not broadcast");
-    assert_eq!(refused("fn f(x: f32[B], y: f32[N]) { x + y }"), "shape: `add`: shapes [B] and [N] do not broadcast");
+    assert_eq!(
+        refused("fn f(x: f32[B], y: f32[3]) { x + y }"),
+        "shape: `add`: The size of tensor a (B) must match the size of tensor b (3) at non-singleton dimension 0"
+    );
+    assert_eq!(
+        refused("fn f(x: f32[B], y: f32[N]) { x + y }"),
+        "shape: `add`: The size of tensor a (B) must match the size of tensor b (N) at non-singleton dimension 0"
+    );
     assert_eq!(
         refused("fn f(x: f32[B], y: f32[B, 4]) { cat([x, x]) * y[1:, 0] }"),
-        "shape: `mul`: shapes [B*2] and [B - 1] do not broadcast"
+        "shape: `mul`: The size of tensor a (B*2) must match the size of tensor b (B - 1) at non-singleton dimension 0"
     );
     for fine in [
         "fn f(x: f32[B], y: f32[1]) { x + y }",
