@@ -243,6 +243,23 @@ fn random_numbers_follow_their_seed() -> Result<()> {
 }
 
 #[test]
+fn integers_in_a_tensor_are_read_by_eager_calls() -> Result<()> {
+    let (x, i) = (arange(5.0)?, tensor([1i64, 3])?);
+    let start = i.select(0, 0)?;
+    let call = |name: &str, args: &[tensorc::Argument]| {
+        tensorc::call(name, &args.iter().map(|a| (None, a.clone())).collect::<Vec<_>>())
+    };
+    let y = call("narrow", &[(&x).into(), 0.into(), (&start).into(), 2.into()])?;
+    assert_eq!(y[0].to_vec::<f32>()?, [1.0, 2.0]);
+    let parts = call("tensor_split", &[(&x).into(), (&i).into()])?;
+    assert_eq!(parts.len(), 3);
+    // They are views.
+    parts[1].add_(10.0)?;
+    assert_eq!(x.to_vec::<f32>()?, [0.0, 11.0, 12.0, 3.0, 4.0]);
+    Ok(())
+}
+
+#[test]
 fn sizes_that_depend_on_data_are_counted_in_eager_calls() -> Result<()> {
     let x = tensor([[0i64, 5, 5], [2, 0, 5]])?;
     assert_eq!(x.nonzero()?.to_vec::<i64>()?, [0, 1, 0, 2, 1, 0, 1, 2]);

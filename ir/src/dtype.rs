@@ -97,6 +97,22 @@ impl DType {
         self.category() == Category::Int
     }
 
+    /// The largest finite number of a float dtype, and of an integer dtype as a float.
+    pub fn largest(self) -> f64 {
+        match self {
+            F64 => f64::MAX,
+            F32 => f32::MAX.into(),
+            F16 => 65504.0,
+            BF16 => (2.0 - 2f64.powi(-7)) * 2f64.powi(127),
+            I64 => i64::MAX as f64,
+            I32 => i32::MAX.into(),
+            I16 => i16::MAX.into(),
+            I8 => i8::MAX.into(),
+            U8 => u8::MAX.into(),
+            Bool => 1.0,
+        }
+    }
+
     /// `f16` or `bf16`, which are computed in `f32` and rounded once for each op.
     pub fn is_half(self) -> bool {
         matches!(self, F16 | BF16)

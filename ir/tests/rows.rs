@@ -127,6 +127,9 @@ const REFERENCES: &[(&str, Reference)] = &[
     }),
     ("i0", |x| pxfm::f_i0(x[0])),
     ("i1", |x| pxfm::f_i1(x[0])),
+    ("i0e", |x| pxfm::f_i0e(x[0])),
+    ("i1e", |x| pxfm::f_i1e(x[0])),
+    ("ndtri", |x| -std::f64::consts::SQRT_2 * pxfm::f_erfcinv(2.0 * x[0])),
     ("sinc", |x| (PI * x[0]).sin() / (PI * x[0])),
     ("ndtr", |x| 0.5 * pxfm::f_erfc(-x[0] / 2f64.sqrt())),
     ("erfcx", |x| pxfm::f_erfcx(x[0])),
@@ -159,6 +162,13 @@ const REFERENCES: &[(&str, Reference)] = &[
     ("check_index", |x| x[0].trunc()),
     ("check_target", |x| x[0].trunc()),
     ("wrap_index", |x| x[0].trunc()),
+    ("check_probability", |_| 1.0),
+    ("check_weight", |_| 1.0),
+    ("check_sum", |_| 1.0),
+    ("check_variance", |_| 1.0),
+    ("check_deviation", |_| 1.0),
+    ("check_rate", |_| 1.0),
+    ("check_observation", |_| 1.0),
 ];
 
 /// Draws that are the same in every run, in `low..high`.

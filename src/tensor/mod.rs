@@ -105,6 +105,9 @@ pub fn call(name: &str, args: &[(Option<&str>, Argument)]) -> Result<Vec<Tensor>
     match trace::of(tensors).or_else(trace::current) {
         Some(trace) => trace.record(name, args, loc).map_err(|e| e.at(loc)),
         None if let Some(found) = sized::run(name, args).transpose() => found.map_err(|e| e.at(loc)),
+        None if let Some(known) = sized::integers(name, args).transpose() => {
+            eager::run(name, &known.map_err(|e| e.at(loc))?, loc).map_err(|e| e.at(loc))
+        }
         None if registry::lacks_seed(name, args.iter().map(|(k, _)| *k)) => {
             let mut args = args.to_vec();
             args.push((Some("seed"), create::drawn_seed(name).map_err(|e| e.at(loc))?.into()));

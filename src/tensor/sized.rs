@@ -1,8 +1,10 @@
 //! Eager calls whose results have a size that depends on the data: how many elements there will be is counted first, and
-//! then is the `size` of the call that a program would make. In a traced function there is nothing to count yet.
+//! then is the `size` of the call that a program would make. In a traced function there is nothing to count yet. Likewise integers
+//! that are given in a tensor are read.
 
 use super::{Argument, Tensor, call, one};
 use tensorc_ir::Result;
+use tensorc_ir::ops::registry;
 
 /// The results, if this is such a call without a `size`.
 pub(crate) fn run(name: &str, args: &[(Option<&str>, Argument)]) -> Result<Option<Vec<Tensor>>> {
@@ -14,6 +16,30 @@ pub(crate) fn run(name: &str, args: &[(Option<&str>, Argument)]) -> Result<Optio
     let mut args = args.to_vec();
     args.push((Some("size"), Argument::Int(n)));
     call(name, &args).map(Some)
+}
+
+/// An argument with its keyword.
+type Given<'a> = (Option<&'a str>, Argument);
+
+/// The arguments with the values of tensors that stand for integers (`narrow` from a start in a tensor), if there are such.
+pub(crate) fn integers<'a>(name: &str, args: &[Given<'a>]) -> Result<Option<Vec<Given<'a>>>> {
+    let stands = |i: usize, k: Option<&str>, t: &Tensor| {
+        i > 0 && t.dtype().is_int() && t.shape().len() < 2 && registry::takes_integers(name, i, k)
+    };
+    let mut known = None;
+    for (i, (k, a)) in args.iter().enumerate() {
+        if let Argument::Tensor(t) = a
+            && stands(i, *k, t)
+        {
+            let values: Vec<Argument> = t.scalars()?.into_iter().map(|v| Argument::Int(v.to_i64())).collect();
+            let value = match values.as_slice() {
+                [one] if t.shape().is_empty() => one.clone(),
+                _ => Argument::List(values),
+            };
+            known.get_or_insert_with(|| args.to_vec())[i].1 = value;
+        }
+    }
+    Ok(known)
 }
 
 fn count(name: &str, x: &Tensor, args: &[(Option<&str>, Argument)]) -> Result<Option<i64>> {

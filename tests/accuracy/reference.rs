@@ -5,7 +5,7 @@
 //! without. Formulas composed from several functions are written so that they cancel nowhere; their own error, a few
 //! units in `f64`, is a part of what is measured there.
 
-use crate::units::{digamma, exp, lgamma, logistic};
+use crate::units::{digamma, exp, lgamma, logistic, ndtri};
 use pxfm::*;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
@@ -199,9 +199,14 @@ static REFERENCES: &[Reference] = &[
     real("lgamma", |x| lgamma(x[0]), GAMMA).cancels(|x| if x[0] < 0.0 { f_lgamma(-x[0]).max(1.0) } else { 0.0 }),
     real("digamma", |x| digamma(x[0]), GAMMA)
         .cancels(|x| if x[0] < 0.0 { f_digamma(1.0 - x[0]).max(1.0) } else { 0.0 }),
-    real("zeta", |x| zeta(x[0], x[1]), &[(1.0, 9.0), (1.0, 30.0), (0.0, 2.0), (1.0, 30.0)]).steps(8.0),
+    real("zeta", |x| zeta(x[0], x[1]), &[(1.0, 9.0), (1.0, 30.0), (0.0, 2.0), (1.0, 30.0)])
+        .steps(8.0)
+        .cancels(zeta_terms),
     one("i0", f_i0f, |x| f_i0(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
     one("i1", f_i1f, |x| odd(x[0], f_i1), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
+    one("i0e", f_i0ef, |x| f_i0e(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-1e4, 1e4)]),
+    real("i1e", |x| f_i1e(x[0].abs()).copysign(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-1e4, 1e4)]),
+    real("ndtri", |x| ndtri(x[0]), &[(0.0, 1.0), (0.4, 0.6), (0.0, 1e-9)]).steps(2.0),
     one("sinc", f_sincpif, |x| sinc(x[0]), &[(-3.0, 3.0), (-1000.0, 1000.0)]),
     real("ndtr", |x| normal(x[0], 1.0), &[(-15.0, 8.0), (-39.0, 8.0), (-3.0, 3.0)]).steps(6.0),
     one("erfcx", f_erfcxf, |x| erfcx(x[0]), &[(-9.4, 12.0), (-26.7, 30.0), (-1.0, 1.0)]),
@@ -435,6 +440,16 @@ fn frexp(x: f64) -> (f64, i32) {
     (f64::from_bits(x.to_bits() & !(0x7ff << 52) | 0x3fe << 52), e - down)
 }
 
+/// The sums of the terms on both sides of 0, which cancel for odd powers.
+fn zeta_terms(x: &[f64]) -> f64 {
+    let (s, q) = (x[0], x[1]);
+    if !(s > 1.0 && q < 0.0 && q.floor() != q) {
+        return 0.0;
+    }
+    let f = -q - (-q).floor();
+    zeta(s, f).max(zeta(s, 1.0 - f))
+}
+
 /// The sum of `(q + k)^-s` up to `k` = 29, and Euler and Maclaurin's formula.
 fn zeta(s: f64, q: f64) -> f64 {
     if s.is_nan() || q.is_nan() || s < 1.0 && q > 0.0 {
@@ -442,6 +457,18 @@ fn zeta(s: f64, q: f64) -> f64 {
     }
     if s == 1.0 {
         return f64::INFINITY;
+    }
+    if s > 1.0 && s.floor() == s && q < 0.0 && q.floor() != q {
+        // The terms below 0 are those of -q, every other power with the other sign.
+        let (f, even) = (-q - (-q).floor(), (s * 0.5).floor() == s * 0.5);
+        let (below, above) = (zeta(s, f) - zeta(s, 1.0 - q), zeta(s, 1.0 - f));
+        let below = if even { below } else { -below };
+        // Of two infinite parts the one with the smaller base counts.
+        return match below.is_infinite() && above.is_infinite() && f != 0.5 {
+            true if f < 0.5 => below,
+            true => above,
+            false => above + below,
+        };
     }
     if s < 1.0 || q <= 0.0 {
         return if s >= 1.0 && q.floor() == q { f64::INFINITY } else { f64::NAN };

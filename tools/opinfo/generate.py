@@ -7,8 +7,8 @@ This program runs those samples in PyTorch on the CPU and writes what came out a
     tensorc ops > names.txt
     python generate.py --names names.txt --out OUT [--cap 8] [--only sum,cat] [--exclude PATTERN]
 
-needs torch 2.15, numpy, scipy, expecttest, hypothesis, safetensors. Equal arguments give equal files: every op and dtype
-is sampled after seeding with their names.
+needs torch 2.15, numpy, scipy, expecttest, hypothesis, safetensors. With PYTHONHASHSEED=0 (samples of `meshgrid` come
+from a set of names) equal arguments give equal files: every op and dtype is sampled after seeding with their names.
 
 For every op that is named in `names.txt` and every dtype that it takes: `--cap` samples, picked to differ in the kinds and
 ranks of their arguments; `op` is a value, `inplace op` its underscore form on a `mut` parameter, `grad op` the first
@@ -53,12 +53,15 @@ RANDOM = {
     "empty", "empty_like", "new_empty", "rand", "randn", "rand_like", "randn_like", "randint", "randint_like", "randperm",
     "bernoulli", "normal", "uniform", "multinomial", "cauchy", "exponential", "geometric", "log_normal", "empty_strided",
     "new_empty_strided", "empty_permuted", "nn.functional.rrelu", "nn.functional.alpha_dropout", "nn.functional.dropout2d",
-    "nn.functional.dropout3d", "nn.functional.feature_alpha_dropout", "svd_lowrank", "pca_lowrank",
+    "nn.functional.dropout3d", "nn.functional.feature_alpha_dropout", "svd_lowrank", "pca_lowrank", "poisson",
+    "nn.functional.fractional_max_pool2d", "nn.functional.fractional_max_pool3d",
 }
 # PyTorch does not say which of equal elements it picks: where there are some, only the values are compared.
 UNSTABLE = {"topk", "kthvalue"}
 # The size of the result is in the data: the program names it.
-SIZED = {"nonzero", "masked_select", "unique", "argwhere", "bincount"}
+SIZED = {"nonzero", "masked_select", "unique", "unique_consecutive", "argwhere", "bincount"}
+# Functions of `.tc` that have these names are others.
+OTHERS = {"nn.functional.unfold", "slice", "linalg.vander", "linalg.cond"}
 KEYWORDS = {"fn", "let", "mut", "true", "false", "None", "inf", "nan", "size", "mask", *DTYPES.values()}
 
 
@@ -159,7 +162,7 @@ def expression(op, p, args, kwargs):
         return f"({y}) {sign[name[3:-2]]} {x}"
     if name == "where":
         args = (args[1], args[0], *args[2:])
-    if name == "einsum":
+    if name in ("einsum", "polygamma"):
         args = (args[1], args[0])
     if name == "embedding":
         args = (args[1], args[0], *args[2:])
@@ -300,6 +303,8 @@ def determined(name, s):
     """Whether the result of a sample is not random, and its shape not in the data."""
     if name == "dropout":
         return s.kwargs.get("training") is False or s.kwargs.get("p") == 0.0
+    if name == "multi_head_attention_forward":
+        return s.kwargs.get("training") is False or s.args[9] == 0.0
     if name == "one_hot":
         return s.kwargs.get("num_classes", -1) != -1 or (s.args and s.args[0] != -1)
     return name != "scaled_dot_product_attention" or not s.kwargs.get("dropout_p")
@@ -347,7 +352,7 @@ def all_equal(a, b):
 
 def sized(op, body, args, kwargs, result):
     """The size that the data give, where the program names it."""
-    dim = kwargs.get("dim") if op.name in ("unique", "repeat_interleave") else 0
+    dim = kwargs.get("dim") if op.name in ("unique", "unique_consecutive", "repeat_interleave") else 0
     return body.replace("SIZE", str(result.numel() if dim is None else result.shape[dim] if result.dim() else 1))
 
 
@@ -532,7 +537,7 @@ def main():
             continue
         if name not in names and not re.fullmatch("__r.*__|__getitem__", name):
             continue
-        if op.name in ("nn.functional.unfold", "slice"):  # other functions have these names in the table
+        if op.name in OTHERS:
             continue
         if op.name.startswith("linalg.") and name in ("norm", "cross", "diagonal"):
             continue

@@ -150,5 +150,14 @@ pub fn fault(f: Fault) -> crate::Error {
         Fault::Index => "index out of range",
         Fault::Target => "target class out of range",
         Fault::NegativePower => "integers to negative integer powers are not allowed",
+        Fault::Probability => {
+            "a probability is not in [0, 1]: expected p_in >= 0 && p_in <= 1 to be true, but got false"
+        }
+        Fault::Weight => "probability tensor contains either `inf`, `nan` or element < 0",
+        Fault::NoWeight => "invalid multinomial distribution (sum of probabilities <= 0)",
+        Fault::Variance => "var has negative entry/entries",
+        Fault::Deviation => "normal expects all elements of std >= 0.0",
+        Fault::Rate => "invalid Poisson rate, expected rate to be non-negative",
+        Fault::Observation => "cov(): fweights or aweights cannot be negative",
     })
 }

@@ -174,11 +174,37 @@ pub enum Fault {
     Target,
     /// An integer raised to a negative power where that is refused.
     NegativePower,
+    /// A probability outside 0..1.
+    Probability,
+    /// A weight of a category that is negative, infinite or NaN.
+    Weight,
+    /// Weights of categories that are all zero.
+    NoWeight,
+    /// A negative variance.
+    Variance,
+    /// A standard deviation that is negative or NaN.
+    Deviation,
+    /// A rate that is negative or NaN.
+    Rate,
+    /// A negative weight of an observation.
+    Observation,
 }
 
 impl Fault {
     /// All faults; the position plus one is the code in the error word.
-    pub const ALL: [Fault; 4] = [Fault::DivByZero, Fault::Index, Fault::Target, Fault::NegativePower];
+    pub const ALL: [Fault; 11] = [
+        Fault::DivByZero,
+        Fault::Index,
+        Fault::Target,
+        Fault::NegativePower,
+        Fault::Probability,
+        Fault::Weight,
+        Fault::NoWeight,
+        Fault::Variance,
+        Fault::Deviation,
+        Fault::Rate,
+        Fault::Observation,
+    ];
 
     /// The code kernels record, never 0.
     pub fn code(self) -> u32 {

@@ -64,6 +64,13 @@ impl Fault {
             Fault::Index => "index",
             Fault::Target => "target",
             Fault::NegativePower => "negative_power",
+            Fault::Probability => "probability",
+            Fault::Weight => "weight",
+            Fault::NoWeight => "no_weight",
+            Fault::Variance => "variance",
+            Fault::Deviation => "deviation",
+            Fault::Rate => "rate",
+            Fault::Observation => "observation",
         }
     }
 }

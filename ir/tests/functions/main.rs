@@ -4,11 +4,13 @@
 
 mod contract;
 mod gradient;
+mod heads;
 mod index;
 mod layers;
 mod loss;
 mod margin;
 mod order;
+mod pool;
 mod random;
 mod reduce;
 mod resize;

@@ -1,6 +1,6 @@
 //! What PyTorch's samples brought to light, in small: optional arguments, dtypes, and values at the edges.
 
-use super::{all, assert_close, eval, refused, type_of};
+use super::{all, assert_close, counting, eval, refused, type_of};
 use tensorc_ir::{DType, Kind};
 
 #[test]
@@ -61,4 +61,77 @@ fn counts_in_a_tensor_need_their_sum() {
     assert_eq!(eval("repeat_interleave(x, n, output_size=3)", &[x, n]), [1.0, 1.0, 3.0]);
     assert_eq!(refused("repeat_interleave(x, n, output_size=4)", &[x, n]), Kind::Data);
     assert_eq!(refused("repeat_interleave(x, n)", &[x, n]), Kind::Unsupported);
+}
+
+#[test]
+fn special_functions_at_their_edges() {
+    let (high, nan) = (f64::INFINITY, f64::NAN);
+    let s = ("s: f64[6]", &[2.0, 2.0, 3.0, 4.0, 2.5, 2.0][..]);
+    let q = ("q: f64[6]", &[-0.5, -1.5, -1.5, -2.7, -1.5, -1.0][..]);
+    let want = [8.934802200544679, 9.379246644989124, 0.11810202582086413, 128.16043918592035, nan, high];
+    assert_close(&eval("zeta(s, q)", &[s, q]), &want);
+    // The derivative of the sum is the sum of the derivatives, also of the terms below 0.
+    let slope = eval("grad(sum(zeta(s, q)[:4]), q)[:4]", &[s, q]);
+    assert_close(&slope, &eval("(-s * zeta(s + 1.0, q))[:4]", &[s, q]));
+    let x = ("x: f64[4]", &[0.0, -1.0, -3.0, -1.5][..]);
+    assert_close(&eval("polygamma(1, x)", &[x]), &[high, high, high, 9.37924664484954]);
+    assert_close(&eval("polygamma(2, x)", &[x]), &[-high, -high, -high, -0.23620405164172825]);
+    let far = ("x: f32[4]", &[high, -high, f64::from(f32::MAX), 1e38][..]);
+    assert_eq!(eval("i0(x)", &[far])[..2], [high, high]);
+    assert_eq!(eval("i1(x)", &[far])[..2], [high, -high]);
+    let g = eval("gelu(x)", &[far]);
+    assert!(g[0] == high && g[1].is_nan() && g[2..] == [f64::from(f32::MAX), f64::from(1e38f32)]);
+}
+
+#[test]
+fn constants_stand_for_integers() {
+    let x = ("x: f64[5]", &counting(5)[..]);
+    assert_eq!(eval("narrow(x, 0, tensor(1), 2)", &[x]), [1.0, 2.0]);
+    assert_eq!(all("tensor_split(x, tensor([1, 3]))", &[x]), [vec![0.0], vec![1.0, 2.0], vec![3.0, 4.0]]);
+    assert_eq!(all("tensor_split(x, tensor(2))", &[x]), [vec![0.0, 1.0, 2.0], vec![3.0, 4.0]]);
+    let i = ("i: i64", &[1.0][..]);
+    assert_eq!(refused("narrow(x, 0, i, 2)", &[x, i]), Kind::Type);
+}
+
+#[test]
+fn nothing_is_above_nan_among_the_keys() {
+    let keys = ("s: f32[3]", &[1.0, 2.0, f64::NAN][..]);
+    let v = ("v: f32[5]", &[f64::NAN, 0.0, 2.0, 4.0, f64::INFINITY][..]);
+    assert_eq!(eval("searchsorted(s, v)", &[keys, v]), [3.0, 0.0, 1.0, 3.0, 3.0]);
+    assert_eq!(eval("searchsorted(s, v, right=true)", &[keys, v]), [3.0, 0.0, 3.0, 3.0, 3.0]);
+}
+
+#[test]
+fn bags_are_bounded_and_weighed_by_frequency() {
+    let w = ("w: mut f64[3, 2]", &[3.0, 4.0, 0.3, 0.4, 6.0, 8.0][..]);
+    let i = ("i: i64[1, 3]", &[0.0, 0.0, 1.0][..]);
+    assert_close(&eval("embedding_bag(i, w, max_norm=1.0, mode=\"sum\")", &[w, i]), &[1.5, 2.0]);
+    assert_close(&eval("let y = embedding_bag(i, w, max_norm=1.0); w", &[w, i]), &[0.6, 0.8, 0.3, 0.4, 6.0, 8.0]);
+    let of = |mode: &str| format!("grad(sum(embedding_bag(i, w, scale_grad_by_freq=true, mode=\"{mode}\")), w)");
+    let w = ("w: f64[3, 2]", w.1);
+    assert_close(&eval(&of("sum"), &[w, i]), &[1.0, 1.0, 1.0, 1.0, 0.0, 0.0]);
+    assert_close(&eval(&of("mean"), &[w, i]), &[1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0, 0.0, 0.0]);
+    assert_eq!(refused(&of("max"), &[w, i]), Kind::Type);
+    let p = ("p: f64[1, 3]", &[1.0; 3][..]);
+    let by = "grad(sum(embedding_bag(i, w, scale_grad_by_freq=true, mode=\"sum\", per_sample_weights=p)), p)";
+    assert_close(&eval(by, &[w, i, p]), &[7.0, 7.0, 0.7]);
+}
+
+#[test]
+fn old_names_of_interpolate() {
+    let x = ("x: f64[1, 1, 3]", &[1.0, 2.0, 3.0][..]);
+    assert_eq!(eval("upsample_nearest(x, size=5)", &[x]), [1.0, 1.0, 2.0, 2.0, 3.0]);
+    assert_eq!(eval("upsample(x, scale_factor=2)", &[x]), [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]);
+    let y = ("y: f64[1, 1, 2, 2]", &[1.0, 2.0, 3.0, 4.0][..]);
+    let want = [1.0, 1.5, 2.0, 2.0, 2.5, 3.0, 3.0, 3.5, 4.0];
+    assert_close(&eval("upsample_bilinear(y, scale_factor=1.5)", &[y]), &want);
+}
+
+#[test]
+fn a_quotient_of_halves_is_differentiated_unrounded() {
+    // x/b is 1.3359 or 1.3398 with 8 bits, 1.33764 in truth: the gradient, -x/b^2, is rounded once.
+    let (x, b) = (("x: bf16", &[6.09375][..]), ("b: bf16", &[4.5625][..]));
+    let exact = -6.09375f64 / (4.5625 * 4.5625);
+    let got = eval("grad(x / b, b)", &[x, b])[0];
+    assert!((got - exact).abs() <= exact.abs() / 512.0, "{got} for {exact}");
 }

@@ -145,7 +145,7 @@ pub static FNS: &[FnDef] = &[
             require_float("softshrink", x)?;
             let l = a.tensor(b, 1)?;
             if let Some(v) = super::arith::constant(l).map(|c| c.to_f64()).filter(|v| *v < 0.0) {
-                let (dtype, most) = (x.dtype(), super::pool::greatest_finite(x.dtype()));
+                let (dtype, most) = (x.dtype(), x.dtype().largest());
                 return Err(err::data(format!(
                     "`softshrink`: lambda must be in range [0, {most:.5e}] for input dtype {dtype}, but found {v}"
                 )));

@@ -1,14 +1,12 @@
-//! Pooling beyond plain windows: the largest of nearly equal parts, power means of windows, and the normalisation of
-//! neighbouring channels. Half floats are rounded once.
+//! Adaptive pooling: the largest or the mean of so many nearly equal parts of each spatial dimension. Half floats are
+//! rounded once.
 
-use super::conv::{Axis, spatial, windows};
 use super::unit;
 use crate::builder::{Builder, Ex};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
-use crate::ops::reduce::ReduceKind;
 use crate::ops::registry::{Arg, Args, FnDef, Out, require_float};
-use crate::types::checked_numel;
+use crate::types::{ShapeText, checked_numel};
 
 /// For each of `out` parts of `n` elements, `floor(i n / out) .. ceil((i + 1) n / out)`, the positions in it, padded to the
 /// longest part by its last one: `i64[out, longest]`.
@@ -27,19 +25,12 @@ fn adaptive_max<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Out<'b>> {
     require_float(name, x)?;
     let s = x.shape();
     if s.len() != n + 1 && s.len() != n + 2 {
-        return Err(super::pool::not_adaptive(name, x, n));
+        return Err(not_adaptive(name, x, n));
     }
     let lead = s.len() - n;
-    let given = match a.raw(1) {
-        Arg::List(l) => (0..l.len()).map(|i| if let Arg::Int(v) = l[i] { Some(v) } else { None }).collect(),
-        _ => vec![Some(a.int(1)?); n],
-    };
-    if given.len() != n {
-        return Err(super::pool::size_count(name, n, given.len()));
-    }
-    let out = given.iter().enumerate().map(|(i, o)| o.unwrap_or(s[lead + i] as i64)).collect::<Vec<_>>();
+    let lead_sizes = s[..lead].iter().map(|n| *n as i64);
     // The sizes of the result, so that the error of a negative one shows them.
-    let whole: Vec<i64> = s[..lead].iter().map(|n| *n as i64).chain(out).collect();
+    let whole: Vec<i64> = lead_sizes.chain(sizes(name, a, x, n)?).collect();
     let out = super::create::known_sizes(&whole)?[lead..].to_vec();
     super::pool::check_elements(name, x, n)?;
     // The position of every element of every part in the flattened image: [o.., k..].
@@ -65,210 +56,121 @@ fn adaptive_max<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Out<'b>> {
         return Ok(if a.bool(2)? { Out::Many(vec![none, none.cast(DType::I64)]) } else { none.into() });
     }
     // The first largest one, in the order of the image.
-    let place = cols.reduce(ReduceKind::ArgMax, &[2], true);
+    let place = super::pool::largest(cols, 2, None, a.bool(2)?);
     let places = at.reshape(&[c, o, k]).gather(2, place).reshape(&[c, o]);
     let shape = [&s[..lead], &out[..]].concat();
     let y = flat.gather(1, places).reshape(&shape);
     Ok(if a.bool(2)? { Out::Many(vec![y, places.reshape(&shape)]) } else { y.into() })
 }
 
-/// `(Σ x^p)^(1/p)` over windows, with PyTorch's sign for odd powers.
-fn lp_pool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
-    let (x, p, name) = (a.tensor(b, 0)?, a.float(1)?, a.name());
-    let x = x.cast(x.dtype().to_float());
-    let s = x.shape();
-    if s.len() != n + 1 && s.len() != n + 2 {
-        return Err(err::shape(format!(
-            "`{name}`: Expected {}D or {}D (batch mode) tensor, but got {}",
-            n + 1,
-            n + 2,
-            x.ty()
-        )));
-    }
-    let kernel = spatial(name, "kernel_size", &a.ints(2)?, n, 1)?;
-    let stride = match a.opt_ints(3)?.filter(|s| !s.is_empty()) {
-        Some(s) => spatial(name, "stride", &s, n, 1)?,
-        None => kernel.clone(),
-    };
-    let lead = s.len() - n;
-    let ceil = a.bool(4)?;
-    let axis = |i: usize| {
-        let a = Axis { kernel: kernel[i], stride: stride[i], dilation: 1, pad: (0, 0) };
-        if ceil { a.ceil(s[lead + i]) } else { a }
-    };
-    let axes: Vec<Axis> = (0..n).map(axis).collect();
-    let whole: f64 = kernel.iter().map(|k| *k as f64).product();
-    let dtype = x.dtype();
-    let wide = x.cast(dtype.compute());
-    let image = if lead == 2 { wide } else { wide.unsqueeze(0) };
-    let powers = image.map("pow", &[image.number(p)]);
-    let (cols, out) = windows(b, powers, &axes, Scalar::from_f64(image.dtype(), 0.0))?;
-    // The mean over what is inside, times the size of a window.
-    let inside = super::pool::window_counts(&axes, &s[lead..], &out, false);
-    let inside = inside.iter().map(|v| Scalar::from_f64(image.dtype(), *v)).collect();
-    let mean = cols.sum(&[2], false) / super::create::vector(b, image.dtype(), inside)?;
-    let y = (mean.sign() * mean.abs().map("relu", &[]) * whole).map("pow", &[mean.number(1.0 / p)]);
-    Ok(y.reshape(&[&s[..lead], &out[..]].concat()).cast(dtype))
+/// The error of an input of another rank than an adaptive pool takes.
+fn not_adaptive(name: &str, x: Ex<'_>, n: usize) -> crate::Error {
+    let (low, high, s) = (n + 1, n + 2, x.shape());
+    err::shape(format!(
+        "`{name}`: Input dimension should be at least {low}: expected {low}D or {high}D tensor, but got {}",
+        ShapeText(&s)
+    ))
 }
 
-fn local_response_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
-    let (x, size) = (a.tensor(b, 0)?, a.int(1)?);
-    let (alpha, beta, k) = (a.float(2)?, a.float(3)?, a.float(4)?);
-    let s = x.shape();
-    if s.len() < 3 {
-        return Err(err::shape(format!(
-            "`local_response_norm`: expected 3D or higher dimensionality input (got {} dimensions)",
-            s.len()
-        )));
+fn adaptive_avg<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>> {
+    let x = a.tensor(b, 0)?;
+    require_float(name, x)?;
+    if x.rank() != n + 1 && x.rank() != n + 2 {
+        return Err(not_adaptive(name, x, n));
     }
-    let size = usize::try_from(size).ok().filter(|n| *n > 0 && *n < 1 << 24);
-    let size = size.ok_or_else(|| err::shape("`local_response_norm`: size must be positive"))?;
-    let rest: usize = s[2..].iter().product();
-    let across = Axis { kernel: size, stride: 1, dilation: 1, pad: (size / 2, (size - 1) / 2) };
-    let along = Axis { kernel: 1, stride: 1, dilation: 1, pad: (0, 0) };
-    if x.numel() == 0 {
-        return Ok(x.copy());
-    }
-    let dtype = x.dtype();
-    let x = x.cast(dtype.compute());
-    if !dtype.is_float() && dtype != DType::I64 {
-        return Err(err::dtype(format!("`local_response_norm` is not implemented for {dtype}")));
-    }
-    let image = (x * x).reshape(&[s[0], 1, s[1], rest]);
-    let (cols, _) = windows(b, image, &[across, along], Scalar::from_f64(x.dtype(), 0.0))?;
-    let sum = cols.sum(&[2], false);
-    // The mean of integers is one, as PyTorch's pooling has it.
-    let mean = if dtype.is_float() { sum / size as f64 } else { sum.floor_divide(b.int(size)) };
-    let div = (mean * alpha + k).map("pow", &[x.number(beta)]);
-    Ok((x / div.reshape(&s)).cast(dtype.to_float()))
+    let lead = x.rank() - n;
+    let given = sizes(name, a, x, n)?;
+    let out: Option<Vec<usize>> = given.iter().map(|v| usize::try_from(*v).ok().filter(|v| *v < 1 << 40)).collect();
+    let out = out.ok_or_else(|| {
+        let got = given.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+        err::shape(format!(
+            "`{name}`: elements of output_size must be greater than or equal to 0 but received {{{got}}}"
+        ))
+    })?;
+    super::pool::check_elements(name, x, n)?;
+    Ok(unit([x], |[x]| means(b, x, lead, &out)))
 }
 
-/// `y[o] = x1 W[o] x2 + bias[o]`.
-fn bilinear<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
-    let (x, y, w, bias) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?, a.opt_tensor(b, 3)?);
-    super::same_dtype("bilinear", &[x, y, w, bias.unwrap_or(w)])?;
-    if x.dtype() == DType::Bool {
-        return Err(err::dtype("`bilinear` is not implemented for bool"));
-    }
-    let (xs, ys) = (x.shape(), y.shape());
-    let lead = &xs[..xs.len().saturating_sub(1)];
-    if xs.is_empty() || xs.len() != ys.len() || lead != &ys[..ys.len() - 1] {
-        return Err(err::shape(format!(
-            "`bilinear`: input batch dimensions do not match: got {} and {}",
-            x.ty(),
-            y.ty()
-        )));
-    }
-    let [o, p, q] = *w.shape().as_slice() else {
-        return Err(err::shape(format!("`bilinear`: a weight {}, expected [out, in1, in2]", w.ty())));
+/// The `output_size` argument: one number, or one for each spatial dimension, which stays as it is where that is `None`.
+fn sizes(name: &str, a: &Args<'_>, x: Ex<'_>, n: usize) -> Result<Vec<i64>> {
+    let size = |v: &Arg<'_>, i: usize| match v {
+        Arg::None => Ok(x.shape()[x.rank() - n + i] as i64),
+        Arg::Int(v) => Ok(*v),
+        Arg::Size(d) => Err(crate::dim::needs_sizes(&d.to_string())),
+        _ => Err(err::ty(format!("`{name}`: the elements of output_size must be int or None"))),
     };
-    if xs[xs.len() - 1] != p || ys[ys.len() - 1] != q || bias.is_some_and(|b| b.shape().as_slice() != [o]) {
-        let (x, y, w) = (x.ty(), y.ty(), w.ty());
-        return Err(err::shape(format!("`bilinear`: inputs {x} and {y}, or the bias, do not fit the weight {w}")));
+    match a.raw(1) {
+        Arg::List(l) if l.len() == n => l.iter().enumerate().map(|(i, v)| size(v, i)).collect(),
+        Arg::List(l) => Err(err::shape(match n {
+            1 => format!("`{name}`: argument `output_size` should contain one int (got {})", l.len()),
+            _ => format!("`{name}`: output_size must be {n} numbers, or one (got {})", l.len()),
+        })),
+        v => (0..n).map(|i| size(v, i)).collect(),
     }
-    let n: usize = lead.iter().product();
-    let dtype = x.dtype();
-    let wide = |e: Ex<'b>| e.cast(dtype.compute());
-    // [n, in1] @ [in1, out * in2], then the product with the second input summed over in2.
-    let turned = wide(w).transpose(0, 1).reshape(&[1, p, o * q]);
-    let left = wide(x).reshape(&[1, n, p]).bmm(turned).reshape(&[n, o, q]);
-    let z = (left * wide(y).reshape(&[n, 1, q])).sum(&[2], false);
-    let z = bias.map_or(z, |b| z + wide(b));
-    Ok(z.cast(dtype).reshape(&[lead, &[o]].concat()))
 }
 
-/// Rotary position embedding (Su et al., "RoFormer", 2021): pairs of features turned by an angle.
-fn rotary<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
-    let (x, cos, sin, pairs) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?, a.bool(3)?);
-    super::same_dtype("rotary", &[x, cos, sin])?;
-    require_float("rotary", x)?;
-    let s = x.shape();
-    let d = s.last().copied().unwrap_or(1);
-    let half = d / 2;
-    if d % 2 == 1 {
-        return Err(err::shape(format!("`rotary`: the last extent of {} must be even", x.ty())));
-    }
-    let last = s.len() - 1;
-    let mut shape = s.to_vec();
-    let (axis, at): (usize, [usize; 2]) = if pairs { (last + 1, [half, 2]) } else { (last, [2, half]) };
-    shape.splice(last.., at);
-    let mut angle = s.clone();
-    angle[last] = half;
-    for e in [cos, sin] {
-        if crate::types::broadcast(&e.shape(), &angle).as_deref() != Some(&angle[..]) {
-            return Err(err::shape(format!("`rotary`: the angles {} do not broadcast to half of {}", e.ty(), x.ty())));
+/// The means of nearly equal parts of the dimensions from `lead` on: part `i` of `out` is
+/// `floor(i n / out) .. ceil((i + 1) n / out)`.
+pub fn means<'b>(b: &'b Builder, x: Ex<'b>, lead: usize, out: &[usize]) -> Ex<'b> {
+    let mut y = x;
+    for (i, o) in out.iter().enumerate() {
+        let (d, len) = (lead + i, x.shape()[lead + i]);
+        let mut s = y.shape();
+        s[d] = *o;
+        if *o == 0 {
+            y = b.full(Scalar::from_f64(x.dtype(), 0.0), &s);
+        } else if len % o == 0 {
+            s.insert(d + 1, len / o);
+            y = y.reshape(&s).sum(&[d + 1], false) / (len / o) as f64;
+        } else {
+            y = weighted(b, y, d, len, *o);
         }
     }
-    Ok(unit([x, cos, sin], |[x, c, s_]| {
-        let x = x.reshape(&shape);
-        let part = |i: usize| x.narrow(axis, i, 1).reshape(&angle);
-        let (p, q) = (part(0), part(1));
-        let (u, v) = (p * c - q * s_, q * c + p * s_);
-        let both = [u, v].map(|e| e.unsqueeze(axis));
-        super::join::cat(b, &both, axis as i64).map_or_else(|e| b.wrap(Err(e)), |y| y.reshape(&s))
-    }))
+    y
+}
+
+/// Means of unequal parts along one dimension, as the product with a matrix of weights.
+fn weighted<'b>(b: &'b Builder, x: Ex<'b>, d: usize, len: usize, out: usize) -> Ex<'b> {
+    let i = b.iota(out);
+    let start = (i * b.int(len)).floor_divide(b.int(out));
+    let end = (i * b.int(len) + b.int(len + out - 1)).floor_divide(b.int(out));
+    let at = b.iota(len).unsqueeze(1);
+    let inside = at.ge(start).logical_and(at.lt(end)).cast(x.dtype());
+    let weights = inside / (end - start).cast(x.dtype());
+    super::resize::by_matrix(x, d, [len, out], weights)
 }
 
 macro_rules! pooling {
-    ($max:literal, $n:literal, $x:literal) => {
-        FnDef {
-            name: $max,
-            sig: "x, output_size: any, return_indices: bool = false",
-            example: concat!("x: D[1, 2", $x, "] => ", $max, "(x, 2)"),
-            doc: "The largest element of output_size nearly equal parts of each spatial dimension of [batch, channel, \
-                  ..] (or without batch), the parts of `adaptive_avg_pool1d`; None leaves an extent as it is. With \
-                  return_indices also its position (i64) in the flattened spatial dimensions. Floats only. The \
-                  gradient goes to the first largest.",
-            build: |b, a| adaptive_max(b, a, $n),
-        }
+    ($max:literal, $avg:literal, $n:literal, $x:literal) => {
+        [
+            FnDef {
+                name: $max,
+                sig: "x, output_size: any, return_indices: bool = false",
+                example: concat!("x: D[1, 2", $x, "] => ", $max, "(x, 2)"),
+                doc: "The largest element of output_size nearly equal parts of each spatial dimension of [batch, \
+                      channel, ..] (or without batch), the parts of `adaptive_avg_pool1d`; None leaves an extent as it \
+                      is. With return_indices also its position (i64) in the flattened spatial dimensions. Floats only. \
+                      The gradient goes to the first largest.",
+                build: |b, a| adaptive_max(b, a, $n),
+            },
+            FnDef {
+                name: $avg,
+                sig: "x, output_size: any",
+                example: concat!("x: D[1, 2", $x, "] => ", $avg, "(x, 2)"),
+                doc: "The means of output_size nearly equal parts of each spatial dimension of [batch, channel, ..] \
+                      (or without batch), part i of n reaching from floor(i len / n) to ceil((i + 1) len / n); None \
+                      leaves an extent as it is. Floats only.",
+                build: |b, a| Ok(adaptive_avg(b, a, $avg, $n)?.into()),
+            },
+        ]
     };
 }
 
-macro_rules! power {
-    ($name:literal, $n:literal, $x:literal) => {
-        FnDef {
-            name: $name,
-            sig: "x, norm_type: float, kernel_size: ints, stride: ints? = None, ceil_mode: bool = false",
-            example: concat!("x: D[1, 2", $x, "] => ", $name, "(x, 2.0, 2, stride=1)"),
-            doc: "(sum of x^norm_type)^(1 / norm_type) over windows of [batch, channel, ..] (or without batch). The \
-                  stride is the kernel's size if not given; with ceil_mode windows may reach beyond the end. Integers \
-                  and bool become f32.",
-            build: |b, a| Ok(lp_pool(b, a, $n)?.into()),
-        }
-    };
-}
+static ALL: [[FnDef; 2]; 3] = [
+    pooling!("adaptive_max_pool1d", "adaptive_avg_pool1d", 1, ", 4"),
+    pooling!("adaptive_max_pool2d", "adaptive_avg_pool2d", 2, ", 4, 3"),
+    pooling!("adaptive_max_pool3d", "adaptive_avg_pool3d", 3, ", 3, 2, 3"),
+];
 
 /// The functions.
-pub static FNS: &[FnDef] = &[
-    pooling!("adaptive_max_pool1d", 1, ", 4"),
-    pooling!("adaptive_max_pool2d", 2, ", 4, 3"),
-    pooling!("adaptive_max_pool3d", 3, ", 3, 2, 3"),
-    power!("lp_pool1d", 1, ", 4"),
-    power!("lp_pool2d", 2, ", 4, 3"),
-    power!("lp_pool3d", 3, ", 3, 2, 3"),
-    FnDef {
-        name: "local_response_norm",
-        sig: "x, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0",
-        example: "x: D[2, 4, 3] => local_response_norm(x, 2)",
-        doc: "x / (k + alpha * the mean square of size neighbouring channels)^beta, for [batch, channel, ..] \
-              (Krizhevsky et al., 2012). Floats, and i64, which gives f32.",
-        build: |b, a| Ok(local_response_norm(b, a)?.into()),
-    },
-    FnDef {
-        name: "bilinear",
-        sig: "input1, input2, weight, bias = None",
-        example: "input1: D[2, 3], input2: D[2, 4], weight: D[5, 3, 4], bias: D[5] => bilinear(input1, input2, weight, bias)",
-        doc: "input1 @ weight[o] @ input2 + bias[o] for inputs [.., in1] and [.., in2] and a weight [out, in1, in2], as [.., \
-              out]; rounded once. Numbers of one dtype.",
-        build: |b, a| Ok(bilinear(b, a)?.into()),
-    },
-    FnDef {
-        name: "rotary",
-        sig: "x, cos, sin, interleaved: bool = false",
-        example: "x: D[2, 4, 6], cos: D[4, 3], sin: D[4, 3] => rotary(x, cos, sin)",
-        doc: "Rotary position embedding (Su et al., RoFormer, 2021): of [.., d], features i and i + d / 2 (2 i and 2 i \
-              + 1 if interleaved) turned by the angle whose cosine and sine, [.., d / 2], broadcast. Floats of one \
-              dtype.",
-        build: |b, a| Ok(rotary(b, a)?.into()),
-    },
-];
+pub static FNS: &[FnDef] = ALL.as_flattened();

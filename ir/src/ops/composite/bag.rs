@@ -46,8 +46,9 @@ fn embedding_bag<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     if weights.is_some() && mode != "sum" {
         return Err(err::unsupported("`embedding_bag`: per_sample_weights is only supported for mode=\"sum\""));
     }
-    if !a.is_none(3) || a.bool(5)? {
-        return Err(err::unsupported("`embedding_bag` with max_norm or scale_grad_by_freq"));
+    let by_frequency = a.bool(5)?;
+    if by_frequency && mode == "max" {
+        return Err(err::ty("`embedding_bag`: max mode does not support scaling the gradient by the frequency"));
     }
     if weights.is_some_and(|s| s.shape() != x.shape() || s.dtype() != w.dtype()) {
         return Err(err::shape(
@@ -66,6 +67,9 @@ fn embedding_bag<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         _ => return Err(err::shape(format!("`embedding_bag`: input has to be 1D or 2D Tensor, but got {}", x.ty()))),
     };
     let picked = x.reshape(&[n]);
+    if !a.is_none(3) {
+        super::embedding::renorm(b, w, picked, a.float(3)?, a.float(4)?)?;
+    }
     // What is padding, or lies before the first bag, goes to one more bag behind the others.
     let mut in_bag = bag.ge(b.int(0)).logical_and(bag.lt(b.int(count as i64)));
     if let Some(p) = a.opt_int(10)? {
@@ -75,6 +79,9 @@ fn embedding_bag<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let bag = in_bag.select(bag, b.int(count as i64));
     let work = w.dtype().compute();
     let mut values = along(w, 0, picked).cast(work);
+    if by_frequency {
+        values = super::embedding::by_frequency(values, picked, rows.into());
+    }
     if let Some(s) = weights {
         values = values * s.reshape(&[n, 1]).cast(work);
     }
@@ -103,6 +110,8 @@ pub static FNS: &[FnDef] = &[FnDef {
     example: "weight: D[4, 3] => embedding_bag(tensor([[0, 1], [3, 0]]), weight, mode=\"sum\")",
     doc: "The sum, mean or largest of rows of weight [n, d] for each bag of indices: a row of input [bags, k], or the indices \
           of a vector from one offset to the next. An empty bag gives 0. Indices padding_idx do not count. An index or an \
-          offset out of range is an error. max_norm and scale_grad_by_freq are unsupported. Floats.",
+          offset out of range is an error. With max_norm, rows that are named are first scaled down in the memory of weight to \
+          that norm_type-norm, which is no part of the gradient. With scale_grad_by_freq (not for \"max\") the gradient of a \
+          row is divided by how often its index is there. Floats.",
     build: |b, a| Ok(embedding_bag(b, a)?.into()),
 }];

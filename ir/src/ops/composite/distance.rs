@@ -23,10 +23,19 @@ fn check_p(name: &str, p: f64) -> Result<()> {
     if p >= 0.0 { Ok(()) } else { Err(err::ty(format!("`{name}` only supports non-negative p values"))) }
 }
 
+/// How PyTorch may compute Euclidean distances. A matrix product loses what two near points share, so that none is used.
+const COMPUTE_MODES: [&str; 3] =
+    ["use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist"];
+
 /// Distances between two sets of points `[.., m, d]` and `[.., n, d]`, `[.., m, n]`.
 fn cdist<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (x, y, p) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.float(2)?);
     check_p("cdist", p)?;
+    let mode = a.str(3)?;
+    if !COMPUTE_MODES.contains(&mode) {
+        return Err(err::ty(format!("{mode} is not a valid value for compute_mode"))
+            .help(format!("one of {}, which all give the same", COMPUTE_MODES.join(", "))));
+    }
     if x.rank() < 2 || y.rank() < 2 {
         return Err(err::shape(format!("`cdist` only supports at least 2D tensors, got {} and {}", x.ty(), y.ty())));
     }
@@ -76,11 +85,11 @@ pub static FNS: &[FnDef] = &[
     },
     FnDef {
         name: "cdist",
-        sig: "x1, x2, p: float = 2.0, compute_mode: str? = None",
+        sig: "x1, x2, p: float = 2.0, compute_mode: str = use_mm_for_euclid_dist_if_necessary",
         example: "x1: D[2, 3], x2: D[4, 3] => cdist(x1, x2)",
         doc: "The p-norm distances between two sets of points [.., m, d] and [.., n, d], whose leading dimensions \
-              broadcast, as [.., m, n]. Floats of one dtype. The gradient at distance 0 is 0. compute_mode means \
-              nothing here.",
+              broadcast, as [.., m, n]. Floats of one dtype. The gradient at distance 0 is 0. Differences are always \
+              taken, whatever PyTorch's compute_mode says: a matrix product would lose what near points share.",
         build: |b, a| Ok(cdist(b, a)?.into()),
     },
     FnDef {

@@ -2,8 +2,8 @@
 //! dropout. Made from the words of [`super::random`]; every function takes `seed`, an i64 scalar.
 //!
 //! The functions that take `x` first give numbers of its shape and dtype, so that `x.uniform_(0, 1, seed=…)` fills it.
-//! Half floats are computed in `f32` and rounded once. There is no `poisson`: it takes a number of draws that depends on
-//! what is drawn.
+//! Half floats are computed in `f32` and rounded once. Counts that take a number of draws which depends on what is drawn are
+//! in [`super::poisson`].
 
 use super::arith::common;
 use super::random::{draw, integer, normal, span, uniform};
@@ -12,6 +12,7 @@ use crate::builder::{Builder, Ex};
 use crate::dim::Dim;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
+use crate::ops::elementwise::range::held;
 use crate::ops::registry::{Args, FnDef, require_float};
 use crate::types::broadcast;
 
@@ -59,7 +60,11 @@ fn normal_of<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     let wide = |e: Ex<'b>| e.cast(dtype.compute());
     let n = draw(b, a, 3, &shape, |w| normal(w, dtype.compute()))?;
-    Ok((n * wide(std) + wide(mean)).cast(dtype))
+    let mut std = wide(std);
+    if super::arith::constant(std).is_none() {
+        std = held("check_deviation", std.ge(std.number(0.0)), std, 0.0);
+    }
+    Ok((n * std + wide(mean)).cast(dtype))
 }
 
 fn bernoulli<'b>(b: &'b Builder, a: &Args<'b>, p: Ex<'b>, shape: &[Dim], seed: usize) -> Result<Ex<'b>> {
@@ -71,7 +76,12 @@ fn bernoulli<'b>(b: &'b Builder, a: &Args<'b>, p: Ex<'b>, shape: &[Dim], seed: u
     if broadcast(&p.dims(), shape).as_deref() != Some(shape) {
         return Err(err::shape(format!("`{}`: the probabilities {} do not broadcast to the tensor", a.name(), p.ty())));
     }
-    Ok(u.lt(p.cast(work)))
+    let p = p.cast(work);
+    if super::arith::constant(p).is_some() {
+        return Ok(u.lt(p));
+    }
+    let inside = p.ge(p.number(0.0)).logical_and(p.le(p.number(1.0)));
+    Ok(u.lt(held("check_probability", inside, p, 0.0)))
 }
 
 /// Categories by their weights: without replacement the largest of weights over exponential numbers, else places in the
@@ -96,6 +106,10 @@ fn multinomial<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     let work = x.dtype().compute();
     let p = x.cast(work);
+    let p = held("check_weight", p.ge(p.number(0.0)).logical_and(p.lt(p.number(f64::INFINITY))), p, 0.0);
+    let total = p.sum(&[last], true);
+    // The sum is only looked at: weights whose sum is 0 are all 0, and any others do.
+    let p = held("check_sum", total.gt(total.number(0.0)).expand(&p.dims()), p, 1.0);
     if !again {
         let e = draw(b, a, 3, &x.dims(), |w| -(1.0 - uniform(w, work)).log())?;
         return Ok(super::sort::order(p / e, last, true).narrow(last, 0, n).copy());
@@ -223,13 +237,24 @@ pub static FNS: &[FnDef] = &[
               `x.uniform_(seed=...)` fills x.",
         build: |b, a| {
             let (from, to) = (a.float(1)?, a.float(2)?);
-            if from > to || !from.is_finite() || !to.is_finite() {
+            let x = a.tensor(b, 0)?;
+            require_float("uniform", x)?;
+            let most = x.dtype().largest();
+            for (v, name) in [(from, "from"), (to, "to")] {
+                if v.abs() > most || v.is_nan() {
+                    return Err(err::ty(format!("`uniform`: {name}={v} is out of bounds for {}", x.dtype())));
+                }
+            }
+            if from > to {
                 return Err(err::ty(format!(
                     "`uniform` expects to return a [from, to) range, but found from={from} > to={to}"
                 )));
             }
-            let x = a.tensor(b, 0)?;
-            require_float("uniform", x)?;
+            if to - from > most {
+                return Err(err::ty(format!(
+                    "`uniform` expects to-from to be at most the largest number, but found to={to} and from={from}"
+                )));
+            }
             // In the dtype itself, so that halves are rounded once; the upper bound may be met where it rounds to it.
             let u = draw(b, a, 3, &x.dims(), |w| uniform(w, x.dtype()).cast(x.dtype().compute()))?;
             Ok((u * (to - from) + from).cast(x.dtype()).into())
@@ -253,12 +278,13 @@ pub static FNS: &[FnDef] = &[
         doc: "How many trials of probability p, in 0..1, there are up to the first success, ceil(log(1 - u) / log(1 - \
               p)) of uniform u, of the shape and dtype of x; needs a seed. Not for bool.",
         build: |b, a| {
-            let p = positive(a, 1, "p")?;
-            if p >= 1.0 {
+            let (x, p) = (a.tensor(b, 0)?, a.float(1)?);
+            // Also NaN.
+            if !(0.0 < p && p < 1.0) {
                 return Err(err::ty(format!("`geometric` expects p to be in (0, 1), but got p={p}")));
             }
             let one = b.number(Scalar::from_i64(DType::I64, 1));
-            let dtype = match a.tensor(b, 0)?.dtype() {
+            let dtype = match x.dtype() {
                 DType::Bool => return Err(err::dtype("`geometric` is not defined for bool")),
                 d if d.is_float() => d.compute(),
                 _ => DType::F64,
@@ -313,7 +339,7 @@ pub static FNS: &[FnDef] = &[
                 (0, None) => (0, most),
                 (high, None) => (0, high),
             };
-            let span = span("random", low, high)?;
+            let span = span("random", low, high, x.dtype())?;
             Ok(draw(b, a, 3, &x.dims(), |w| integer(w, low, span))?.cast(x.dtype()).into())
         },
     },
@@ -322,7 +348,8 @@ pub static FNS: &[FnDef] = &[
         sig: "x, p: number? = None, seed: tensor? = None",
         example: "x: D[2, 3] => bernoulli(x, seed=7)",
         doc: "1 with the probability that each element of x says (or p, in the shape of x), else 0, in the dtype of x; \
-              needs a seed. In place, `x.bernoulli_(p=0.5, seed=…)` fills x. Floats. No gradient flows.",
+              needs a seed. A probability outside of 0..1 is an error. In place, `x.bernoulli_(p=0.5, seed=…)` fills x. \
+              Floats. No gradient flows.",
         build: |b, a| {
             let (x, p) = (a.tensor(b, 0)?, a.opt_tensor(b, 1)?);
             if p.is_none() {
@@ -347,7 +374,8 @@ pub static FNS: &[FnDef] = &[
         sig: "x, num_samples: int, replacement: bool = false, seed: tensor? = None",
         example: "x: D[2, 4] => multinomial(x, 2, seed=7)",
         doc: "Categories drawn by their weights x, [c] or [m, c], as i64 [num_samples] or [m, num_samples]; without \
-              replacement all different. Needs a seed. Floats only. No gradient flows.",
+              replacement all different. Needs a seed. Weights that are negative, infinite or NaN, or that are all 0, are \
+              an error. Floats only. No gradient flows.",
         build: |b, a| Ok(multinomial(b, a)?.into()),
     },
     FnDef {

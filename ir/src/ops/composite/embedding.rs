@@ -4,6 +4,7 @@ use super::compact::counts;
 use super::pick::{along, index_of};
 use super::{row, unit};
 use crate::builder::{Builder, Ex};
+use crate::dim::Dim;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::Op;
@@ -35,20 +36,30 @@ pub fn embedding<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     };
     let mut y = along(table, 0, flat);
     if a.bool(5)? {
-        // The value is y's, the gradient that of y / count.
-        let count = counts(flat, rows).gather(0, flat).unsqueeze(1);
-        y = unit([y], |[y]| {
-            let z = y / count.cast(y.dtype());
-            y.apply(Op::Detach, &[]) + (z - z.apply(Op::Detach, &[]))
-        });
+        y = by_frequency(y, flat, rows);
     }
     let mut shape = i.dims();
     shape.push(w.dims()[1]);
     Ok(y.reshape(&shape))
 }
 
+/// The rows `y` that a vector of indices has picked from so many, with gradients divided by how often each index is there.
+pub fn by_frequency<'b>(y: Ex<'b>, index: Ex<'b>, rows: Dim) -> Ex<'b> {
+    let count = counts(index, rows).gather(0, index).unsqueeze(1);
+    // The value is y's, the gradient that of y / count. An infinity has no difference from itself.
+    unit([y], |[y]| {
+        let z = y / count.cast(y.dtype());
+        let fixed = y.apply(Op::Detach, &[]);
+        let moved = fixed + (z - z.apply(Op::Detach, &[]));
+        fixed.map("isfinite", &[]).select(moved, fixed)
+    })
+}
+
 /// Scales the rows that are named and whose norm is above the bound down to it, in the memory of `w`.
-fn renorm<'b>(b: &'b Builder, w: Ex<'b>, index: Ex<'b>, most: f64, p: f64) -> Result<()> {
+///
+/// # Errors
+/// `dtype` if `w` is not of floats, `alias` or `type` if it cannot be written to.
+pub fn renorm<'b>(b: &'b Builder, w: Ex<'b>, index: Ex<'b>, most: f64, p: f64) -> Result<()> {
     require_float("embedding", w)?;
     let used = counts(index, w.dims()[0]).cast(DType::Bool).unsqueeze(1);
     let scaled = unit([w], |[w]| {

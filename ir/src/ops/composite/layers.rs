@@ -1,11 +1,12 @@
 //! Normalising layers: rows, groups or channels moved to mean 0 and variance 1, then scaled and shifted.
 
+use super::conv::{Axis, windows};
 use super::reduce::mean;
 use super::stats::variance;
 use super::{same_dtype, unit};
 use crate::builder::{Builder, Ex};
 use crate::dim::{Dim, at_most, product};
-use crate::dtype::DType;
+use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::Op;
 use crate::ops::registry::{Args, FnDef, require_float, write};
@@ -207,6 +208,38 @@ fn instance_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     Ok(unit([x], |[x]| affine(standard(x, &axes, eps), w, bias, &shape)))
 }
 
+fn local_response_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (x, size) = (a.tensor(b, 0)?, a.int(1)?);
+    let (alpha, beta, k) = (a.float(2)?, a.float(3)?, a.float(4)?);
+    let s = x.shape();
+    if s.len() < 3 {
+        return Err(err::shape(format!(
+            "`local_response_norm`: expected 3D or higher dimensionality input (got {} dimensions)",
+            s.len()
+        )));
+    }
+    let size = usize::try_from(size).ok().filter(|n| *n > 0 && *n < 1 << 24);
+    let size = size.ok_or_else(|| err::shape("`local_response_norm`: size must be positive"))?;
+    let rest: usize = s[2..].iter().product();
+    let across = Axis { kernel: size, stride: 1, dilation: 1, pad: (size / 2, (size - 1) / 2) };
+    let along = Axis { kernel: 1, stride: 1, dilation: 1, pad: (0, 0) };
+    if x.numel() == 0 {
+        return Ok(x.copy());
+    }
+    let dtype = x.dtype();
+    let x = x.cast(dtype.compute());
+    if !dtype.is_float() && dtype != DType::I64 {
+        return Err(err::dtype(format!("`local_response_norm` is not implemented for {dtype}")));
+    }
+    let image = (x * x).reshape(&[s[0], 1, s[1], rest]);
+    let (cols, _) = windows(b, image, &[across, along], Scalar::from_f64(x.dtype(), 0.0))?;
+    let sum = cols.sum(&[2], false);
+    // The mean of integers is one, as PyTorch's pooling has it.
+    let mean = if dtype.is_float() { sum / size as f64 } else { sum.floor_divide(b.int(size)) };
+    let div = (mean * alpha + k).map("pow", &[x.number(beta)]);
+    Ok((x / div.reshape(&s)).cast(dtype.to_float()))
+}
+
 /// The functions.
 pub static FNS: &[FnDef] = &[
     FnDef {
@@ -253,5 +286,13 @@ pub static FNS: &[FnDef] = &[
               its own statistics, whose means over the batch are blended into the running ones in place, or by the \
               running ones. The others are [channels]. Floats of one dtype.",
         build: |b, a| Ok(instance_norm(b, a)?.into()),
+    },
+    FnDef {
+        name: "local_response_norm",
+        sig: "x, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0",
+        example: "x: D[2, 4, 3] => local_response_norm(x, 2)",
+        doc: "x / (k + alpha * the mean square of size neighbouring channels)^beta, for [batch, channel, ..] \
+              (Krizhevsky et al., 2012). Floats, and i64, which gives f32.",
+        build: |b, a| Ok(local_response_norm(b, a)?.into()),
     },
 ];

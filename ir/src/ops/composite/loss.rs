@@ -222,44 +222,116 @@ fn share<'b>(x: Ex<'b>, smoothing: f64, classes: Dim) -> Ex<'b> {
     }
 }
 
+/// The arguments of a cross entropy besides the scores.
+struct Entropy<'b> {
+    target: Ex<'b>,
+    weight: Option<Ex<'b>>,
+    ignore: i64,
+    reduction: Reduction,
+    smoothing: f64,
+}
+
+impl<'b> Entropy<'b> {
+    /// The loss of scores in the dtype computed in.
+    fn of(&self, b: &'b Builder, name: &str, x: Ex<'b>) -> Result<Ex<'b>> {
+        let (t, w, r, smoothing) = (self.target, self.weight, self.reduction, self.smoothing);
+        if !(0.0..=1.0).contains(&smoothing) {
+            return Err(err::ty(format!("`{name}`: label_smoothing must be between 0.0 and 1.0. Got: {smoothing}")));
+        }
+        let axis = (x.rank() > 1) as usize;
+        let classes = x.dims().get(axis).copied().unwrap_or(Dim::ZERO);
+        check_weight(name, w, classes)?;
+        let mut column = vec![Dim::ONE; x.rank()];
+        if let Some(n) = column.get_mut(axis) {
+            *n = classes;
+        }
+        let per_class = |logp: Ex<'b>| w.map_or(logp, |w| logp * w.cast(logp.dtype()).reshape(&column));
+        if t.dims() == x.dims() && t.dtype().is_float() {
+            let soft = t.cast(x.dtype()) * (1.0 - smoothing) + share(x, smoothing, classes);
+            let soft = if smoothing > 0.0 { soft } else { t.cast(x.dtype()) };
+            let loss = -(per_class(log_softmax(x, &[axis])) * soft).sum(&[axis], false);
+            return Ok(match r {
+                Reduction::Mean | Reduction::BatchMean => loss.sum_all() / loss.extent(loss.count()),
+                other => other.of(loss),
+            });
+        }
+        let c = Classes::new(b, name, x, t, self.ignore)?;
+        let logp = log_softmax(x, &[axis]);
+        let weights = c.weights(w, logp.dtype())?;
+        let loss = nll(&c, logp, weights)?;
+        let y = weigh(r, loss, weights);
+        if smoothing == 0.0 {
+            return Ok(y);
+        }
+        let all = -per_class(logp).sum(&[axis], false);
+        let even = c.counts().select(all, all.zeros());
+        let even = weigh(r, even, weights);
+        Ok(y * (1.0 - smoothing) + even * share(x, smoothing, classes))
+    }
+}
+
 fn cross_entropy<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
-    let (x, t, w) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.opt_tensor(b, 2)?);
+    let (x, target, weight) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.opt_tensor(b, 2)?);
     require_float("cross_entropy", x)?;
-    let (r, smoothing) = (reduction(a, 4)?, a.float(5)?);
-    if !(0.0..=1.0).contains(&smoothing) {
-        return Err(err::ty(format!("`cross_entropy`: label_smoothing must be between 0.0 and 1.0. Got: {smoothing}")));
+    let e = Entropy { target, weight, ignore: a.int(3)?, reduction: reduction(a, 4)?, smoothing: a.float(5)? };
+    Ok(e.of(b, "cross_entropy", x.cast(x.dtype().compute()))?.cast(x.dtype()))
+}
+
+/// `cross_entropy` of `linear`, rounded once.
+fn linear_cross_entropy<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    const NAME: &str = "linear_cross_entropy";
+    let (x, w, target, bias) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?, a.opt_tensor(b, 3)?);
+    require_float(NAME, x)?;
+    super::same_dtype(NAME, &[x, w, bias.unwrap_or(w)])?;
+    let (s, ws) = (x.dims(), w.dims());
+    if s.is_empty() || s.len() > 2 {
+        return Err(err::shape(format!("`{NAME}`: expected input with dimensionality 1 or 2, got {}", s.len())));
     }
-    let axis = (x.rank() > 1) as usize;
-    let classes = x.dims().get(axis).copied().unwrap_or(Dim::ZERO);
-    check_weight("cross_entropy", w, classes)?;
-    let wide = x.cast(x.dtype().compute());
-    let mut column = vec![Dim::ONE; x.rank()];
-    if let Some(n) = column.get_mut(axis) {
-        *n = classes;
+    if ws.len() < 2 {
+        return Err(err::shape(format!(
+            "`{NAME}`: expected linear_weight with dimensionality at least 2, got {}",
+            ws.len()
+        )));
     }
-    let per_class = |logp: Ex<'b>| w.map_or(logp, |w| logp * w.cast(logp.dtype()).reshape(&column));
-    if t.dims() == x.dims() && t.dtype().is_float() {
-        let soft = t.cast(wide.dtype()) * (1.0 - smoothing) + share(wide, smoothing, classes);
-        let soft = if smoothing > 0.0 { soft } else { t.cast(wide.dtype()) };
-        let loss = -(per_class(log_softmax(wide, &[axis])) * soft).sum(&[axis], false);
-        let y = match r {
-            Reduction::Mean | Reduction::BatchMean => loss.sum_all() / loss.extent(loss.count()),
-            other => other.of(loss),
-        };
-        return Ok(y.cast(x.dtype()));
+    let (features, classes) = (s[s.len() - 1], &ws[..ws.len() - 1]);
+    if features != ws[ws.len() - 1] {
+        return Err(err::shape(format!(
+            "`{NAME}`: expected equal input and linear_weight last dimensions (in_features), got {} and {}",
+            x.ty(),
+            w.ty()
+        )));
     }
-    let c = Classes::new(b, "cross_entropy", x, t, a.int(3)?)?;
-    let logp = log_softmax(wide, &[axis]);
-    let weights = c.weights(w, logp.dtype())?;
-    let loss = nll(&c, logp, weights)?;
-    let y = weigh(r, loss, weights);
-    if smoothing == 0.0 {
-        return Ok(y.cast(x.dtype()));
+    if let Some(bias) = bias.filter(|e| e.dims().as_slice() != classes) {
+        return Err(err::shape(format!(
+            "`{NAME}`: expected linear_bias shape {}, got {}",
+            ShapeText(classes),
+            bias.ty()
+        )));
     }
-    let all = -per_class(logp).sum(&[axis], false);
-    let even = c.counts().select(all, all.zeros());
-    let even = weigh(r, even, weights);
-    Ok((y * (1.0 - smoothing) + even * share(wide, smoothing, classes)).cast(x.dtype()))
+    if ws.len() > 2 && s.len() == 1 {
+        return Err(err::shape(format!(
+            "`{NAME}`: a K-dimensional loss, defined by linear_weight {}, requires batched input, got {}",
+            w.ty(),
+            x.ty()
+        )));
+    }
+    let dtype = x.dtype();
+    let wide = |e: Ex<'b>| e.cast(dtype.compute());
+    // One row of the matrix for each class and place.
+    let rows = crate::dim::product(classes);
+    let mut logits = super::matmul::matmul(wide(x), wide(w).reshape(&[rows, features]).transpose(0, 1))?;
+    if let Some(bias) = bias {
+        logits = row("add", &[logits, wide(bias).reshape(&[rows])])?;
+    }
+    let mut shape = s[..s.len() - 1].to_vec();
+    shape.extend(classes.iter().copied());
+    let logits = logits.reshape(&shape);
+    if !a.is_none(6) && target.dims() == logits.dims() {
+        return Err(err::ty(format!("`{NAME}`: ignore_index cannot be specified when target contains probabilities")));
+    }
+    let (ignore, weight) = (a.opt_int(6)?.unwrap_or(-100), a.opt_tensor(b, 4)?);
+    let e = Entropy { target, weight, ignore, reduction: reduction(a, 5)?, smoothing: a.float(7)? };
+    Ok(e.of(b, NAME, logits)?.cast(dtype))
 }
 
 fn with_logits<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
@@ -364,5 +436,15 @@ pub static FNS: &[FnDef] = &[
               that much of the target to all classes alike. The target may also be probabilities of the shape of x: \
               then the sum over the classes of -weight target log_softmax(x). Floats.",
         build: |b, a| Ok(cross_entropy(b, a)?.into()),
+    },
+    FnDef {
+        name: "linear_cross_entropy",
+        sig: "x, linear_weight: tensor, target: tensor, linear_bias = None, weight = None, reduction: str = mean, \
+              ignore_index: int? = None, label_smoothing: float = 0.0",
+        example: "x: D[2, 4], linear_weight: D[3, 4] => linear_cross_entropy(x, linear_weight, tensor([0, 2]))",
+        doc: "cross_entropy of the scores linear(x, linear_weight, linear_bias), rounded once: x is [n, in] or [in], \
+              linear_weight [class, .., in], linear_bias [class, ..], the scores [n, class, ..]. Floats of one dtype; no \
+              ignore_index with probabilities.",
+        build: |b, a| Ok(linear_cross_entropy(b, a)?.into()),
     },
 ];

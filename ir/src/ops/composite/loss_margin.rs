@@ -11,6 +11,7 @@ use crate::builder::{Builder, Ex};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::Op;
+use crate::ops::elementwise::range::held;
 use crate::ops::gather::ScatterMode;
 use crate::ops::registry::{Args, FnDef, require_float};
 use crate::types::{ShapeText, broadcast};
@@ -72,6 +73,7 @@ fn gaussian_nll<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     };
     let dtype = common(&[x, t]);
     let (x, t, v) = (wide(x), wide(t), wide(v));
+    let v = held("check_variance", v.lt(v.number(0.0)).logical_not(), v, 1.0);
     // PyTorch holds the variance above eps outside of the derivative.
     let held = v - v.apply(Op::Detach, &[]) + eps;
     let v = v.lt(v.number(eps)).select(held, v);
@@ -233,13 +235,19 @@ fn poisson_nll<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     Ok(reduction(a, 5)?.of(loss).cast(dtype))
 }
 
-fn triplet_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
-    let (anchor, pos, neg) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?);
-    let (margin, p, eps) = (a.float(3)?, a.float(4)?, a.float(5)?);
+/// The loss of three tensors at that margin, with the `p`-norm of differences plus `eps` as distance.
+fn triplet_margin<'b>(
+    b: &'b Builder,
+    a: &Args<'b>,
+    [margin, p, eps]: [f64; 3],
+    swap: bool,
+    reduction: Reduction,
+) -> Result<Ex<'b>> {
+    let (anchor, pos, neg, name) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?, a.name());
     if anchor.rank() != pos.rank() || pos.rank() != neg.rank() {
         return Err(err::shape(format!(
-            "`triplet_margin_loss`: The anchor, positive, and negative tensors are expected to have the same number of \
-             dimensions, but got: anchor {}D, positive {}D, and negative {}D inputs",
+            "`{name}`: The anchor, positive, and negative tensors are expected to have the same number of dimensions, but \
+             got: anchor {}D, positive {}D, and negative {}D inputs",
             anchor.rank(),
             pos.rank(),
             neg.rank()
@@ -247,18 +255,18 @@ fn triplet_margin<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     let dtype = common(&[anchor, pos, neg]);
     if margin <= 0.0 || margin.is_nan() {
-        return Err(err::ty(format!("`triplet_margin_loss`: margin must be greater than 0, got {margin}")));
+        return Err(err::ty(format!("`{name}`: margin must be greater than 0, got {margin}")));
     }
     let distance = |x: Ex<'b>, y: Ex<'b>| pairwise_distance(wide(x.cast(dtype)), wide(y.cast(dtype)), p, eps, false);
     let near = distance(anchor, pos)?;
     let mut far = distance(anchor, neg)?;
-    if a.bool(6)? {
+    if swap {
         far = row("minimum", &[far, distance(pos, neg)?])?;
     }
     if broadcast(&near.shape(), &far.shape()).is_none() {
-        return Err(shapes_differ("triplet_margin_loss", "the distances do not broadcast", &[near, far]));
+        return Err(shapes_differ(name, "the distances do not broadcast", &[near, far]));
     }
-    Ok(reduction(a, 7)?.of(hinge(margin + near - far)).cast(dtype.to_float()))
+    Ok(reduction.of(hinge(margin + near - far)).cast(dtype.to_float()))
 }
 
 /// The functions.
@@ -277,8 +285,8 @@ pub static FNS: &[FnDef] = &[
         sig: "x, target, var, full: bool = false, eps: float = 1e-6, reduction: str = mean",
         example: "x: D[2, 3], target: D[2, 3], var: D[2, 3] => gaussian_nll_loss(x, target, square(var))",
         doc: "(log var + (x - target)^2 / var) / 2 with var at least eps, plus log(2 pi) / 2 if full. var has the \
-              shape of x, or 1 as last extent, or lacks that dimension. reduction \"mean\", \"sum\" or \"none\". \
-              Floats. The gradient by var ignores that it was held at eps.",
+              shape of x, or 1 as last extent, or lacks that dimension; a negative one is an error. reduction \"mean\", \
+              \"sum\" or \"none\". Floats. The gradient by var ignores that it was held at eps.",
         build: |b, a| Ok(gaussian_nll(b, a)?.into()),
     },
     FnDef {
@@ -355,6 +363,26 @@ pub static FNS: &[FnDef] = &[
         doc: "max(0, margin + d(anchor, positive) - d(anchor, negative)) with `pairwise_distance` over the last \
               dimension; with swap the smaller of d(anchor, negative) and d(positive, negative). Integers give f32. \
               reduction \"mean\", \"sum\" or \"none\".",
-        build: |b, a| Ok(triplet_margin(b, a)?.into()),
+        build: |b, a| {
+            let numbers = [a.float(3)?, a.float(4)?, a.float(5)?];
+            Ok(triplet_margin(b, a, numbers, a.bool(6)?, reduction(a, 7)?)?.into())
+        },
+    },
+    FnDef {
+        name: "triplet_margin_with_distance_loss",
+        sig: "anchor, positive, negative, distance_function: any = None, margin: float = 1.0, swap: bool = false, \
+              reduction: str = mean",
+        example: "anchor: D[2, 3], positive: D[2, 3], negative: D[2, 3] => \
+                  triplet_margin_with_distance_loss(anchor, positive, negative)",
+        doc: "`triplet_margin_loss` with the distance that PyTorch takes if none is given, `pairwise_distance`. Another \
+              distance_function is unsupported: the loss of distances is max(0, margin + near - far).",
+        build: |b, a| {
+            if !a.is_none(3) {
+                return Err(err::unsupported(format!("`{}` with a distance_function", a.name())).help(
+                    "write the loss out: relu(margin + distance(anchor, positive) - distance(anchor, negative))",
+                ));
+            }
+            Ok(triplet_margin(b, a, [a.float(4)?, 2.0, 1e-6], a.bool(5)?, reduction(a, 6)?)?.into())
+        },
     },
 ];

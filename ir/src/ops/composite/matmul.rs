@@ -177,6 +177,40 @@ fn linear<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     Ok(row("add", &[y, wide(bias)])?.cast(dtype))
 }
 
+/// `y[o] = x1 W[o] x2 + bias[o]`.
+fn bilinear<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
+    let (x, y, w, bias) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.tensor(b, 2)?, a.opt_tensor(b, 3)?);
+    same_dtype("bilinear", &[x, y, w, bias.unwrap_or(w)])?;
+    if x.dtype() == DType::Bool {
+        return Err(err::dtype("`bilinear` is not implemented for bool"));
+    }
+    let (xs, ys) = (x.shape(), y.shape());
+    let lead = &xs[..xs.len().saturating_sub(1)];
+    if xs.is_empty() || xs.len() != ys.len() || lead != &ys[..ys.len() - 1] {
+        return Err(err::shape(format!(
+            "`bilinear`: input batch dimensions do not match: got {} and {}",
+            x.ty(),
+            y.ty()
+        )));
+    }
+    let [o, p, q] = *w.shape().as_slice() else {
+        return Err(err::shape(format!("`bilinear`: a weight {}, expected [out, in1, in2]", w.ty())));
+    };
+    if xs[xs.len() - 1] != p || ys[ys.len() - 1] != q || bias.is_some_and(|b| b.shape().as_slice() != [o]) {
+        let (x, y, w) = (x.ty(), y.ty(), w.ty());
+        return Err(err::shape(format!("`bilinear`: inputs {x} and {y}, or the bias, do not fit the weight {w}")));
+    }
+    let n: usize = lead.iter().product();
+    let dtype = x.dtype();
+    let wide = |e: Ex<'b>| e.cast(dtype.compute());
+    // [n, in1] @ [in1, out * in2], then the product with the second input summed over in2.
+    let turned = wide(w).transpose(0, 1).reshape(&[1, p, o * q]);
+    let left = wide(x).reshape(&[1, n, p]).bmm(turned).reshape(&[n, o, q]);
+    let z = (left * wide(y).reshape(&[n, 1, q])).sum(&[2], false);
+    let z = bias.map_or(z, |b| z + wide(b));
+    Ok(z.cast(dtype).reshape(&[lead, &[o]].concat()))
+}
+
 /// The functions.
 pub static FNS: &[FnDef] = &[
     FnDef {
@@ -285,5 +319,13 @@ pub static FNS: &[FnDef] = &[
             let d = if d.dtype().is_float() { d } else { d.cast(DType::I64) };
             Ok(unit([d], |[d]| d.sum(&[0], false)).into())
         },
+    },
+    FnDef {
+        name: "bilinear",
+        sig: "input1, input2, weight, bias = None",
+        example: "input1: D[2, 3], input2: D[2, 4], weight: D[5, 3, 4], bias: D[5] => bilinear(input1, input2, weight, bias)",
+        doc: "input1 @ weight[o] @ input2 + bias[o] for inputs [.., in1] and [.., in2] and a weight [out, in1, in2], as [.., \
+              out]; rounded once. Numbers of one dtype.",
+        build: |b, a| Ok(bilinear(b, a)?.into()),
     },
 ];

@@ -13,13 +13,16 @@ pub mod bag;
 pub mod compact;
 pub mod conv;
 pub mod create;
+pub mod ctc;
 pub mod distance;
 pub mod distribution;
 pub mod einsum;
 pub mod embedding;
 pub mod fold;
+pub mod fractional;
 pub mod grid;
 pub mod grid_sample;
+pub mod heads;
 pub mod index;
 pub mod join;
 pub mod layers;
@@ -27,6 +30,7 @@ pub mod loss;
 pub mod loss_margin;
 pub mod matmul;
 pub mod pick;
+pub mod poisson;
 pub mod pool;
 pub mod primitive;
 pub mod random;
@@ -41,6 +45,7 @@ pub mod special;
 pub mod split;
 pub mod statistic;
 pub mod stats;
+pub mod unpool;
 
 use super::elementwise::Row;
 use super::registry::FnDef;
@@ -53,11 +58,12 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
 }
 
 /// All composites by subject, in the order of the documentation.
-pub fn families() -> [(&'static str, &'static [FnDef]); 36] {
+pub fn families() -> [(&'static str, &'static [FnDef]); 41] {
     [
         ("Creation", create::FNS),
         ("Random numbers", random::FNS),
         ("Random numbers", distribution::FNS),
+        ("Random numbers", poisson::FNS),
         ("Arithmetic", arith::FNS),
         ("Special functions", special::FNS),
         ("Activations", activate::FNS),
@@ -81,15 +87,19 @@ pub fn families() -> [(&'static str, &'static [FnDef]); 36] {
         ("Softmax", softmax::FNS),
         ("Normalization", layers::FNS),
         ("Attention", attention::FNS),
+        ("Attention", heads::FNS),
         ("Embeddings", bag::FNS),
         ("Convolution", conv::FNS),
         ("Pooling", pool::FNS),
         ("Pooling", adaptive::FNS),
+        ("Pooling", fractional::FNS),
+        ("Pooling", unpool::FNS),
         ("Windows", fold::FNS),
         ("Resizing and sampling", resize::FNS),
         ("Resizing and sampling", grid_sample::FNS),
         ("Losses", loss::FNS),
         ("Losses", loss_margin::FNS),
+        ("Losses", ctc::FNS),
         ("Nodes of the graph", primitive::FNS),
     ]
 }

@@ -1,13 +1,13 @@
-//! Pooling: the largest or the mean of windows. Windows come from [`super::conv`].
+//! Pooling: the largest, the mean or a power mean of windows. Windows come from [`super::conv`]; parts of given number
+//! are in [`super::adaptive`].
 
 use super::conv::{Axis, spatial, windows};
 use super::create::vector;
-use super::unit;
 use crate::builder::{Builder, Ex};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::ops::reduce::ReduceKind;
-use crate::ops::registry::{Arg, Args, FnDef, Out, require_float};
+use crate::ops::registry::{Args, FnDef, Out, require_float};
 use crate::types::ShapeText;
 
 /// The input with a batch dimension, its windows' axes, and how much each dimension grew for `ceil_mode`.
@@ -110,16 +110,6 @@ fn shaped<'b>(p: &Pool<'b>, y: Ex<'b>, out: &[usize]) -> Ex<'b> {
     y.reshape(&shape)
 }
 
-/// The greatest number of a float dtype.
-pub fn greatest_finite(dtype: DType) -> f64 {
-    match dtype {
-        DType::F16 => 65504.0,
-        DType::BF16 => 3.3895313892515355e38,
-        DType::F32 => f64::from(f32::MAX),
-        _ => f64::MAX,
-    }
-}
-
 /// The greatest value of a dtype.
 pub fn greatest(dtype: DType) -> Scalar {
     match dtype {
@@ -146,15 +136,50 @@ fn max_pool<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ou
     }
     let (cols, out) = windows(b, p.x, &p.axes, least(p.x.dtype()))?;
     // The gradient goes to the first largest, so the elements are picked by position.
-    let (at, y) = super::reduce::pick_along(cols, 2, ReduceKind::ArgMax, false);
+    let indices = a.bool(6)?;
+    let at = largest(cols, 2, first_inside(b, &p, &out), indices);
+    let (at, y) = super::reduce::at_place(cols, 2, at, false);
     let y = shaped(&p, y, &out);
-    if !a.bool(6)? {
+    if !indices {
         return Ok(y.into());
     }
     let mut full = vec![p.x.shape()[0], p.x.shape()[1]];
     full.extend(&out);
     let at = flat_places(b, &p, at.reshape(&full));
     Ok(Out::Many(vec![y, shaped(&p, at, &out)]))
+}
+
+/// The place of the first largest element along an axis, which stays with extent 1. Of elements that are all the least value
+/// it is `first` if that is given. If the places are results, of several NaN it is the last one that counts, as in PyTorch.
+pub fn largest<'b>(cols: Ex<'b>, axis: usize, first: Option<Ex<'b>>, exact: bool) -> Ex<'b> {
+    let b = cols.builder();
+    let at = cols.reduce(ReduceKind::ArgMax, &[axis], true);
+    let at = first.map_or(at, |f| at.maximum(f));
+    if !exact || !cols.dtype().is_float() {
+        return at;
+    }
+    let k = b.iota(cols.dims()[axis]).laid_along(axis, cols.rank());
+    let last = cols.isnan().select(k, b.int(-1)).reduce(ReduceKind::Max, &[axis], true);
+    last.lt(b.int(0)).select(at, last)
+}
+
+/// The first element of each window that is no padding, `[1, 1, 1, o]`; `None` if that is always the window's first one.
+/// Padding has the least value, so it is the largest only if it is first and no element is larger; and the places of
+/// elements of the input are never below this one.
+fn first_inside<'b>(b: &'b Builder, p: &Pool<'b>, out: &[usize]) -> Option<Ex<'b>> {
+    if p.axes.iter().all(|a| a.pad.0 == 0) {
+        return None;
+    }
+    let mut at = b.int(0);
+    for (i, a) in p.axes.iter().enumerate() {
+        let outside = (b.int(a.pad.0) - b.iota(out[i]) * b.int(a.stride)).maximum(b.int(0));
+        let steps = match a.dilation {
+            1 => outside,
+            d => (outside + b.int(d - 1)).floor_divide(b.int(d)),
+        };
+        at = at * b.int(a.kernel) + steps.laid_along(i, out.len());
+    }
+    Some(at.reshape(&[1, 1, 1, out.iter().product()]))
 }
 
 /// The place in the flattened spatial dimensions of the input of element `at` of each window, `[batch, channel, o..]`.
@@ -227,99 +252,47 @@ fn int_avg_pool<'b>(b: &'b Builder, a: &Args<'b>, p: &Pool<'b>) -> Result<Ex<'b>
     Ok(shaped(p, sums.map("trunc_divide", &[vector(b, DType::I64, each)?]), &out))
 }
 
-fn adaptive_avg<'b>(b: &'b Builder, a: &Args<'b>, name: &str, n: usize) -> Result<Ex<'b>> {
-    let x = a.tensor(b, 0)?;
-    require_float(name, x)?;
-    if x.rank() != n + 1 && x.rank() != n + 2 {
-        return Err(not_adaptive(name, x, n));
+/// `(Σ x^p)^(1/p)` over windows, with PyTorch's sign for odd powers.
+fn lp_pool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
+    let (x, p, name) = (a.tensor(b, 0)?, a.float(1)?, a.name());
+    let x = x.cast(x.dtype().to_float());
+    let s = x.shape();
+    if s.len() != n + 1 && s.len() != n + 2 {
+        return Err(err::shape(format!(
+            "`{name}`: Expected {}D or {}D (batch mode) tensor, but got {}",
+            n + 1,
+            n + 2,
+            x.ty()
+        )));
     }
-    let lead = x.rank() - n;
-    let out = adaptive_size(name, a, x, n)?;
-    check_elements(name, x, n)?;
-    Ok(unit([x], |[x]| adaptive_means(b, x, lead, &out)))
-}
-
-/// The error of an input of another rank than an adaptive pool takes.
-pub fn not_adaptive(name: &str, x: Ex<'_>, n: usize) -> crate::Error {
-    let (low, high, s) = (n + 1, n + 2, x.shape());
-    err::shape(format!(
-        "`{name}`: Input dimension should be at least {low}: expected {low}D or {high}D tensor, but got {}",
-        ShapeText(&s)
-    ))
-}
-
-/// The error of an adaptive pool's `output_size` with another number of sizes.
-pub fn size_count(name: &str, n: usize, got: usize) -> crate::Error {
-    err::shape(match n {
-        1 => format!("`{name}`: argument `output_size` should contain one int (got {got})"),
-        _ => format!("`{name}`: output_size must be {n} numbers, or one (got {got})"),
-    })
-}
-
-/// The `output_size` argument: one number, or one for each spatial dimension, which stays as it is where that is `None`.
-pub fn adaptive_size(name: &str, a: &Args<'_>, x: Ex<'_>, n: usize) -> Result<Vec<usize>> {
-    let own = |i: usize| x.shape()[x.rank() - n + i];
-    let size = |v: &Arg<'_>, i: usize| match v {
-        Arg::None => Some(own(i)),
-        Arg::Int(v) => usize::try_from(*v).ok().filter(|v| *v < 1 << 40),
-        _ => None,
+    let kernel = spatial(name, "kernel_size", &a.ints(2)?, n, 1)?;
+    let stride = match a.opt_ints(3)?.filter(|s| !s.is_empty()) {
+        Some(s) => spatial(name, "stride", &s, n, 1)?,
+        None => kernel.clone(),
     };
-    let sizes: Option<Vec<usize>> = match a.raw(1) {
-        Arg::List(l) if l.len() == n => l.iter().enumerate().map(|(i, v)| size(v, i)).collect(),
-        Arg::List(l) if l.len() == 1 => (0..n).map(|i| size(&l[0], i)).collect(),
-        v => (0..n).map(|i| size(v, i)).collect(),
+    let lead = s.len() - n;
+    let ceil = a.bool(4)?;
+    let axis = |i: usize| {
+        let a = Axis { kernel: kernel[i], stride: stride[i], dilation: 1, pad: (0, 0) };
+        if ceil { a.ceil(s[lead + i]) } else { a }
     };
-    if let Arg::List(l) = a.raw(1)
-        && l.len() != n
-        && l.len() != 1
-    {
-        return Err(size_count(name, n, l.len()));
-    }
-    sizes.ok_or_else(|| {
-        let text = |v: &Arg<'_>| if let Arg::Int(v) = v { v.to_string() } else { "None".into() };
-        let got = match a.raw(1) {
-            Arg::List(l) => l.iter().map(text).collect::<Vec<_>>().join(", "),
-            v => text(v),
-        };
-        err::shape(format!(
-            "`{name}`: elements of output_size must be greater than or equal to 0 but received {{{got}}}"
-        ))
-    })
-}
-
-/// The means of nearly equal parts of the dimensions from `lead` on: part `i` of `out` is
-/// `floor(i n / out) .. ceil((i + 1) n / out)`.
-pub fn adaptive_means<'b>(b: &'b Builder, x: Ex<'b>, lead: usize, out: &[usize]) -> Ex<'b> {
-    let mut y = x;
-    for (i, o) in out.iter().enumerate() {
-        let (d, len) = (lead + i, x.shape()[lead + i]);
-        let mut s = y.shape();
-        s[d] = *o;
-        if *o == 0 {
-            y = b.full(Scalar::from_f64(x.dtype(), 0.0), &s);
-        } else if len % o == 0 {
-            s.insert(d + 1, len / o);
-            y = y.reshape(&s).sum(&[d + 1], false) / (len / o) as f64;
-        } else {
-            y = parts(b, y, d, len, *o);
-        }
-    }
-    y
-}
-
-/// Means of unequal parts along one dimension, as the product with a matrix of weights.
-fn parts<'b>(b: &'b Builder, x: Ex<'b>, d: usize, len: usize, out: usize) -> Ex<'b> {
-    let i = b.iota(out);
-    let start = (i * b.int(len)).floor_divide(b.int(out));
-    let end = (i * b.int(len) + b.int(len + out - 1)).floor_divide(b.int(out));
-    let at = b.iota(len).unsqueeze(1);
-    let inside = at.ge(start).logical_and(at.lt(end)).cast(x.dtype());
-    let weights = inside / (end - start).cast(x.dtype());
-    super::resize::by_matrix(x, d, [len, out], weights)
+    let axes: Vec<Axis> = (0..n).map(axis).collect();
+    let whole: f64 = kernel.iter().map(|k| *k as f64).product();
+    let dtype = x.dtype();
+    let wide = x.cast(dtype.compute());
+    let image = if lead == 2 { wide } else { wide.unsqueeze(0) };
+    let powers = image.map("pow", &[image.number(p)]);
+    let (cols, out) = windows(b, powers, &axes, Scalar::from_f64(image.dtype(), 0.0))?;
+    // The mean over what is inside, times the size of a window.
+    let inside = window_counts(&axes, &s[lead..], &out, false);
+    let inside = inside.iter().map(|v| Scalar::from_f64(image.dtype(), *v)).collect();
+    let mean = cols.sum(&[2], false) / vector(b, image.dtype(), inside)?;
+    let y = (mean.sign() * mean.abs().map("relu", &[]) * whole).map("pow", &[mean.number(1.0 / p)]);
+    Ok(y.reshape(&[&s[..lead], &out[..]].concat()).cast(dtype))
 }
 
 macro_rules! pooling {
-    ($max:literal, $avg:literal, $adaptive:literal, $n:literal, $x:literal) => {
+    ($max:literal, $avg:literal, $power:literal, $n:literal, $x:literal) => {
         [
             FnDef {
                 name: $max,
@@ -344,22 +317,22 @@ macro_rules! pooling {
                 build: |b, a| Ok(avg_pool(b, a, $avg, $n)?.into()),
             },
             FnDef {
-                name: $adaptive,
-                sig: "x, output_size: any",
-                example: concat!("x: D[1, 2", $x, "] => ", $adaptive, "(x, 2)"),
-                doc: "The means of output_size nearly equal parts of each spatial dimension of [batch, channel, ..] \
-                      (or without batch), part i of n reaching from floor(i len / n) to ceil((i + 1) len / n); None \
-                      leaves an extent as it is. Floats only.",
-                build: |b, a| Ok(adaptive_avg(b, a, $adaptive, $n)?.into()),
+                name: $power,
+                sig: "x, norm_type: float, kernel_size: ints, stride: ints? = None, ceil_mode: bool = false",
+                example: concat!("x: D[1, 2", $x, "] => ", $power, "(x, 2.0, 2, stride=1)"),
+                doc: "(sum of x^norm_type)^(1 / norm_type) over windows of [batch, channel, ..] (or without batch). The \
+                      stride is the kernel's size if not given; with ceil_mode windows may reach beyond the end. \
+                      Integers and bool become f32.",
+                build: |b, a| Ok(lp_pool(b, a, $n)?.into()),
             },
         ]
     };
 }
 
 static ALL: [[FnDef; 3]; 3] = [
-    pooling!("max_pool1d", "avg_pool1d", "adaptive_avg_pool1d", 1, ", 4"),
-    pooling!("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", 2, ", 4, 3"),
-    pooling!("max_pool3d", "avg_pool3d", "adaptive_avg_pool3d", 3, ", 3, 2, 3"),
+    pooling!("max_pool1d", "avg_pool1d", "lp_pool1d", 1, ", 4"),
+    pooling!("max_pool2d", "avg_pool2d", "lp_pool2d", 2, ", 4, 3"),
+    pooling!("max_pool3d", "avg_pool3d", "lp_pool3d", 3, ", 3, 2, 3"),
 ];
 
 /// The functions.

@@ -5,6 +5,7 @@
 //! not on fusion, threads or the device. Every function takes `seed`, an i64 scalar; distributions are in
 //! [`super::distribution`].
 
+use super::pool;
 use crate::builder::{Builder, Ex};
 use crate::dim::{Dim, Dims, product};
 use crate::dtype::{DType, Scalar};
@@ -50,7 +51,7 @@ pub static FNS: &[FnDef] = &[
                 _ => (a.int(0)?, a.int(1)?, size(a, 2)?),
             };
             let dtype = a.opt_dtype(4)?.unwrap_or(DType::I64);
-            let span = span(a.name(), low, high)?;
+            let span = span(a.name(), low, high, dtype)?;
             Ok(draw(b, a, 3, &shape, |w| integer(w, low, span))?.cast(dtype).into())
         },
     },
@@ -88,7 +89,7 @@ pub static FNS: &[FnDef] = &[
             let x = a.tensor(b, 0)?;
             let (low, high) = a.opt_int(2)?.map_or((0, a.int(1)?), |h| (a.int(1).unwrap_or(0), h));
             let dtype = a.opt_dtype(4)?.unwrap_or(x.dtype());
-            let span = span(a.name(), low, high)?;
+            let span = span(a.name(), low, high, dtype)?;
             Ok(draw(b, a, 3, &x.dims(), |w| integer(w, low, span))?.cast(dtype).into())
         },
     },
@@ -137,7 +138,11 @@ fn int(b: &Builder, v: i64) -> Ex<'_> {
     b.number(Scalar::from_i64(DType::I64, v))
 }
 
-fn seed<'b>(b: &'b Builder, a: &Args<'b>, i: usize) -> Result<Ex<'b>> {
+/// The seed among the arguments.
+///
+/// # Errors
+/// `type` if there is none, `dtype` if it is no i64 scalar.
+pub fn seed<'b>(b: &'b Builder, a: &Args<'b>, i: usize) -> Result<Ex<'b>> {
     if a.is_none(i) {
         return Err(err::ty(format!("`{}` needs a `seed`", a.name()))
             .help("give an i64 scalar, which may be a parameter: `seed=…`; `fold_in(seed, i)` derives others"));
@@ -173,12 +178,23 @@ fn size(a: &Args<'_>, i: usize) -> Result<Dims> {
 /// How many numbers there are in a range.
 ///
 /// # Errors
-/// `index` if there is none.
-pub fn span(name: &str, low: i64, high: i64) -> Result<i64> {
+/// `index` if there is none, or one that the dtype does not have.
+pub fn span(name: &str, low: i64, high: i64, dtype: DType) -> Result<i64> {
     let span = high.checked_sub(low).filter(|s| *s > 0);
-    span.ok_or_else(|| {
+    let span = span.ok_or_else(|| {
         err::index(format!("`{name}` expects 'from' to be less than 'to', but got from={low} >= to={high}"))
-    })
+    })?;
+    let (least, most) = (pool::least(dtype), pool::greatest(dtype));
+    let fits = |v: i64| match dtype.is_float() {
+        true => v.unsigned_abs() as f64 <= dtype.largest(),
+        false => (least.to_i64()..=most.to_i64()).contains(&v),
+    };
+    for (v, what) in [(low, "from"), (high - 1, "to - 1")] {
+        if !fits(v) {
+            return Err(err::index(format!("`{name}`: {what} is out of bounds for {dtype}: {v}")));
+        }
+    }
+    Ok(span)
 }
 
 /// The lower 32 bits.
@@ -199,6 +215,12 @@ fn xor<'b>(x: Ex<'b>, y: Ex<'b>) -> Ex<'b> {
 fn philox<'b>(b: &'b Builder, counter: Ex<'b>, key: Ex<'b>) -> [Ex<'b>; 4] {
     let zero = counter.zeros();
     rounds(b, [low(counter), shift(counter, 32), zero, zero], [low(key), shift(key, 32)])
+}
+
+/// Random words for attempt `i`, below 2^32, at a place: counters `(low, high, i, 0)`.
+pub fn attempt<'b>(b: &'b Builder, place: Ex<'b>, i: Ex<'b>, key: Ex<'b>) -> [Ex<'b>; 4] {
+    let zero = place.zeros();
+    rounds(b, [low(place), shift(place, 32), zero + low(i), zero], [low(key), shift(key, 32)])
 }
 
 /// Ten rounds of Philox4x32. Words are `i64` in `0..2^32`.

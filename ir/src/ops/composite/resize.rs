@@ -206,8 +206,22 @@ fn target(x: Ex<'_>, a: &Args<'_>, n: usize) -> Result<(Vec<usize>, Option<Vec<f
     }
 }
 
-fn interpolate<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
-    let (x, mode) = (a.tensor(b, 0)?, a.str(3)?);
+/// What the arguments behind size and factors say.
+struct How<'a> {
+    mode: &'a str,
+    align: Option<bool>,
+    recompute: bool,
+    antialias: bool,
+}
+
+/// The arguments `mode, align_corners` from `i` on.
+fn how<'a>(a: &'a Args<'_>, i: usize) -> Result<How<'a>> {
+    let align = if a.is_none(i + 1) { None } else { Some(a.bool(i + 1)?) };
+    Ok(How { mode: a.str(i)?, align, recompute: false, antialias: false })
+}
+
+fn interpolate<'b>(b: &'b Builder, a: &Args<'b>, how: How<'_>) -> Result<Ex<'b>> {
+    let (x, mode) = (a.tensor(b, 0)?, how.mode);
     let unsupported = || {
         err::shape(format!(
             "Input Error: Only 3D, 4D and 5D input Tensors supported (got {}D) for the modes: nearest | linear | bilinear | \
@@ -221,20 +235,18 @@ fn interpolate<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         ("linear", 1) | ("bilinear" | "bicubic", 2) | ("trilinear", 3) => true,
         _ => return Err(unsupported()),
     };
-    if !a.is_none(4) && !smooth {
+    if how.align.is_some() && !smooth {
         return Err(err::ty(
             "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear",
         ));
     }
-    let align = !a.is_none(4) && a.bool(4)?;
-    let antialias = a.bool(6)?;
+    let (align, antialias, recompute) = (how.align.unwrap_or(false), how.antialias, how.recompute);
     if antialias && !matches!(mode, "bilinear" | "bicubic") {
         return Err(err::ty(
             "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D tensor as input",
         ));
     }
     let (to, scales) = target(x, a, n)?;
-    let recompute = !a.is_none(5) && a.bool(5)?;
     if recompute && scales.is_none() {
         return Err(err::ty("recompute_scale_factor is not meaningful with an explicit size."));
     }
@@ -261,7 +273,7 @@ fn interpolate<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return Err(err::dtype(format!("`interpolate` in mode {mode} is not implemented for {}", x.dtype())));
     }
     if mode == "area" {
-        return Ok(unit([x], |[x]| super::pool::adaptive_means(b, x, 2, &to)));
+        return Ok(unit([x], |[x]| super::adaptive::means(b, x, 2, &to)));
     }
     let resized = |x: Ex<'b>| {
         (0..n).rev().try_fold(x, |y, i| match (mode, antialias) {
@@ -287,15 +299,47 @@ fn interpolate<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 }
 
 /// The functions.
-pub static FNS: &[FnDef] = &[FnDef {
-    name: "interpolate",
-    sig: "x, size: ints? = None, scale_factor: any = None, mode: str = nearest, align_corners: bool? = None, \
+pub static FNS: &[FnDef] = &[
+    FnDef {
+        name: "interpolate",
+        sig: "x, size: ints? = None, scale_factor: any = None, mode: str = nearest, align_corners: bool? = None, \
           recompute_scale_factor: bool? = None, antialias: bool = false",
-    example: "x: D[1, 2, 3] => interpolate(x, size=[5])",
-    doc: "[batch, channel, ..] resized, to sizes or by factors, one of the two. Modes: \"nearest\", \"nearest-exact\" \
-          (any dtype), \"linear\", \"bilinear\", \"trilinear\" and \"bicubic\" (by the number of spatial dimensions; \
-          floats and u8), \"area\" (means; floats). With align_corners the first and last elements stay where they \
-          are. The cubic is Keys' with a = -3/4 (-1/2 with antialias, which widens the windows of \"bilinear\" and \
-          \"bicubic\" when shrinking).",
-    build: |b, a| Ok(interpolate(b, a)?.into()),
-}];
+        example: "x: D[1, 2, 3] => interpolate(x, size=[5])",
+        doc: "[batch, channel, ..] resized, to sizes or by factors, one of the two. Modes: \"nearest\", \"nearest-exact\" \
+              (any dtype), \"linear\", \"bilinear\", \"trilinear\" and \"bicubic\" (by the number of spatial \
+              dimensions; floats and u8), \"area\" (means; floats). With align_corners the first and last elements stay \
+              where they are. The cubic is Keys' with a = -3/4 (-1/2 with antialias, which widens the windows of \
+              \"bilinear\" and \"bicubic\" when shrinking).",
+        build: |b, a| {
+            let recompute = !a.is_none(5) && a.bool(5)?;
+            Ok(interpolate(b, a, How { recompute, antialias: a.bool(6)?, ..how(a, 3)? })?.into())
+        },
+    },
+    FnDef {
+        name: "upsample",
+        sig: "x, size: ints? = None, scale_factor: any = None, mode: str = nearest, align_corners: bool? = None",
+        example: "x: D[1, 2, 3] => upsample(x, size=[5])",
+        doc: "As `interpolate`, which is its newer name.",
+        build: |b, a| Ok(interpolate(b, a, how(a, 3)?)?.into()),
+    },
+    FnDef {
+        name: "upsample_nearest",
+        sig: "x, size: ints? = None, scale_factor: any = None",
+        example: "x: D[1, 2, 3] => upsample_nearest(x, size=[5])",
+        doc: "`interpolate` in mode \"nearest\": any dtype.",
+        build: |b, a| {
+            let how = How { mode: "nearest", align: None, recompute: false, antialias: false };
+            Ok(interpolate(b, a, how)?.into())
+        },
+    },
+    FnDef {
+        name: "upsample_bilinear",
+        sig: "x, size: ints? = None, scale_factor: any = None",
+        example: "x: D[1, 2, 3, 2] => upsample_bilinear(x, size=[5, 3])",
+        doc: "`interpolate` of [batch, channel, h, w] in mode \"bilinear\" with align_corners: floats and u8.",
+        build: |b, a| {
+            let how = How { mode: "bilinear", align: Some(true), recompute: false, antialias: false };
+            Ok(interpolate(b, a, how)?.into())
+        },
+    },
+];

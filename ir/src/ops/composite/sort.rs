@@ -12,12 +12,6 @@ use crate::ops::reduce::ReduceKind;
 use crate::ops::registry::{Arg, Args, FnDef, Out};
 use crate::types::axis;
 
-/// Whether `p` comes before `q` in ascending order.
-fn less<'b>(p: Ex<'b>, q: Ex<'b>) -> Ex<'b> {
-    let below = p.lt(q);
-    if p.dtype().is_float() { below.logical_or(q.isnan().logical_and(p.eq(p))) } else { below }
-}
-
 /// The positions that sort `x` along an axis, `i64` of its shape.
 pub fn order<'b>(x: Ex<'b>, axis: usize, descending: bool) -> Ex<'b> {
     let keys = if x.dtype() == DType::Bool { x.cast(DType::U8) } else { x };
@@ -152,16 +146,19 @@ pub fn searchsorted<'b>(sorted: Ex<'b>, values: Ex<'b>, right: bool) -> Result<E
         0 => keys.gather(0, i.reshape(&[i.numel()])).reshape(&v.shape()),
         _ => keys.gather(last, i),
     };
-    // How many elements come before the value, digit by digit from the highest: `found` of them do.
-    let mut found = b.full(Scalar::from_i64(DType::I64, 0), &v.shape());
-    let digits = usize::BITS - n.leading_zeros();
-    for step in (0..digits).rev().map(|k| 1usize << k) {
-        let more = found + b.int(step);
-        let probe = at((more - b.int(1)).minimum(b.int(n - 1)));
-        let comes = if right { less(v, probe).logical_not() } else { less(probe, v) };
-        found = comes.logical_and(more.le(b.int(n))).select(more, found);
+    // Halves, as PyTorch has them: where NaN stands among the keys, which ones are looked at decides.
+    let zero = b.full(Scalar::from_i64(DType::I64, 0), &v.shape());
+    let (mut start, mut end) = (zero, zero + b.int(n));
+    for _ in 0..usize::BITS - n.leading_zeros() {
+        let middle = (start + end).map("bitwise_right_shift", &[b.int(1)]);
+        let probe = at(middle.minimum(b.int(n - 1)));
+        // No comparison with NaN holds, so that behind all numbers there is its place.
+        let stays = if right { probe.gt(v) } else { probe.ge(v) };
+        let open = start.lt(end);
+        let (left, beyond) = (open.logical_and(stays), open.logical_and(stays.logical_not()));
+        (start, end) = (beyond.select(middle + b.int(1), start), left.select(middle, end));
     }
-    Ok(found.copy())
+    Ok(start.copy())
 }
 
 /// Places in the dtype asked for.

@@ -1,10 +1,11 @@
 //! Special functions with an integer parameter, with two results, or put together from rows.
 
 use super::{row, same_dtype, unit};
+use crate::builder::Ex;
 use crate::dtype::DType;
 use crate::error::{Result, err};
 use crate::ops::elementwise::special;
-use crate::ops::registry::{FnDef, Out, require_float};
+use crate::ops::registry::{Arg, FnDef, Out, require_float};
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 /// An order from 0 to 50: beyond, factorials and powers of pi leave `f32`.
@@ -15,16 +16,53 @@ fn order(name: &str, n: i64, least: i64) -> Result<u32> {
     Ok(n as u32)
 }
 
+/// Hurwitz' zeta function, below 0 too for an integer `s`: `zeta(s, q)` is `zeta(s, 1 - f)` and the terms of negative `q + k`,
+/// which are `(-1)^s (zeta(s, f) - zeta(s, 1 - q))`, with `f` the fraction of `-q`.
+fn zeta<'b>(s: Ex<'b>, q: Ex<'b>) -> Ex<'b> {
+    let of = |q: Ex<'b>| s.map("zeta", &[q]);
+    let m = q.abs();
+    let f = m - m.floor();
+    let whole = |e: Ex<'b>| e.eq(e.floor());
+    let below = q.lt(q.number(0.0)).logical_and(whole(q).logical_not()).logical_and(whole(s));
+    let below = below.logical_and(s.gt(s.number(1.0)));
+    // Where it is not wanted, any operand does.
+    let f = below.select(f, f.number(0.5));
+    let rest = of(f) - of(below.select(1.0 - q, q.number(1.5)));
+    // Of two infinite parts the one with the smaller base counts.
+    let (near, high) = (of(1.0 - f), f.number(f64::INFINITY));
+    let both = near.eq(high).logical_and(rest.eq(high));
+    let of_half = |x: Ex<'b>, loses: Ex<'b>| both.logical_and(loses).select(x.number(0.0), x);
+    let (near, rest) = (of_half(near, f.lt(f.number(0.5))), of_half(rest, f.gt(f.number(0.5))));
+    let low = near + whole(s * 0.5).select(rest, -rest);
+    below.select(low, of(below.select(q.number(1.0), q)))
+}
+
 /// The functions.
 pub static FNS: &[FnDef] = &[
     FnDef {
-        name: "polygamma",
-        sig: "n: int, x",
-        example: "x: D[2, 3] => polygamma(1, x)",
-        doc: "The n-th derivative of digamma, (-1)^(n + 1) n! zeta(n + 1, x), n from 0 to 50. Integers become f32. The \
-              derivative is polygamma(n + 1, x).",
+        name: "zeta",
+        sig: "x, other",
+        example: "x: D[2, 3], other: D[2, 3] => zeta(x, other)",
+        doc: "Hurwitz' zeta function, the sum of (other + k)^-x over k = 0, 1, ... for x above 1; infinite for other = \
+              0, -1, .... For other negative ones x must be an integer, NaN else, and the accuracy is that of the terms. \
+              They broadcast; integers become f32. A gradient flows to other only, and is -x zeta(x + 1, other).",
         build: |b, a| {
-            let (n, x) = (order("polygamma", a.int(0)?, 0)?, a.tensor(b, 1)?);
+            let (s, q) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+            let dtype = super::arith::common(&[s, q]).to_float();
+            let wide = |e: Ex<'_>| e.ty().weak || e.dtype() == dtype.compute();
+            let [s, q] = [s, q].map(|e| if wide(e) { e } else { e.cast(dtype.compute()) });
+            Ok(zeta(s, q).cast(dtype).into())
+        },
+    },
+    FnDef {
+        name: "polygamma",
+        sig: "n: any, x: any",
+        example: "x: D[2, 3] => polygamma(1, x)",
+        doc: "The n-th derivative of digamma, (-1)^(n + 1) n! zeta(n + 1, x), n from 0 to 50; as a method \
+              x.polygamma(n). Infinite at 0, -1, .... Integers become f32. The derivative is polygamma(n + 1, x).",
+        build: |b, a| {
+            let method = matches!(a.raw(0), Arg::Tensor(_));
+            let (n, x) = (order("polygamma", a.int(method as usize)?, 0)?, a.tensor(b, !method as usize)?);
             Ok(unit([x.cast(x.dtype().to_float())], |[x]| special::polygamma(n, x)).into())
         },
     },

@@ -5,6 +5,7 @@ use super::{row, unit};
 use crate::builder::{Builder, Ex};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
+use crate::ops::elementwise::range::held;
 use crate::ops::gather::ScatterMode;
 use crate::ops::reduce::ReduceKind;
 use crate::ops::registry::{Args, FnDef, Out, require_float};
@@ -72,7 +73,9 @@ fn cov<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return Err(err::dtype("`cov`: expected aweights to have floating point dtype"));
     }
     let correction = a.float(1)?;
-    Ok(unit([x], |[x]| covariance(x, correction, [f, w])))
+    // Not less than 0, and not NaN.
+    let weights = [f, w].map(|e| e.map(|e| held("check_observation", e.ge(b.int(0)), e, 0.0)));
+    Ok(unit([x], |[x]| covariance(x, correction, weights)))
 }
 
 fn corrcoef<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
@@ -219,8 +222,8 @@ pub static FNS: &[FnDef] = &[
         sig: "x, correction: int = 1, fweights = None, aweights = None",
         example: "x: D[2, 4] => cov(x)",
         doc: "The covariance matrix [n, n] of n variables (rows) over observations (columns), with a divisor of the \
-              sum of weights - correction; fweights, integers, count observations, aweights weigh them. A vector is \
-              one variable, whose result is 0-d. Integers become f32; not bool.",
+              sum of weights - correction; fweights, integers, count observations, aweights weigh them; a negative one is \
+              an error. A vector is one variable, whose result is 0-d. Integers become f32; not bool.",
         build: |b, a| Ok(cov(b, a)?.into()),
     },
     FnDef {

@@ -46,6 +46,29 @@ impl Body {
         Body(Arc::new(g))
     }
 
+    /// The body that a composite writes: `f` gets its parameters, of those types, and gives its results.
+    ///
+    /// # Errors
+    /// Those of `f`.
+    pub fn written(
+        name: &str,
+        params: &[(&str, Type)],
+        f: impl for<'b> FnOnce(&'b Builder, &[Ex<'b>]) -> Result<Vec<Ex<'b>>>,
+    ) -> Result<Body> {
+        let b = Builder::new(name);
+        let outputs = {
+            let given: Vec<Ex<'_>> = params.iter().map(|(n, t)| b.ex(b.input(*n, t.clone(), false, None))).collect();
+            f(&b, &given)?.into_iter().map(Ex::value).collect::<Result<Vec<_>>>()
+        };
+        b.check()?;
+        let outputs = Body::own_results(&b, &outputs?)?;
+        b.with_graph(|g| {
+            g.output_views = vec![None; outputs.len()];
+            g.outputs = outputs;
+        });
+        Ok(Body::new(b.finish()?))
+    }
+
     /// Whether both are one graph in memory.
     pub fn is(&self, other: &Body) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -12,6 +12,7 @@ pub mod divide;
 pub mod float;
 pub mod index;
 pub mod power;
+pub mod range;
 pub mod round;
 pub mod special;
 
@@ -110,7 +111,7 @@ pub fn rows() -> impl Iterator<Item = Row> {
 }
 
 /// All rows by subject, in the order of the documentation.
-pub fn families() -> [(&'static str, &'static [RowDef]); 10] {
+pub fn families() -> [(&'static str, &'static [RowDef]); 11] {
     [
         ("Arithmetic", arith::ROWS),
         ("Division", divide::ROWS),
@@ -122,6 +123,7 @@ pub fn families() -> [(&'static str, &'static [RowDef]); 10] {
         ("Special functions", special::ROWS),
         ("Activations", activation::ROWS),
         ("Indexing", index::ROWS),
+        ("Conditions on data", range::ROWS),
     ]
 }
 

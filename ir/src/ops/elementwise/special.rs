@@ -41,10 +41,14 @@ pub fn polygamma(n: u32, x: Ex<'_>) -> Ex<'_> {
     let mirrored = negative.select(1.0 - x, x);
     let plain = x.number(f64::from(n + 1)).map("zeta", &[mirrored]) * (sign(n + 1) * factorial);
     // The distance to the nearest integer is exact; where it is not wanted, any other one does.
-    let d = negative.select(x - x.round(), x.number(0.25));
+    let off = x - x.round();
+    let pole = negative.logical_and(off.eq(off.number(0.0)));
+    let d = pole.logical_or(negative.logical_not()).select(x.number(0.25), off);
     let cot = 1.0 / (d * PI).tan();
     let slope = p.iter().rev().fold(cot.zeros(), |s, c| s * cot + *c) * PI.powi(n as i32 + 1);
-    negative.select(plain * sign(n) - slope, plain)
+    let y = negative.select(plain * sign(n) - slope, plain);
+    // At a negative integer as at 0, which is its limit from the right.
+    pole.select(x.number(sign(n + 1) * f64::INFINITY), y)
 }
 
 /// `(cos(pi x) - sinc(x)) / x`, near 0 by its series.
@@ -81,8 +85,8 @@ pub static ROWS: &[RowDef] = &[
     RowDef {
         name: "zeta",
         doc: "Hurwitz' zeta function, the sum of (other + k)^-x over k = 0, 1, ... for x above 1 and positive other; \
-              infinite for other = 0, -1, ..., NaN for other negative ones. The derivative by other is -x zeta(x + 1, \
-              other); none flows to x. The accuracy is that for x up to 30.",
+               infinite for other = 0, -1, ..., NaN for other negative ones. The derivative by other is -x zeta(x + 1, \
+               other); none flows to x. The accuracy is that for x up to 30.",
         args: &["x", "other"],
         rule: Rule::Float,
         lower: |b, x| math::zeta(b, x[0], x[1]),
@@ -92,7 +96,8 @@ pub static ROWS: &[RowDef] = &[
     },
     unary(
         "i0",
-        "The modified Bessel function of the first kind of order 0. The derivative is i1(x).",
+        "The modified Bessel function of the first kind of order 0; infinite at infinity (NaN in PyTorch). The derivative is \
+         i1(x).",
         |b, x| math::i0(b, x[0]),
         |x, _, dy| vec![Some(dy * x[0].map("i1", &[]))],
         (-12.0, 12.0),
@@ -100,12 +105,34 @@ pub static ROWS: &[RowDef] = &[
     .within(4.0),
     unary(
         "i1",
-        "The modified Bessel function of the first kind of order 1. The derivative is i0(x) - y / x, 1/2 at 0.",
+        "The modified Bessel function of the first kind of order 1; infinite at infinity (NaN in PyTorch). The derivative is \
+         i0(x) - y / x, 1/2 at 0.",
         |b, x| math::i1(b, x[0]),
         |x, y, dy| {
             let zero = x[0].eq(x[0].number(0.0));
             let safe = zero.select(x[0].number(1.0), x[0]);
             vec![Some(dy * zero.select(x[0].number(0.5), x[0].map("i0", &[]) - y / safe))]
+        },
+        (-12.0, 12.0),
+    )
+    .within(4.0),
+    unary(
+        "i0e",
+        "e^-|x| times the modified Bessel function of the first kind of order 0.",
+        |b, x| math::i0e(b, x[0]),
+        |x, y, dy| vec![Some(dy * (x[0].map("i1e", &[]) - x[0].sign() * y))],
+        (-12.0, 12.0),
+    )
+    .within(4.0),
+    unary(
+        "i1e",
+        "e^-|x| times the modified Bessel function of the first kind of order 1.",
+        |b, x| math::i1e(b, x[0]),
+        |x, y, dy| {
+            let zero = x[0].eq(x[0].number(0.0));
+            let safe = zero.select(x[0].number(1.0), x[0]);
+            let slope = x[0].map("i0e", &[]) - y * (safe.sign() + 1.0 / safe);
+            vec![Some(dy * zero.select(x[0].number(0.5), slope))]
         },
         (-12.0, 12.0),
     )
@@ -124,6 +151,15 @@ pub static ROWS: &[RowDef] = &[
         |x, _, dy| vec![Some(dy * (x[0] * x[0] * -0.5).exp() * (2.0 * PI).powf(-0.5))],
         (-4.0, 4.0),
     ),
+    unary(
+        "ndtri",
+        "The inverse of ndtr: where the standard normal distribution function is x. Minus infinity at 0, infinity at 1, NaN \
+         outside.",
+        |b, x| math::ndtri(b, x[0]),
+        |_, y, dy| vec![Some(dy * (y * y * 0.5).exp() * (2.0 * PI).sqrt())],
+        (0.01, 0.99),
+    )
+    .within(5.0),
     unary(
         "erfcx",
         "e^(x^2) erfc(x), which does not overflow above 0. The derivative is 2 x y - 2 / sqrt(pi).",

@@ -5,6 +5,7 @@ use crate::builder::{Builder, Ex};
 use crate::dim::{Dim, needs_sizes};
 use crate::dtype::{Category, DType, Scalar};
 use crate::error::{Result, err};
+use crate::ops::Op;
 
 impl<'b> Args<'b> {
     fn bad(&self, i: usize) -> crate::Error {
@@ -193,6 +194,16 @@ impl<'b> Args<'b> {
         }
         axes.sort_unstable();
         Ok(axes)
+    }
+}
+
+/// The integers of a constant scalar or vector.
+pub(super) fn integers<'b>(e: Ex<'b>) -> Option<Arg<'b>> {
+    let integer = |c: &Scalar| c.dtype.is_int().then(|| Arg::Int(c.to_i64()));
+    match e.builder().node(e.value().ok()?.node).op {
+        Op::Const(c) => integer(&c),
+        Op::Literal(l) if l.shape.len() == 1 => l.values.iter().map(integer).collect::<Option<_>>().map(Arg::List),
+        _ => None,
     }
 }
 

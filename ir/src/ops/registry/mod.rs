@@ -157,6 +157,20 @@ pub fn takes_tensor(name: &str, position: usize, keyword: Option<&str>) -> bool 
     p.is_some_and(|p| p.kind == "tensor")
 }
 
+/// Whether that argument of a function is of integers, so that a tensor of them in its place has to be known.
+pub fn takes_integers(name: &str, position: usize, keyword: Option<&str>) -> bool {
+    let Some(c) = table().get(name) else { return false };
+    let p = match keyword {
+        Some(k) => c.params.iter().find(|p| p.name == k),
+        None => c.params.get(position),
+    };
+    p.is_some_and(of_integers)
+}
+
+fn of_integers(p: &Param) -> bool {
+    matches!(p.kind, "int" | "ints") || p.name == "indices_or_sections"
+}
+
 /// Whether a call with these arguments is of a random function that has got no seed.
 pub fn lacks_seed<'a>(name: &str, keywords: impl Iterator<Item = Option<&'a str>>) -> bool {
     let Some(c) = table().get(name).or_else(|| in_place_base(name)) else { return false };
@@ -434,6 +448,11 @@ fn default<'b>(text: &str) -> Arg<'b> {
 }
 
 fn check<'b>(c: &Callable, p: &Param, v: Arg<'b>) -> Result<Arg<'b>> {
+    // A constant of integers is as good as the integers.
+    let v = match v {
+        Arg::Tensor(e) if of_integers(p) => args::integers(e).unwrap_or(v),
+        v => v,
+    };
     let fits = match (&v, p.kind) {
         (Arg::None, _) => p.optional || p.default == Some("None"),
         (_, "any") => true,

@@ -22,6 +22,7 @@ mod expr;
 mod gamma;
 mod gamma_tables;
 mod log;
+mod ndtri;
 mod pow;
 mod reduce;
 mod special;
@@ -145,6 +146,12 @@ functions! {
     i0(x) = special::i0, 4.0, 8.0;
     /// The modified Bessel function of order 1.
     i1(x) = special::i1, 4.0, 8.0;
+    /// `e^-|x|` times the modified Bessel function of order 0.
+    i0e(x) = special::i0e, 4.0, 8.0;
+    /// `e^-|x|` times the modified Bessel function of order 1.
+    i1e(x) = special::i1e, 4.0, 8.0;
+    /// The inverse of the normal distribution function.
+    ndtri(p) = ndtri::ndtri, 5.0, 10.0;
     /// Hurwitz' zeta function, the sum of `(q + k)^-s`.
     zeta(s, q) = special::zeta, 16.0, 32.0;
     /// The mantissa of C's `frexp`. Exact.

@@ -1,4 +1,4 @@
-//! Special functions: `sinc`, the modified Bessel functions `i0` and `i1`, and Hurwitz' `zeta`.
+//! Special functions: `sinc`, the modified Bessel functions `i0` and `i1` and these times `e^-|x|`, and Hurwitz' `zeta`.
 //!
 //! `sinc x` is `sin(pi d)/pi` over `x`, `d` the exact distance to the nearest integer, so it is accurate for every `x` and
 //! zero at integers. `i0` and `i1` are polynomials in `(x/2)^2` up to 8 (all their terms are positive), and above it
@@ -201,6 +201,36 @@ pub(super) fn i1<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
     let near = h.fma(near.hi, h * near.lo);
     let near = x.eq(0.0).select(x, near);
     a.lt(8.0).select(near, far.flip(x.sign()))
+}
+
+/// `e^-a` times the near polynomial, with its power of two left out, and the far one over `sqrt(a)`, for `a >= 0`.
+fn scaled_bessel<'a>(a: Expr<'a>, t: &Bessel) -> (exp::Scaled<'a>, Expr<'a>) {
+    let c = a.ctx;
+    let small = a.at_most(8.0);
+    let half = small * 0.5;
+    let e = exp::parts(-small);
+    let near = e.pair.times_pair(poly_pair(half * half, t.near.0, t.near.1, 0.0));
+    let b = a.at_least(1.0);
+    let p = poly_pair(c.f(16.0) / b - 1.0, t.far.0, t.far.1, c.pick(t.rest.0, t.rest.1));
+    let far = p.ratio(log::sqrt(Pair { hi: b, lo: c.f(0.0) })).sum();
+    (exp::Scaled { pair: near, t: e.t }, a.eq(f64::INFINITY).select(0.0, far))
+}
+
+/// `e^-|x|` times [`i0`].
+pub(super) fn i0e<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
+    let a = x.abs();
+    let (near, far) = scaled_bessel(a, &I0);
+    let [near] = exp::scale([near.pair.sum()], near.t);
+    a.lt(8.0).select(near, far)
+}
+
+/// `e^-|x|` times [`i1`].
+pub(super) fn i1e<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
+    let a = x.abs();
+    let (near, far) = scaled_bessel(a, &I1);
+    let h = a * 0.5;
+    let [near] = exp::scale([h.fma(near.pair.hi, h * near.pair.lo)], near.t);
+    a.lt(8.0).select(near, far).flip(x.sign())
 }
 
 /// The terms that are summed one by one.

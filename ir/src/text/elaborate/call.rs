@@ -22,24 +22,10 @@ pub(super) type Written<'m> = Vec<(Option<&'m Name>, &'m Expr)>;
 /// Arguments with their values.
 type Given<'m, 'b> = Vec<(Option<&'m Name>, Val<'b>, Loc)>;
 
-/// Names of PyTorch's that this version does not do, with the reason.
-fn known_but_missing(name: &str) -> Option<String> {
-    match name.trim_end_matches('_') {
-        "poisson" => Some(format!("`{name}`: how many random numbers it takes depends on what is drawn")),
-        _ => None,
-    }
-}
-
 impl<'m, 'b> Tracer<'m, 'b> {
     /// `name(args)`.
     pub(super) fn call(&mut self, name: &'m Name, args: Written<'m>, loc: Loc) -> Got<Val<'b>> {
         let text = name.text.as_str();
-        if self.module.own(text).is_none()
-            && !registry::exists(text)
-            && let Some(why) = known_but_missing(text)
-        {
-            return self.fail(name.loc, err::unsupported(why));
-        }
         if let (Some(form), None) = (control::form(text), self.module.own(text)) {
             return self.control(form, args, loc);
         }

@@ -1,7 +1,7 @@
 //! Runs one function of [`MATH`] in the interpreter and measures its error. The sweeps over all operands run compiled
 //! kernels: `tests/accuracy` of the workspace.
 
-use super::units::{digamma, lgamma, logistic};
+use super::units::{digamma, lgamma, logistic, ndtri};
 use crate::scalar::math::{MATH, MathFn};
 use crate::scalar::{Block, Inst, Reg, V, eval};
 
@@ -84,6 +84,9 @@ pub(super) fn reference(name: &str) -> Option<fn(f64) -> f64> {
         "sinc" => pxfm::f_sincpi,
         "i0" => pxfm::f_i0,
         "i1" => pxfm::f_i1,
+        "i0e" => pxfm::f_i0e,
+        "i1e" => pxfm::f_i1e,
+        "ndtri" => ndtri,
         _ => return None,
     })
 }

@@ -57,3 +57,16 @@ pub fn digamma(x: f64) -> f64 {
     }
     if x > 1e200 { pxfm::f_log(x) } else { pxfm::f_digamma(x) }
 }
+
+/// The inverse of the normal distribution function; of small numbers, where pxfm's inverse loses digits, with one step
+/// of Newton's method for the logarithm.
+pub fn ndtri(p: f64) -> f64 {
+    // Taken from 0, so that it is no negative zero in the middle.
+    let x = 0.0 - std::f64::consts::SQRT_2 * pxfm::f_erfcinv(2.0 * p);
+    if p == 0.0 || p >= 1e-8 || p.is_nan() {
+        return x;
+    }
+    let tail = pxfm::f_erfcx(-x * std::f64::consts::FRAC_1_SQRT_2);
+    let excess = (tail * 0.5).ln() - x * x * 0.5 - p.ln();
+    x - excess * tail / (2.0 / std::f64::consts::PI).sqrt()
+}

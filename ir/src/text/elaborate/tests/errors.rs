@@ -139,7 +139,7 @@ fn what_this_version_does_not_do_is_said_so() {
     let bad = |body: &str| messages(&format!("fn f(x: f32[3], m: bool[3]) {{ {body} }}")).join("; ");
     assert!(bad("nonzero(x)").starts_with("unsupported: "), "{}", bad("nonzero(x)"));
     assert_eq!(bad("x.uniform_()"), "type: `uniform` needs a `seed`");
-    assert!(bad("poisson(x)").starts_with("unsupported: "), "{}", bad("poisson(x)"));
+    assert_eq!(bad("poisson(x)"), "type: `poisson` needs a `seed`");
     assert!(bad("x[m]").starts_with("unsupported: "), "{}", bad("x[m]"));
 }
 
