@@ -103,7 +103,12 @@ pub fn call(name: &str, args: &[(Option<&str>, Argument)]) -> Result<Vec<Tensor>
     });
     let tensors = tensors.filter_map(|a| if let Argument::Tensor(t) = a { Some(t) } else { None });
     match trace::of(tensors).or_else(trace::current) {
-        Some(trace) => trace.record(name, args, loc).map_err(|e| e.at(loc)),
+        Some(trace) => {
+            if trace::current().is_some() && registry::lacks_seed(name, args.iter().map(|(k, _)| *k)) {
+                create::drawn_seed(name).map_err(|e| e.at(loc))?;
+            }
+            trace.record(name, args, loc).map_err(|e| e.at(loc))
+        }
         None if let Some(found) = sized::run(name, args).transpose() => found.map_err(|e| e.at(loc)),
         None if let Some(known) = sized::integers(name, args).transpose() => {
             eager::run(name, &known.map_err(|e| e.at(loc))?, loc).map_err(|e| e.at(loc))

@@ -190,7 +190,6 @@ impl Planner<'_> {
 
     /// The values that follow each other in the parameter's memory up to `at`, oldest first, each with the views of the
     /// one before that it is an update of.
-    #[expect(clippy::type_complexity, reason = "nodes with views")]
     fn chain(
         &self,
         mut at: Value,

@@ -80,7 +80,8 @@ fn special_functions_at_their_edges() {
     assert_eq!(eval("i0(x)", &[far])[..2], [high, high]);
     assert_eq!(eval("i1(x)", &[far])[..2], [high, -high]);
     let g = eval("gelu(x)", &[far]);
-    assert!(g[0] == high && g[1].is_nan() && g[2..] == [f64::from(f32::MAX), f64::from(1e38f32)]);
+    // As PyTorch's, whose product with 1 + erf overflows above half of the largest float.
+    assert!(g[0].is_nan() && g[1].is_nan() && g[2..] == [high, f64::from(1e38f32)], "{g:?}");
 }
 
 #[test]

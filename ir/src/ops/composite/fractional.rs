@@ -147,4 +147,4 @@ macro_rules! pooling {
 
 /// The functions.
 pub static FNS: &[FnDef] =
-    &[pooling!("fractional_max_pool2d", 2, ", 4, 3"), pooling!("fractional_max_pool3d", 3, ", 3, 2, 3")];
+    &[pooling!("fractional_max_pool2d", 2, ", 4, 3"), pooling!("fractional_max_pool3d", 3, ", 3, 4, 3")];

@@ -310,9 +310,10 @@ fn linear_cross_entropy<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     if ws.len() > 2 && s.len() == 1 {
         return Err(err::shape(format!(
-            "`{NAME}`: a K-dimensional loss, defined by linear_weight {}, requires batched input, got {}",
-            w.ty(),
-            x.ty()
+            "`{NAME}`: K-dimensional loss defined by linear_weight shape {} requires batched input, (N, {features}), got unbatched \
+             input with shape {}",
+            ShapeText(&ws),
+            ShapeText(&s)
         )));
     }
     let dtype = x.dtype();

@@ -45,6 +45,7 @@ pub mod special;
 pub mod split;
 pub mod statistic;
 pub mod stats;
+mod target;
 pub mod unpool;
 
 use super::elementwise::Row;

@@ -61,17 +61,30 @@ fn cov<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let x = samples("cov", a.tensor(b, 0)?)?;
     let n = if x.rank() < 2 { x.numel() } else { x.shape()[1] };
     let (f, w) = (a.opt_tensor(b, 2)?, a.opt_tensor(b, 3)?);
-    for e in [f, w].into_iter().flatten() {
-        if e.shape().as_slice() != [n] {
-            return Err(err::shape(format!("`cov`: expected one weight for each of {n} observations, got {}", e.ty())));
+    for (name, e) in [("fweights", f), ("aweights", w)] {
+        let Some(e) = e else { continue };
+        let (shape, whole) = (e.shape(), name == "fweights");
+        if shape.len() > 1 {
+            return Err(err::shape(format!(
+                "`cov`: expected {name} to have one or fewer dimensions but got {name} with {} dimensions",
+                shape.len()
+            )));
+        }
+        if if whole { !e.dtype().is_int() } else { !e.dtype().is_float() } {
+            return Err(err::dtype(format!(
+                "`cov`: expected {name} to have {} dtype but got {name} with {} dtype",
+                if whole { "integral" } else { "floating point" },
+                e.dtype().torch_name()
+            )));
+        }
+        if e.numel() != n {
+            return Err(err::shape(format!(
+                "`cov`: expected {name} to have the same numel as there are observations in the input but got {} != {n}",
+                e.numel()
+            )));
         }
     }
-    if f.is_some_and(|f| !f.dtype().is_int()) {
-        return Err(err::dtype("`cov`: expected fweights to have integral dtype"));
-    }
-    if w.is_some_and(|w| !w.dtype().is_float()) {
-        return Err(err::dtype("`cov`: expected aweights to have floating point dtype"));
-    }
+    let [f, w] = [f, w].map(|e| e.map(|e| e.reshape(&[n])));
     let correction = a.float(1)?;
     // Not less than 0, and not NaN.
     let weights = [f, w].map(|e| e.map(|e| held("check_observation", e.ge(b.int(0)), e, 0.0)));
