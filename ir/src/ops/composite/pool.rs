@@ -64,7 +64,7 @@ fn check_not_empty(name: &str, x: Ex<'_>, n: usize) -> Result<()> {
     check_elements(name, x, n).map_err(|e| if n < 3 { not_image(name, x, n) } else { e })
 }
 
-/// As [`check_not_empty`], in the words for windows of three dimensions and for adaptive ones.
+/// As `check_not_empty`, in the words for windows of three dimensions and for adaptive ones.
 pub fn check_elements(name: &str, x: Ex<'_>, n: usize) -> Result<()> {
     let s = x.shape();
     match (s.len() - n - 1..s.len()).find(|d| s[*d] == 0) {
