@@ -347,7 +347,7 @@ fn derivatives_flow_through_control_flow_in_control_flow() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: random::cases::cases(200, 5000), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Views, and writes through them into copies of the parameters.
     #[test]

@@ -1,9 +1,12 @@
 //! Matrix products of random shapes, layouts and dtypes: compiled code and interpreter agree to the bit, and the number
 //! of threads does not matter.
 
+#[path = "../../ir/tests/random/cases.rs"]
+mod cases;
 mod support;
 
-use support::{Outcome, Param, Random, cases, compiled, difference, interpreted};
+use cases::cases;
+use support::{Outcome, Param, Random, compiled, difference, interpreted};
 use tensorc_ir::graph::Phase;
 use tensorc_ir::passes::fuse::Mode;
 use tensorc_ir::text::print::print;
@@ -120,7 +123,7 @@ fn check(seed: u64, dtype: DType) {
 // The threads are the process's: so all is one test.
 #[test]
 fn products_agree_to_the_bit_in_any_layout_and_with_any_number_of_threads() {
-    for case in 0..cases(60) as u64 {
+    for case in 0..cases(60, 400) as u64 {
         for dtype in DTYPES {
             check(case, dtype);
         }

@@ -9,8 +9,9 @@ mod random;
 mod support;
 
 use proptest::prelude::*;
+use random::cases::cases;
 use random::{Choices, range, step, view_op};
-use support::{Param, Random, cases, disagreement};
+use support::{Param, Random, disagreement};
 use tensorc_ir::graph::Phase;
 use tensorc_ir::ops::effect::Grad;
 use tensorc_ir::ops::elementwise::{Row, rows};
@@ -317,11 +318,11 @@ fn describe(d: &str, g: &Graph, params: &[Param]) -> String {
 
 /// The choices of each step, apart, so that one step can go and the others stay.
 fn steps() -> impl Strategy<Value = Vec<Vec<u16>>> {
-    prop::collection::vec(prop::collection::vec(any::<u16>(), 0..40), 0..30)
+    prop::collection::vec(prop::collection::vec(any::<u16>(), 0..40), 0..41)
 }
 
 fn config() -> ProptestConfig {
-    let cases = cases(400);
+    let cases = cases(400, 5000);
     ProptestConfig { cases, max_shrink_iters: 3000, failure_persistence: None, ..ProptestConfig::default() }
 }
 

@@ -1,5 +1,7 @@
 //! Random programs with views and writes, read off a list of choices, so that they shrink to short ones.
 
+#[path = "cases.rs"]
+pub mod cases;
 #[path = "control.rs"]
 pub mod control;
 

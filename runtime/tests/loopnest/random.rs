@@ -4,6 +4,7 @@
 //! nest. Indices are kept inside their buffers by computing each access's range; a store in a loop writes a place of its
 //! own in each iteration, since iterations that run side by side must not meet in memory.
 
+use crate::cases::cases;
 use crate::data::{Random, fill};
 use crate::machine::{Kernel, compare};
 use proptest::prelude::*;
@@ -421,7 +422,7 @@ fn check(choices: Vec<u32>, level: OptLevel) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(300, 3000), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn machine_code_agrees_with_the_interpreter(choices in prop::collection::vec(any::<u32>(), 0..300)) {
@@ -432,9 +433,4 @@ proptest! {
     fn optimised_code_agrees_with_the_interpreter(choices in prop::collection::vec(any::<u32>(), 0..300)) {
         check(choices, OptLevel::Speed);
     }
-}
-
-/// `PROPTEST_CASES` if it is set.
-fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(300)
 }

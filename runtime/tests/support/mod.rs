@@ -200,8 +200,3 @@ pub fn graph(params: &[Type], f: impl for<'b> Fn(&'b Builder, &[Ex<'b>]) -> Vec<
 pub fn f32s(shape: &[usize]) -> Type {
     Type::new(DType::F32, shape.iter().copied())
 }
-
-/// How many random cases to run: `TENSORC_CASES`, or this many.
-pub fn cases(most: u32) -> u32 {
-    std::env::var("TENSORC_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(most)
-}
