@@ -280,7 +280,7 @@ fn traced(choices: &[u16], steps: &[Vec<u16>], seed: u64, training: bool) -> (Gr
     let mut c = Choices(choices.iter());
     let mut random = Random(seed);
     let b = Builder::new("p");
-    let width = c.of(&[4, 17]);
+    let width = c.of(&[3, 4, 17]);
     let shapes: [(&[usize], bool); 3] = [(&[3, width], true), (&[2, width], true), (&[width], false)];
     let params = shapes.map(|(s, written)| Param::new(DType::F32, layout(&mut c, s, written), |d| random.special(d)));
     let inputs = params.iter().zip(shapes).map(|(p, (_, w))| b.input("x", p.ty(), w, Some(Strided::from(&p.layout))));
@@ -322,8 +322,7 @@ fn steps() -> impl Strategy<Value = Vec<Vec<u16>>> {
 }
 
 fn config() -> ProptestConfig {
-    let cases = cases(400, 5000);
-    ProptestConfig { cases, max_shrink_iters: 3000, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases: cases(400, 5000), failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {

@@ -58,10 +58,15 @@ pub fn range(c: &mut Choices<'_>, extent: usize) -> Range {
     Range { start, len: if c.below(8) == 0 { 0 } else { 1 + c.below(most) }, step: step as isize }
 }
 
+/// Some elements of every dimension.
+fn some(c: &mut Choices<'_>, shape: &[usize]) -> view::Slice {
+    view::Slice(shape.iter().map(|d| range(c, *d).into()).collect())
+}
+
 /// A view of a tensor of that shape, by an op that need not be possible.
 pub fn view_op(c: &mut Choices<'_>, shape: &[usize]) -> Op {
     match c.below(10) {
-        0 | 1 => Op::Slice(view::Slice(shape.iter().map(|d| range(c, *d).into()).collect())),
+        0 | 1 => Op::Slice(some(c, shape)),
         2 => Op::Reshape(view::Reshape(dims(&regrouped(c, shape.iter().product())))),
         3 => {
             let mut order: Vec<usize> = (0..shape.len()).collect();
@@ -142,7 +147,7 @@ fn step_in(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, smooth: bool
         true => Err(tensorc_ir::error::err::alias("a write to an element that stands there twice")),
         false => b.emit_all(Op::Write, &[x, value]).map(|_| x),
     };
-    let v = match c.below(14) {
+    let v = match c.below(15) {
         0..=3 => b.emit(view_op(c, shape), &[x]),
         4 => write(other),
         5 => write(b.emit(row("neg"), &[other]).ok()?),
@@ -173,7 +178,10 @@ fn step_in(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, smooth: bool
             let len = 1 + c.below(shape[axis] - 1);
             let mut part = || {
                 let mut ranges: Vec<Range> = shape.iter().map(|d| Range::all(*d)).collect();
-                ranges[axis] = Range { start: c.below(shape[axis] - len + 1), len, step: 1 };
+                let most = if len > 1 { (shape[axis] - 1) / (len - 1) } else { 1 };
+                let step = 1 + c.below(most);
+                let start = c.below(shape[axis] - (len - 1) * step);
+                ranges[axis] = Range { start, len, step: step as isize };
                 b.emit(Op::Slice(view::Slice(ranges.iter().map(Into::into).collect())), &[x])
             };
             let (to, from, more) = (part().ok()?, part().ok()?, part().ok()?);
@@ -182,8 +190,22 @@ fn step_in(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, smooth: bool
             let value = b.emit(op.clone(), &operands[..op_operands(&op)]).ok()?;
             match smooth && twice {
                 true => return None,
-                false => b.emit_all(Op::Write, &[to, value]).map(|_| to),
+                false => b.emit_all(Op::Write, &[to, value]).and_then(|_| b.emit(Op::Slice(some(c, shape)), &[x])),
             }
+        }
+        13 if !shape.is_empty() => {
+            // The same elements in another order, which may then be written over them.
+            let square = shape.len() == 2 && shape[0] == shape[1];
+            let turned = if square && c.below(2) == 0 {
+                Op::Permute(view::Permute([1, 0].into_iter().collect()))
+            } else {
+                let mut ranges: Vec<Range> = shape.iter().map(|d| Range::all(*d)).collect();
+                ranges[axis] = Range { start: shape[axis].saturating_sub(1), len: shape[axis], step: -1 };
+                Op::Slice(view::Slice(ranges.iter().map(Into::into).collect()))
+            };
+            let turned = b.emit(turned, &[x]).and_then(|v| b.emit(Op::Copy, &[v])).ok()?;
+            let sum = b.emit(row("add"), &[turned, other]).ok()?;
+            if c.below(3) == 0 { Ok(sum) } else { write(sum) }
         }
         _ => b.emit(if smooth { Op::Copy } else { c.of(&[Op::Copy, Op::Detach]) }, &[x]),
     };
