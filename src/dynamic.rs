@@ -52,6 +52,11 @@ impl<T> Variant<T> {
         self.template.assumptions()
     }
 
+    /// Whether the final value of one of these parameters is computed elsewhere and copied there.
+    pub(crate) fn writes_back(&self, params: &[usize]) -> bool {
+        self.template.program().writes_back(params)
+    }
+
     /// The program for these arguments, if it is one for them.
     pub(crate) fn executable(&self, args: &[View]) -> Result<Option<Arc<Executable>>> {
         let Some(sizes) = self.template.sizes_of(args) else { return Ok(None) };

@@ -6,6 +6,7 @@
 //! closure has captured are arguments that are not passed: they are read and written at each call. What the closure itself
 //! makes is made at each call.
 
+use crate::donate::reuse;
 use crate::dynamic::{Table, Variant};
 use crate::sharing::{Params, record, sharing, writes_to_shared};
 use crate::tensor::{Repr, Tensor, compile_traced};
@@ -26,6 +27,8 @@ pub struct Jit<A: Tree, R: Tree, F> {
     compiled: Mutex<HashMap<Key<A>, Programs<R>>>,
     /// Axes whose extents are symbolic: argument, axis, name.
     marks: Vec<(usize, usize, String)>,
+    /// Arguments whose memory belongs to the call.
+    donated: Vec<usize>,
     dynamic: Table<Key<A>, Kept<R>>,
     compilations: AtomicUsize,
     _argument: PhantomData<fn(A) -> R>,
@@ -42,6 +45,8 @@ struct Compiled<R: Tree> {
     params: Params,
     /// How the arguments share elements with captured tensors.
     sharing: Vec<u64>,
+    /// The donated parameters.
+    donated: Vec<usize>,
     structure: R::Structure,
 }
 
@@ -56,6 +61,7 @@ pub fn jit<A: Tree, R: Tree, F: Fn(A) -> Result<R>>(f: F) -> Jit<A, R, F> {
         f,
         compiled: Mutex::default(),
         marks: Vec::new(),
+        donated: Vec::new(),
         dynamic: Mutex::default(),
         compilations: AtomicUsize::new(0),
         _argument: PhantomData,
@@ -86,6 +92,35 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
     /// ```
     pub fn dynamic(mut self, argument: usize, axis: usize, name: &str) -> Jit<A, R, F> {
         self.marks.push((argument, axis, name.to_string()));
+        self
+    }
+
+    /// Gives the memory of one argument to each call: a result of its dtype and shape, if there is one, is stored in it.
+    /// After a call that succeeds, that tensor and all that share its memory are of no more use: each use is an error
+    /// that names the call. One that fails leaves it as it was. Arguments count from 0 over all tensors of the argument
+    /// tree. In a function that is itself traced this changes nothing.
+    ///
+    /// A call gives the error `alias` if the argument shares its memory with another one or with a captured tensor, or if
+    /// that is lent for a scope or lent to read only.
+    ///
+    /// ```
+    /// use tensorc::{Tensor, dtype::F32, jit, ones};
+    ///
+    /// # fn main() -> tensorc::Result<()> {
+    /// let step = jit(|(w, dw): (Tensor, Tensor)| w.sub(&dw.mul(0.1)?)).donate(0);
+    /// let (mut w, dw) = (ones(&[1000], F32)?, ones(&[1000], F32)?);
+    /// let before = w.clone();
+    /// for _ in 0..10 {
+    ///     w = step.call((w, dw.clone()))?;
+    /// }
+    /// assert!(before.sum().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn donate(mut self, argument: usize) -> Jit<A, R, F> {
+        if !self.donated.contains(&argument) {
+            self.donated.push(argument);
+        }
         self
     }
 
@@ -138,7 +173,7 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
                 c
             }
         };
-        let results = compiled.exe.call(&compiled.params.of(views), loc)?;
+        let results = compiled.exe.call_donating(&compiled.params.of(views), &compiled.donated, loc)?;
         R::put_together(&compiled.structure, &mut results.into_iter().map(Tensor::concrete))
     }
 
@@ -186,15 +221,12 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
         let args = |(captured, _): &Kept<R>| {
             views.iter().cloned().chain(captured.iter().map(|v| (**v).clone())).collect::<Vec<_>>()
         };
-        let make = || {
-            let made = Variant::compile(&Sizes::new(sizes), Options::default(), || {
+        let make = |reuses: bool| {
+            let made = Variant::compile(&Sizes::new(sizes.clone()), Options::default(), || {
                 let layouts: Vec<Strided> = (0..views.len()).map(|i| self.symbolic(i, &views[i].layout)).collect();
                 let trace = Trace::new("jit");
                 let inputs = inputs(&trace, &views, &layouts)?;
-                let args = A::put_together(structure, &mut inputs.into_iter())?;
-                let result = trace.within(|| (self.f)(args))?;
-                let mut leaves = Vec::new();
-                let structure = result.take_apart(&mut leaves);
+                let (leaves, structure) = self.trace(&trace, inputs, structure, reuses)?;
                 let (graph, captured) = end(&trace, &leaves, views.len())?;
                 let all: Vec<View> = views.iter().cloned().chain(captured.iter().map(|v| (**v).clone())).collect();
                 if writes_to_shared(&all, &graph.written()) {
@@ -205,6 +237,13 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
                 let layouts = layouts.into_iter().chain(captured.iter().map(|v| Strided::from(&v.layout))).collect();
                 Ok::<_, Error>((graph, layouts, (captured, structure)))
             })?;
+            Ok::<_, Error>(made)
+        };
+        let make = || {
+            let mut made = make(true)?;
+            if made.writes_back(&self.donated) {
+                made = make(false)?;
+            }
             self.compilations.fetch_add(1, Ordering::Relaxed);
             Ok(made)
         };
@@ -213,7 +252,7 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
         if captured.iter().any(|c| views.iter().any(|v| v.overlaps(c))) {
             return Ok(None);
         }
-        let results = found.exe.call(&found.args, loc)?;
+        let results = found.exe.call_donating(&found.args, &self.donated, loc)?;
         R::put_together(structure, &mut results.into_iter().map(Tensor::concrete)).map(Some)
     }
 
@@ -227,18 +266,39 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
     }
 
     fn compile(&self, structure: &A::Structure, views: &[View]) -> Result<Compiled<R>> {
-        let (graph, params, structure) = record(views, |trace, args| {
-            let args = A::put_together(structure, &mut args.into_iter())?;
-            let result = trace.within(|| (self.f)(args))?;
-            let mut leaves = Vec::new();
-            let structure = result.take_apart(&mut leaves);
-            Ok((leaves, structure))
-        })?;
-        let layouts: Vec<Layout> = params.of(views.to_vec()).into_iter().map(|v| v.layout).collect();
-        let exe = compile_traced(&graph, &layouts, Options::default())?;
+        let made = |reuses: bool| {
+            let (graph, params, structure) = record(views, |trace, args| self.trace(trace, args, structure, reuses))?;
+            let layouts: Vec<Layout> = params.of(views.to_vec()).into_iter().map(|v| v.layout).collect();
+            let exe = compile_traced(&graph, &layouts, Options::default())?;
+            let donated = self.donated.iter().map(|i| params.position(*i)).collect::<Result<Vec<_>>>()?;
+            let sharing = params.sharing(views);
+            Ok::<_, Error>(Compiled { exe, params, sharing, donated, structure })
+        };
+        let mut compiled = made(true)?;
+        if compiled.exe.program().writes_back(&compiled.donated) {
+            compiled = made(false)?;
+        }
         self.compilations.fetch_add(1, Ordering::Relaxed);
-        let sharing = params.sharing(views);
-        Ok(Compiled { exe, params, sharing, structure })
+        Ok(compiled)
+    }
+
+    /// Runs the closure on tensors of a trace: its results, and their structure. With `reuses` they lie in donated
+    /// arguments where they can.
+    fn trace(
+        &self,
+        trace: &Arc<Trace>,
+        args: Vec<Tensor>,
+        structure: &A::Structure,
+        reuses: bool,
+    ) -> Result<(Vec<Tensor>, R::Structure)> {
+        let given = A::put_together(structure, &mut args.iter().cloned())?;
+        let result = trace.within(|| (self.f)(given))?;
+        let mut leaves = Vec::new();
+        let structure = result.take_apart(&mut leaves);
+        if reuses {
+            reuse(trace, &args, &self.donated, &mut leaves)?;
+        }
+        Ok((leaves, structure))
     }
 }
 

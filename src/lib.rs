@@ -26,6 +26,7 @@
 pub mod cli;
 mod control;
 pub mod display;
+mod donate;
 mod dynamic;
 mod grad;
 mod jit;

@@ -13,7 +13,7 @@ use tensorc_ir::error::err;
 use tensorc_ir::ops::{strided, view};
 use tensorc_ir::types::{Shape, Span};
 use tensorc_ir::{Dim, Graph, Layout, Op, Result, Strided};
-use tensorc_runtime::executable::View;
+use tensorc_runtime::executable::{View, shares_donated};
 
 /// What the parameters of a program are bound to.
 pub(crate) struct Params {
@@ -59,6 +59,15 @@ impl Params {
             words.push(u64::MAX);
         }
         words
+    }
+
+    /// The parameter that an argument is.
+    ///
+    /// # Errors
+    /// `alias` if it is a part of memory that others share.
+    pub(crate) fn position(&self, argument: usize) -> Result<usize> {
+        let Some(each) = &self.each else { return Ok(argument) };
+        each.iter().position(|p| matches!(p, Param::Own(i) if *i == argument)).ok_or_else(shares_donated)
     }
 
     /// Whether the program has these bases.

@@ -282,6 +282,11 @@ impl fmt::Display for Why {
 }
 
 impl Program {
+    /// Whether the final value of one of these parameters is computed elsewhere and copied there at the end.
+    pub fn writes_back(&self, params: &[usize]) -> bool {
+        self.copies.iter().filter_map(|c| c.param).any(|p| params.contains(&p))
+    }
+
     /// The program for these sizes: the same kernels, with numbers in place of symbolic sizes.
     pub fn bind(&self, sizes: &Sizes) -> Program {
         let mut p = self.clone();

@@ -11,10 +11,12 @@ use tensorc_ir::Loc;
 
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-/// The word's value while there is a writer; below [`REVOKED`] it is the number of readers.
+/// The word's value while there is a writer; below [`DONATED`] it is the number of readers.
 const WRITER: u32 = u32::MAX;
 /// The word's value when the memory is gone.
 const REVOKED: u32 = u32::MAX - 1;
+/// The word's value when the memory has gone to another handle.
+const DONATED: u32 = u32::MAX - 2;
 
 /// What a use does with the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +34,8 @@ pub(crate) enum Conflict {
     Held(Access, Loc),
     /// The memory was lent, by the scope at that place, and is gone.
     Revoked(Loc),
+    /// The memory was given away, at that place.
+    Donated(Loc),
 }
 
 /// See the module's description.
@@ -51,8 +55,8 @@ impl BorrowWord {
         let mut seen = self.word.load(Ordering::Relaxed);
         loop {
             let next = match access {
-                // One below `REVOKED` is never reached by counting: the readers would not fit into memory.
-                Access::Read if seen < REVOKED - 1 => seen + 1,
+                // One below `DONATED` is never reached by counting: the readers would not fit into memory.
+                Access::Read if seen < DONATED - 1 => seen + 1,
                 Access::Write if seen == 0 => WRITER,
                 _ => return Err(self.conflict(seen)),
             };
@@ -86,11 +90,18 @@ impl BorrowWord {
         revoked
     }
 
+    /// Ends all use for good, by who holds the word to write. `loc` is the place that later conflicts name.
+    pub(crate) fn donate(&self, loc: Loc) {
+        self.place.set(loc);
+        self.word.store(DONATED, Ordering::Release);
+    }
+
     fn conflict(&self, seen: u32) -> Conflict {
         let first = self.place.get();
         match seen {
             WRITER => Conflict::Held(Access::Write, first),
             REVOKED => Conflict::Revoked(first),
+            DONATED => Conflict::Donated(first),
             _ => Conflict::Held(Access::Read, first),
         }
     }
@@ -157,6 +168,11 @@ mod tests {
         assert!(word.revoke(here));
         assert_eq!(word.acquire(Access::Read, there), Err(Conflict::Revoked(here)));
         assert_eq!(word.acquire(Access::Write, there), Err(Conflict::Revoked(here)));
+        let given = BorrowWord::new();
+        given.acquire(Access::Write, here).unwrap();
+        given.donate(there);
+        assert_eq!(given.acquire(Access::Read, here), Err(Conflict::Donated(there)));
+        assert!(!given.revoke(here));
     }
 
     #[test]

@@ -225,6 +225,24 @@ impl Template {
     }
 }
 
+/// The error of a donated argument whose memory another tensor of the call shares.
+pub fn shares_donated() -> Error {
+    err::alias("a donated argument shares its memory with another argument or a captured tensor").help("donate a copy")
+}
+
+/// Whether an argument can be donated.
+fn donatable(args: &[View], i: usize, loc: Loc) -> Result<()> {
+    let a = args.get(i).ok_or_else(|| err::index(format!("there is no argument {i} to donate")).at(loc))?;
+    let shares = |(j, b): (usize, &View)| j != i && b.storage.same(&a.storage);
+    if args.iter().enumerate().any(shares) {
+        return Err(shares_donated().at(loc));
+    }
+    match a.storage.is_lent() {
+        true => Err(err::alias("memory that is borrowed for a scope cannot be donated").at(loc).help("donate a copy")),
+        false => Ok(()),
+    }
+}
+
 impl Executable {
     /// Compiles a pure graph for parameters that lie as `layouts` say (their offsets do not matter).
     ///
@@ -246,11 +264,23 @@ impl Executable {
     /// `type` if the arguments are not what it was compiled for; `alias` if one is in use elsewhere, or overlaps a
     /// written one; `data` if a check fails, and then no argument has changed.
     pub fn call(&self, args: &[View], loc: Loc) -> Result<Vec<View>> {
+        self.call_donating(args, &[], loc)
+    }
+
+    /// As [`Executable::call`]. When the call has succeeded, the storages of the arguments `donated` are of no more use,
+    /// and results in their memory have storages of their own.
+    ///
+    /// # Errors
+    /// As [`Executable::call`], and `alias` if a donated argument is in use elsewhere, is lent, or shares its storage with
+    /// another one.
+    pub fn call_donating(&self, args: &[View], donated: &[usize], loc: Loc) -> Result<Vec<View>> {
         self.check(args)?;
+        donated.iter().try_for_each(|i| donatable(args, *i, loc))?;
         let mut args: SmallVec<[View; 8]> = args.iter().cloned().collect();
         self.separate(&mut args, loc)?;
-        let access = |i: usize| if self.program.mutated.contains(&i) { Access::Write } else { Access::Read };
-        let borrows = Borrows::take(args.iter().enumerate().map(|(i, a)| (&a.storage, access(i))), loc)?;
+        let writes = |i: &usize| self.program.mutated.contains(i) || donated.contains(i);
+        let access = |i: usize| if writes(&i) { Access::Write } else { Access::Read };
+        let mut borrows = Borrows::take(args.iter().enumerate().map(|(i, a)| (&a.storage, access(i))), loc)?;
 
         let arena = if self.arena > 0 { Some(Storage::alloc(self.arena)?) } else { None };
         let mut outputs: SmallVec<[(usize, Storage); 4]> = SmallVec::new();
@@ -282,7 +312,13 @@ impl Executable {
             drop(borrows);
             return Err(self.explained(&args, e));
         }
-        self.outputs.iter().map(|o| self.output(o, &args, &outputs)).collect()
+        let mut results = self.outputs.iter().map(|o| self.output(o, &args, &outputs)).collect::<Result<Vec<_>>>()?;
+        for i in donated {
+            let old = &args[*i].storage;
+            let Some(new) = borrows.donate(old, loc) else { continue };
+            results.iter_mut().filter(|r| r.storage.same(old)).for_each(|r| r.storage = new.clone());
+        }
+        Ok(results)
     }
 
     /// The error of a failed check, with the numbers that were wrong. The arguments are still as they were.

@@ -10,7 +10,7 @@
 use std::any::Any;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use smallvec::SmallVec;
 use tensorc_ir::error::err;
@@ -31,7 +31,8 @@ struct Shared {
     start: NonNull<u8>,
     len: usize,
     writable: bool,
-    _owner: Owner,
+    /// Behind a lock, since it leaves when the memory is given to another handle.
+    owner: Mutex<Owner>,
 }
 
 /// What keeps the memory alive; here only to be dropped.
@@ -40,6 +41,8 @@ enum Owner {
     Buffer(Buffer),
     Foreign(Box<dyn Any + Send + Sync>),
     Scope,
+    /// Another handle.
+    Given,
 }
 
 // SAFETY: the memory is reached only under the borrow word, which gives readers or one writer; nothing else here is
@@ -98,7 +101,7 @@ impl Storage {
     }
 
     fn new(start: NonNull<u8>, len: usize, writable: bool, owner: Owner) -> Storage {
-        Storage(Arc::new(Shared { word: BorrowWord::new(), start, len, writable, _owner: owner }))
+        Storage(Arc::new(Shared { word: BorrowWord::new(), start, len, writable, owner: Mutex::new(owner) }))
     }
 
     /// The length in bytes.
@@ -119,6 +122,11 @@ impl Storage {
     /// Whether both are handles on the same memory.
     pub fn same(&self, other: &Storage) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether the memory is lent for a scope, so that it cannot be given away.
+    pub fn is_lent(&self) -> bool {
+        matches!(*self.0.owner.lock().unwrap_or_else(PoisonError::into_inner), Owner::Scope)
     }
 
     /// Whether this is the only handle, so that a call may reuse the memory for its result.
@@ -208,6 +216,10 @@ fn explain(access: Access, conflict: Conflict, loc: Loc) -> Error {
                 .note(scope, "the scope was here")
                 .help("copy the tensor inside the scope")
         }
+        Conflict::Donated(call) => err::alias(format!("this tensor cannot be {want}: it was donated to a call"))
+            .at(loc)
+            .note(call, "the call was here")
+            .help("use what the call gave, or donate a copy"),
     }
 }
 
@@ -323,6 +335,19 @@ impl<'s> Borrows<'s> {
             taken.held.push((storage, access));
         }
         Ok(taken)
+    }
+}
+
+impl Borrows<'_> {
+    /// Moves memory that is held to write to a new handle, and ends the use of all that there are; `None` if it is not
+    /// held so. `loc` is the place that later errors name.
+    pub fn donate(&mut self, storage: &Storage, loc: Loc) -> Option<Storage> {
+        let at = self.held.iter().position(|(s, access)| s.same(storage) && *access == Access::Write)?;
+        let shared = &self.held.swap_remove(at).0.0;
+        let mut owner = shared.owner.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = std::mem::replace(&mut *owner, Owner::Given);
+        shared.word.donate(loc);
+        Some(Storage::new(shared.start, shared.len, shared.writable, owner))
     }
 }
 

@@ -284,6 +284,15 @@ impl Tensor {
         self.layout().is_contiguous()
     }
 
+    /// The address of the first element, as a number to compare.
+    ///
+    /// # Errors
+    /// `type` under trace, where a tensor has no memory yet.
+    pub fn data_ptr(&self) -> Result<usize> {
+        let v = self.view_of("data_ptr")?;
+        Ok(v.storage.as_ptr().addr() + v.layout.offset * v.dtype.size())
+    }
+
     /// Whether both share memory storage.
     pub fn shares_storage(&self, other: &Tensor) -> bool {
         match (&self.0, &other.0) {

@@ -1,7 +1,7 @@
 //! Fusion: which nodes are computed together in one kernel, and which values go through memory.
 //!
 //! The result is a [`Fusion`]: groups in an order in which they can run. A value is *stored* if another group or the
-//! caller needs it; everything else is computed where it is used, by following index maps back through views. Two steps:
+//! caller needs it; everything else is computed where it is used, by following index maps back through views. Three steps:
 //!
 //! 1. *Join*, forward: a node joins the last of the groups it reads from if it iterates over that group's domain, so
 //!    that they share loops. Because a node only ever joins the last one, the order of groups stays valid. A reduction
@@ -9,12 +9,14 @@
 //!    and what is computed from them run at the *outer* level, over the kept axes.
 //! 2. *Sink*, backward: a node whose readers are all in one later group moves there and is computed in place, at whatever
 //!    index it is asked for.
+//! 3. *Merge*: groups over one domain that read the same memory become one ([`siblings`]).
 //!
 //! For every pair of neighbours left apart there is a reason ([`Fusion::apart`]).
 
 mod index;
 mod legalize;
 mod overwrite;
+mod siblings;
 
 pub use index::{Along, DimMap, blocks, is_affine};
 pub use legalize::{layout_of, legalize, own_results, through};
@@ -157,6 +159,7 @@ pub fn fuse(g: &Graph, mode: Mode) -> Fusion {
     }
     if mode == Mode::Fused {
         sink(g, &mut f, &live, &forced);
+        siblings::merge(g, &mut f, &live);
     }
     f.groups.iter_mut().for_each(|group| group.nodes.sort_unstable());
     store(g, &mut f, &live, &forced);
@@ -392,7 +395,7 @@ fn sink(g: &Graph, f: &mut Fusion, live: &[bool], forced: &[bool]) {
             f.groups[home].nodes.retain(|m| *m != n);
             f.groups[k].nodes.push(n);
             f.group_of[i] = Some(k);
-            f.level[i] = None;
+            f.level[i] = siblings::is_read_in_step(g, f, n, k, &readers[i]).then_some(Level::Full);
         }
     }
 }
