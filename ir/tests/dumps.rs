@@ -1,5 +1,6 @@
 //! Every printed graph parses back to the same graph, in every phase: random programs after every pass.
 
+#[allow(dead_code)]
 mod random;
 mod reader;
 
