@@ -9,7 +9,7 @@
 mod control;
 mod in_place;
 
-use crate::lower::{Places, Store, lower_checks, lower_group, lower_stores};
+use crate::lower::{Aside, Places, Store, lower_checks, lower_group, lower_stores, lower_window};
 use crate::program::{BufferDecl, BufferId, BufferKind, Copied, DotStep, Output, Place, Program, Step, Why};
 use std::collections::{HashMap, HashSet};
 use tensorc_ir::ops::Op;
@@ -60,6 +60,8 @@ struct Planner<'a> {
     ahead: Option<(usize, Vec<usize>)>,
     /// For each written parameter whose final value is computed elsewhere, why.
     away: HashMap<usize, Why>,
+    /// Updates that go over what they read with a window of rows, and their memory.
+    aside: HashMap<NodeId, Aside>,
     mode: Mode,
     /// Control steps that are planned, with the copies that come before them.
     controls: HashMap<NodeId, Vec<Step>>,
@@ -96,6 +98,7 @@ impl<'a> Planner<'a> {
             leaving: HashSet::new(),
             ahead: None,
             away: HashMap::new(),
+            aside: HashMap::new(),
             mode,
             controls: HashMap::new(),
         }
@@ -154,6 +157,7 @@ impl<'a> Planner<'a> {
         if let Some((param, layout)) = self.at_home.get(&n) {
             let place = Place { buffer: BufferId(*param as u32), layout: layout.clone() };
             self.places.insert(n.into(), place);
+            self.assign_aside(k, n);
             return Ok(());
         }
         if let Ok(base) = self.takes_over(n) {
@@ -172,6 +176,7 @@ impl<'a> Planner<'a> {
                 self.expire.entry(end).or_default().push((at, size));
             }
             self.places.insert(n.into(), place);
+            self.assign_aside(k, n);
             return Ok(());
         }
         self.assign_new(k, n.into());
@@ -289,6 +294,11 @@ impl<'a> Planner<'a> {
                 let step = lower_stores(self.g, self.fusion, &self.places, k, &domain, &[copy])?;
                 self.program.steps.extend(step.map(Step::Loops));
             }
+        }
+        if let Some(aside) = root.and_then(|n| self.aside.get(&n)) {
+            let steps = lower_window(self.g, self.fusion, &self.places, k, aside)?;
+            self.program.steps.extend(steps.into_iter().map(Step::Loops));
+            return Ok(());
         }
         let step = lower_group(self.g, self.fusion, &self.places, k)?;
         self.program.steps.extend(step.map(Step::Loops));

@@ -13,6 +13,9 @@ const CHUNK_NS: f64 = 5_000.0;
 /// Chunks for each thread, if there is work enough.
 const CHUNKS_A_THREAD: u64 = 4;
 
+/// The most pieces of a kernel that runs backwards.
+const MOST_REVERSED: u64 = 256;
+
 /// How much there is to do.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Work {
@@ -67,6 +70,14 @@ impl Pool {
     /// As for [`KernelPtr::call`] with `0..work.total`. Items of different chunks must not touch the same memory where
     /// one of them writes it.
     pub unsafe fn launch(&self, kernel: KernelPtr, args: *const u64, work: Work) {
+        if self.is_reversed() {
+            let chunks = work.grains().min(MOST_REVERSED);
+            for (begin, end) in (0..chunks).rev().map(|chunk| work.range(chunk, chunks)) {
+                // SAFETY: the caller's promise; the chunks are apart, and cover all items.
+                unsafe { kernel.call(args, begin, end) };
+            }
+            return;
+        }
         let chunks = work.chunks(self.threads());
         if chunks <= 1 {
             if work.total > 0 {

@@ -48,6 +48,8 @@ pub struct Pool {
     control: Mutex<Control>,
     /// `Control::threads`, to read without the lock.
     threads: AtomicUsize,
+    /// Whether kernels run backwards, on the caller alone.
+    reversed: AtomicBool,
 }
 
 struct Control {
@@ -105,6 +107,7 @@ impl Pool {
             shared: Arc::new(Shared { spins, ..Shared::default() }),
             control: Mutex::new(Control { threads, workers: Vec::new() }),
             threads: AtomicUsize::new(threads),
+            reversed: AtomicBool::new(false),
         }
     }
 
@@ -117,6 +120,17 @@ impl Pool {
     /// How many threads share a loop, the caller among them.
     pub fn threads(&self) -> usize {
         self.threads.load(Ordering::Relaxed)
+    }
+
+    /// Whether kernels are cut as finely as can be and run from the last piece to the first. A kernel gives the same
+    /// results in any order, so a wrong result then shows one that does not, without waiting for a race. For tests.
+    pub fn set_reversed(&self, reversed: bool) {
+        self.reversed.store(reversed, Ordering::Relaxed);
+    }
+
+    /// See [`Pool::set_reversed`].
+    pub(crate) fn is_reversed(&self) -> bool {
+        self.reversed.load(Ordering::Relaxed)
     }
 
     /// Sets the number of threads, from 1 to 1024, waiting for a loop that is running.

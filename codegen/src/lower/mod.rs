@@ -12,8 +12,10 @@ mod eval;
 mod finish;
 mod groups;
 mod sort;
+mod window;
 
 pub use groups::{Store, lower_checks, lower_group, lower_stores};
+pub use window::{Aside, Chunks, lower_window};
 
 use crate::loopnest::{AccId, Access, Affine, Buf, BufDecl, Coef, Extent, Loop, LoopKind, LoopNest, Stmt, Var};
 use crate::program::{BufferArg, LoopStep, Place, Word};

@@ -10,13 +10,15 @@
 //! that is impossible the parameter has no home, and its final value is copied there at the end.
 
 use super::{Planner, is_root};
-use crate::program::Why;
+use crate::lower::{Aside, Chunks};
+use crate::program::{Place, Why};
 use std::collections::HashMap;
+use tensorc_ir::dim::{Dims, product};
 use tensorc_ir::error::Loc;
 use tensorc_ir::interp::may_fail;
 use tensorc_ir::ops::Op;
 use tensorc_ir::passes::fuse::{DimMap, GroupKind, Level, is_affine, is_point, needs_memory, source, through};
-use tensorc_ir::{Graph, NodeId, Strided, Value};
+use tensorc_ir::{Dim, Graph, NodeId, Strided, Value};
 
 /// The nodes that live in a parameter's memory, and where in it.
 type Home = Vec<(NodeId, Strided)>;
@@ -142,10 +144,30 @@ impl Planner<'_> {
                 return Err(Why::ReadLater(g.node(*r).loc));
             }
         }
-        match self.versions.overwritten(n, |m| self.fusion.group_of[m.0 as usize] == Some(k)) {
-            Some(r) => Err(Why::ReadLater(g.node(r).loc)),
-            None => Ok((root, views)),
+        let inside = |m: NodeId| self.fusion.group_of[m.0 as usize] == Some(k);
+        match self.versions.overwritten(n, inside) {
+            Some(r) if self.versions.window(n, inside).is_none() => Err(Why::ReadLater(g.node(r).loc)),
+            _ => Ok((root, views)),
         }
+    }
+
+    /// Memory for the window of rows of an update in place, if it needs one.
+    pub(super) fn assign_aside(&mut self, k: usize, n: NodeId) {
+        let inside = |m: NodeId| self.fusion.group_of[m.0 as usize] == Some(k);
+        let Some(window) = self.versions.window(n, inside) else { return };
+        let ty = self.g.ty(self.g.operands(n)[1]).clone();
+        // Windows are of known sizes.
+        let Some(rows) = ty.shape[window.axis].known() else { return };
+        let (chunks, tail) = (Chunks::of(window, rows as usize), &ty.shape[window.axis + 1..]);
+        let mut place = |lead: &[usize]| {
+            let shape: Dims = lead.iter().map(|n| Dim::from(*n)).chain(tail.iter().copied()).collect();
+            let buffer = self.temporary(ty.dtype, product(&shape), k);
+            Place { buffer, layout: Strided::contiguous(&shape) }
+        };
+        let [edges, kept, fresh] = chunks.rows_aside();
+        let aside =
+            Aside { chunks, edges: place(&[edges]), kept: place(&[fresh, kept / fresh]), fresh: place(&[fresh]) };
+        self.aside.insert(n, aside);
     }
 
     /// The nodes that are computed in the memory of a parameter whose final value is `v`.

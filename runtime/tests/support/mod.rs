@@ -8,6 +8,7 @@ use tensorc_ir::interp::{Array, run};
 use tensorc_ir::passes::fuse::Mode;
 use tensorc_ir::{Builder, DType, Error, Ex, Graph, Layout, Loc, Scalar, Type};
 use tensorc_runtime::executable::{Executable, Options, View};
+use tensorc_runtime::pool::Pool;
 use tensorc_runtime::storage::Storage;
 
 /// A deterministic input: small values with a few ties, all exactly representable in every dtype.
@@ -155,14 +156,18 @@ pub fn difference(got: &Outcome, want: &Outcome) -> Option<String> {
 /// How the compiled program of a graph differs from the reference on the interpreter. A data error is an outcome, too.
 pub fn disagreement(reference: &Graph, g: &Graph, params: &[Param]) -> Option<String> {
     let want = interpreted(reference, params);
-    [Mode::Eager, Mode::Fused].into_iter().find_map(|mode| {
-        let what = match (compiled(g, params, mode), &want) {
+    [(Mode::Eager, false), (Mode::Fused, false), (Mode::Fused, true)].into_iter().find_map(|(mode, reversed)| {
+        // Chunks of a kernel may run in any order.
+        Pool::global().set_reversed(reversed);
+        let got = compiled(g, params, mode);
+        Pool::global().set_reversed(false);
+        let what = match (got, &want) {
             (Ok(got), Ok(want)) => difference(&got, want)?,
             (Err(e), Err(w)) if e.kind() == w.kind() => return None,
             (Err(e), Ok(_)) => format!("failed: {e}"),
             (got, Err(w)) => format!("gave {:?}, expected the error {w}", got.map(|_| ()).map_err(|e| e.to_string())),
         };
-        Some(format!("{mode:?}: {what}"))
+        Some(format!("{mode:?}{}: {what}", if reversed { ", backwards" } else { "" }))
     })
 }
 

@@ -17,10 +17,12 @@ mod index;
 mod legalize;
 mod overwrite;
 mod siblings;
+mod window;
 
 pub use index::{Along, DimMap, blocks, is_affine};
 pub use legalize::{layout_of, legalize, own_results, through};
 pub use overwrite::Versions;
+pub use window::Window;
 
 use crate::dim::{Dim, Dims};
 use crate::graph::{Graph, NodeId, Value};
@@ -183,6 +185,7 @@ fn forced_stores(g: &Graph, live: &[bool]) -> Vec<bool> {
         if let Op::SliceUpdate(_) = g.op(n)
             && may_be_overwritten(&versions, g, n, &readers)
             && versions.overwritten(n, |m| is_point(g.op(m))).is_some()
+            && versions.window(n, |m| is_point(g.op(m))).is_none()
         {
             forced[source(g, g.operands(n)[1]).0.node.0 as usize] = true;
         }

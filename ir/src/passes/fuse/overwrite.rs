@@ -3,10 +3,11 @@
 //! The kernel computes one element of the new part after the other, in some order, and stores it. That is harmless if it
 //! reads the base only at the element that it stores next, or where it stores nothing. `x[1:] = x[:-1].clone()` is not.
 
+use super::window::Window;
 use super::{source, through};
 use crate::alias;
 use crate::graph::{Graph, NodeId, Value};
-use crate::layout::Strided;
+use crate::layout::{Layout, Strided};
 use crate::ops::Op;
 use std::collections::{HashMap, HashSet};
 
@@ -77,19 +78,41 @@ impl<'g> Versions<'g> {
     /// The node that reads what update `n` has overwritten, if its operands are computed by a kernel that `inside` is in;
     /// `n` itself if strides cannot say what it writes.
     pub fn overwritten(&self, n: NodeId, inside: impl Fn(NodeId) -> bool) -> Option<NodeId> {
-        let x = self.g.operands(n);
         let Some(written) = self.written(n) else { return Some(n) };
+        let reads = self.reads(n, inside);
+        reads.iter().find(|(_, read)| !self.is_harmless(n, read, &written)).map(|(reader, _)| *reader)
+    }
+
+    /// The window of rows with which update `n` can be stored over its base although its own kernel reads what it
+    /// overwrites; `None` if there is no need of one, or none.
+    pub fn window(&self, n: NodeId, inside: impl Fn(NodeId) -> bool) -> Option<Window> {
+        let written = self.written(n)?;
+        let mut reads = self.reads(n, inside);
+        reads.retain(|(_, read)| !self.is_harmless(n, read, &written));
+        if reads.is_empty() || !matches!(self.g.op(n), Op::SliceUpdate(_)) {
+            return None;
+        }
+        let reads: Vec<Layout> = reads.into_iter().map(|(_, read)| read?.known().ok()).collect::<Option<_>>()?;
+        Window::of(&written.known().ok()?, &reads)
+    }
+
+    /// What the operands of update `n` read of the memory that it is stored to.
+    fn reads(&self, n: NodeId, inside: impl Fn(NodeId) -> bool) -> Vec<(NodeId, Option<Strided>)> {
+        let x = self.g.operands(n);
         let root = source(self.g, x[0]).0;
         let mut walk = Walk { all: self, root, inside, seen: HashSet::new(), reads: Vec::new() };
         for v in &x[1..] {
             walk.visit(n, *v, &mut Vec::new());
         }
+        walk.reads
+    }
+
+    fn is_harmless(&self, n: NodeId, read: &Option<Strided>, written: &Strided) -> bool {
         let in_order = matches!(self.g.op(n), Op::SliceUpdate(_));
-        let harmless = |read: &Option<Strided>| match read {
-            Some(read) => in_order && *read == written || apart(read, &written),
+        match read {
+            Some(read) => in_order && read == written || apart(read, written),
             None => false,
-        };
-        walk.reads.iter().find(|(_, read)| !harmless(read)).map(|(reader, _)| *reader)
+        }
     }
 }
 
