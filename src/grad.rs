@@ -18,7 +18,8 @@ use tensorc_ir::{Loc, Result, Value};
 /// the closure.
 ///
 /// # Errors
-/// The returned function gives `grad` if the result is not a floating point scalar or some tensor is not floating point.
+/// The returned function gives `grad` if the result is not a floating point scalar, if some tensor is not floating point,
+/// or if the function writes to a tensor that it is differentiated by.
 #[track_caller]
 pub fn grad<A: Tree, F: Fn(A) -> Result<Tensor>>(f: F) -> impl Fn(A) -> Result<A> {
     let both = value_and_grad(f);
@@ -66,6 +67,12 @@ fn differentiate<A: Tree, F: Fn(A) -> Result<Tensor>>(
     }
     let args = x.iter().map(|v| trace.tensor(*v)).collect::<Result<Vec<_>>>()?;
     let y = trace.within(|| f(A::put_together(structure, &mut args.into_iter())?))?;
+    for own in &x {
+        if let Some(write) = trace.with(|b| b.written_since(own.node, *own))?? {
+            let e = err::grad("a leaf Variable that requires grad is being used in an in-place operation.").at(loc);
+            return Err(e.note(write, "the argument is written here").help("write to a copy: `x.copy()?`"));
+        }
+    }
     let mut operands = vec![trace.value_of(&y)?];
     operands.extend(&x);
     let node = trace.with(|b| {

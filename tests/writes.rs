@@ -2,7 +2,7 @@
 
 use tensorc::dtype::F32;
 use tensorc::program::{Mode, Program};
-use tensorc::{Kind, Result, arange, tensor};
+use tensorc::{Kind, Result, Tensor, arange, grad, jit, tensor, value_and_grad};
 use tensorc_codegen::plan::plan;
 use tensorc_ir::passes::{fuse, run_all};
 use tensorc_ir::{Dim, Strided};
@@ -77,5 +77,37 @@ fn a_call_that_fails_has_written_nothing() -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// The gradient by an argument is that of the function of what was passed, so the function must leave it alone.
+#[test]
+fn a_function_does_not_write_to_what_it_is_differentiated_by() -> Result<()> {
+    let write = line!() + 2;
+    let f = |(x, y): (Tensor, Tensor)| {
+        x.i(1..)?.mul_(2.0)?;
+        x.mul(&y)?.sum()
+    };
+    let x = tensor([1f32, 2.0])?;
+    for e in [grad(f)((x.clone(), x.copy()?)).err(), jit(grad(f)).call((x.clone(), x.copy()?)).err()] {
+        let text = e.unwrap().to_string();
+        assert!(text.contains("a leaf Variable that requires grad is being used in an in-place operation."), "{text}");
+        assert!(text.contains(&format!("tests/writes.rs:{write}:")), "{text}");
+    }
+    assert_eq!(x.to_vec::<f32>()?, [1.0, 2.0]);
+    // What is not differentiated by may be written, and so may copies, and the argument itself afterwards.
+    let w = tensor([3f32, 4.0])?;
+    let step = jit(|w: Tensor| {
+        let (loss, dw) = value_and_grad(|w: Tensor| {
+            x.add_(1.0)?;
+            let h = w.copy()?;
+            h.mul_(&x)?;
+            h.sum()
+        })(w.clone())?;
+        w.sub_(&dw)?;
+        Ok(loss)
+    });
+    assert_eq!(step.call(w.clone())?.item::<f32>()?, 18.0);
+    assert_eq!((w.to_vec::<f32>()?, x.to_vec::<f32>()?), (vec![1.0, 1.0], vec![2.0, 3.0]));
     Ok(())
 }

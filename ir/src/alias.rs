@@ -77,6 +77,21 @@ impl Aliases {
         self.check_partial(g, dst, value)
     }
 
+    /// The first write after node `since` to an element of `v`, if there is one.
+    ///
+    /// # Errors
+    /// One that says that sizes must be known to tell.
+    pub fn written_since(&self, g: &Graph, since: NodeId, v: Value) -> Result<Option<NodeId>> {
+        let (root, read) = self.get(v);
+        for n in g.nodes().filter(|n| *n > since && matches!(g.op(*n), Op::Write)) {
+            let (of, written) = self.get(g.operands(n)[0]);
+            if of == root && meet(&written, &read)? {
+                return Ok(Some(n));
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether `value` may be read while `dst` is written: it must not overlap it, or be exactly the same elements.
     ///
     /// # Errors

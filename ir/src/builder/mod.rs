@@ -102,6 +102,16 @@ impl Builder {
         self.inner.borrow().aliases.get(v)
     }
 
+    /// Where an element of `v` is first written after node `since`, if it is.
+    ///
+    /// # Errors
+    /// One that says that sizes must be known to tell.
+    pub fn written_since(&self, since: NodeId, v: Value) -> Result<Option<Loc>> {
+        let inner = self.inner.borrow();
+        let write = inner.aliases.written_since(&inner.graph, since, v)?;
+        Ok(write.map(|n| inner.graph.node(n).loc))
+    }
+
     /// Whether `value` may be read while `dst` is written.
     ///
     /// # Errors
