@@ -30,6 +30,7 @@ mod dynamic;
 mod grad;
 mod jit;
 pub mod program;
+mod share;
 mod sharing;
 mod tensor;
 mod trace;
@@ -38,6 +39,9 @@ mod tree;
 pub use control::{ScanOptions, cond, scan, scan_with, while_loop};
 pub use grad::{grad, value_and_grad};
 pub use jit::{Jit, jit};
+#[cfg(feature = "ndarray")]
+pub use share::{ArrayGuard, ArrayGuardMut, with_ndarray, with_ndarray_mut};
+pub use share::{Elements, ElementsMut, with_borrowed, with_borrowed_ref};
 pub use tensor::create::{
     Nested, arange, arange_step, empty, eye, full, linspace, manual_seed, ones, rand, randn, tensor, zeros,
 };

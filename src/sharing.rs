@@ -126,6 +126,10 @@ pub(crate) fn record<T>(
         let params = Params { each: (!plain).then_some(each), captured: placed.into_iter().chain(captured).collect() };
         let all: Vec<View> = args.iter().cloned().chain(params.captured.iter().map(|v| (**v).clone())).collect();
         let needed = self::bases(&all, &params.written(&graph.written()));
+        if needed.iter().any(|b| b.has_gaps(&all)) {
+            return Err(err::alias("arguments share lent memory with gaps, which belong to others, and one is written")
+                .help("pass copies of them, or the whole tensor that they are parts of"));
+        }
         if params.has(&needed) {
             return Ok((graph, params, with));
         }
@@ -175,6 +179,16 @@ impl Base {
         let of = &all[self.of];
         let layout = Layout { offset: of.layout.offset - self.before, ..self.layout.clone() };
         View { storage: of.storage.clone(), dtype: of.dtype, layout }
+    }
+
+    /// Whether it has bytes that are no element of any of them and that others use.
+    fn has_gaps(&self, all: &[View]) -> bool {
+        let memory = self.view(all);
+        let is_it = |(i, _): &(usize, Vec<Op>)| {
+            let l = &all[*i].layout;
+            l.is_contiguous() && l.numel() == memory.layout.numel()
+        };
+        !memory.storage.is_whole() && !self.members.iter().any(is_it)
     }
 
     /// Declares the parameter in a trace: its members, as tensors of the trace.
