@@ -91,9 +91,11 @@ fn import_any(tensor: Dlpack, loc: Loc) -> Result<View> {
 /// element; also if it is lent for a scope, which could end before the consumer is done.
 pub fn export(view: &View, access: Access, loc: Loc) -> Result<Dlpack> {
     if view.storage.is_lent() {
-        return Err(err::alias("memory that is lent for a scope cannot be exported: the consumer may outlive the scope")
-            .at(loc)
-            .help("export a copy: `x.copy()?`"));
+        return Err(err::alias(
+            "memory that is lent for a scope cannot be exported: the consumer may outlive the scope",
+        )
+        .at(loc)
+        .help("export a copy: `x.copy()?`"));
     }
     let layout = &view.layout;
     view.storage.covers(layout, view.dtype.size(), loc)?;
@@ -186,9 +188,10 @@ fn layout_of(described: &TensorRef<'_>) -> Result<Layout> {
     // Where an extent is 1 the stride may be any number; elsewhere no sum of them may overflow.
     let meant = shape.iter().zip(strides.iter()).map(|(n, s)| if *n == 1 { 0 } else { *s as isize });
     let strides: Vec<isize> = meant.collect();
-    let reach = shape.iter().zip(&strides).try_fold(0isize, |sum, (n, s)| {
-        isize::try_from(*n - 1).ok()?.checked_mul(s.checked_abs()?)?.checked_add(sum)
-    });
+    let reach = shape
+        .iter()
+        .zip(&strides)
+        .try_fold(0isize, |sum, (n, s)| isize::try_from(*n - 1).ok()?.checked_mul(s.checked_abs()?)?.checked_add(sum));
     match reach {
         Some(r) if r < 1 << 47 => {}
         _ => return Err(invalid("its strides are too large".into())),

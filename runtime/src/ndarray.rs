@@ -64,9 +64,11 @@ pub(crate) fn apart(layout: &Layout, loc: Loc) -> Result<()> {
     if is_injective(layout) {
         return Ok(());
     }
-    Err(err::alias("more than one index of this tensor refers to a single memory location, so it cannot be lent to write")
-        .at(loc)
-        .help("clone the tensor first: `x.copy()?`"))
+    Err(err::alias(
+        "more than one index of this tensor refers to a single memory location, so it cannot be lent to write",
+    )
+    .at(loc)
+    .help("clone the tensor first: `x.copy()?`"))
 }
 
 /// A tensor's elements held as an array.
@@ -96,10 +98,11 @@ impl<T: Native, D: Dimension> Held<T, D> {
         if access == Access::Write {
             apart(layout, loc)?;
         }
-        // Strides of no meaning may be anything, and are made harmless.
-        let empty = layout.numel() == 0;
-        let meant = |(n, s): (&usize, &isize)| if *n <= 1 || empty { 0 } else { *s };
-        let signed: Vec<isize> = layout.shape.iter().zip(&layout.strides).map(meant).collect();
+        // Strides of no meaning may be anything, and are made what `ndarray` expects.
+        let signed: Vec<isize> = match layout.numel() {
+            0 => Layout::contiguous(&layout.shape).strides.to_vec(),
+            _ => layout.shape.iter().zip(&layout.strides).map(|(n, s)| if *n == 1 { 0 } else { *s }).collect(),
+        };
         let dims = |of: Vec<usize>| {
             D::from_dimension(&IxDyn(&of)).ok_or_else(|| {
                 let wanted = D::NDIM.map_or_else(|| "another number of".into(), |n| n.to_string());
