@@ -21,6 +21,10 @@
 //!
 //! Every method returns a [`Result`] whose error carries the op, the shapes and the caller's line. `clone` makes another
 //! handle on the same memory, as assignment does in Python; [`Tensor::copy`] copies.
+//!
+//! Memory is shared with the rest of a program without a copy: [`with_borrowed`] lends a slice for a scope,
+//! [`Tensor::from_vec`] takes a vector over, [`Tensor::read`] and [`Tensor::write`] give slices; the features `ndarray` and
+//! `dlpack` do the same for arrays of the crate `ndarray` and for other libraries.
 
 #[cfg(feature = "cli")]
 pub mod cli;

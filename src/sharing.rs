@@ -253,7 +253,12 @@ fn base(all: &[View], members: &[usize]) -> Option<Base> {
     let first = &all[*members.first()?].layout;
     if members.iter().all(|i| all[*i].layout == *first) {
         let members: Vec<_> = members.iter().map(|i| (*i, Vec::new())).collect();
-        return Some(Base { of: members.first()?.0, before: 0, layout: Layout { offset: 0, ..first.clone() }, members });
+        return Some(Base {
+            of: members.first()?.0,
+            before: 0,
+            layout: Layout { offset: 0, ..first.clone() },
+            members,
+        });
     }
     let bounds = |i: &usize| all[*i].layout.bounds();
     let low = members.iter().filter_map(bounds).map(|(low, _)| low).min()?;
