@@ -139,7 +139,8 @@ fn dtype<T: Element + PartialEq + std::fmt::Debug>(values: [T; 4]) -> Result<()>
     assert_eq!(t.view_ndarray::<T, Ix2>()?.view(), expected);
     assert_eq!(t.to_ndarray::<T, IxDyn>()?, expected.clone().into_dyn());
     assert_eq!(Tensor::from_ndarray(a)?.to_vec::<T>()?, values);
-    with_ndarray(expected.view(), |u| Ok(assert_eq!(u.to_vec::<T>()?, t.to_vec::<T>()?)))
+    assert_eq!(with_ndarray(expected.view(), |u| u.to_vec::<T>())?, t.to_vec::<T>()?);
+    Ok(())
 }
 
 #[test]
@@ -299,5 +300,6 @@ fn the_tensor_has_the_strides_of_the_view() -> Result<()> {
         })
     })?;
     let flat = ArrayView::from_shape((2, 2).strides((1, 1)), &[1.0f32, 2.0, 3.0]).unwrap();
-    with_ndarray(flat, |t| Ok(assert_eq!(t.to_vec::<f32>()?, [1.0, 2.0, 2.0, 3.0])))
+    assert_eq!(with_ndarray(flat, |t| t.to_vec::<f32>())?, [1.0, 2.0, 2.0, 3.0]);
+    Ok(())
 }
