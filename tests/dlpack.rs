@@ -87,3 +87,17 @@ fn what_cannot_be_exported() -> Result<()> {
     f.call(tensor([1.0f32])?)?;
     Ok(())
 }
+
+/// jax#19123, jax#37830: whether memory is shared must not depend on what has been done with the tensor before.
+#[test]
+fn looking_at_a_tensor_does_not_change_what_it_shares() -> Result<()> {
+    let t = tensor([[1.0f32, 2.0], [3.0, 4.0]])?;
+    let home = Tensor::from_dlpack(t.t()?.to_dlpack()?)?;
+    assert_eq!(home.to_string(), "tensor([[1., 3.],\n        [2., 4.]])");
+    assert_eq!((home.sum()?.item::<f32>()?, home.contiguous()?.shares_storage(&home)), (10.0, false));
+    home.i(0)?.add_(10.0)?;
+    assert_eq!(home.to_string(), "tensor([[11., 13.],\n        [ 2.,  4.]])");
+    drop(home);
+    assert_eq!(t.to_vec::<f32>()?, [11.0, 2.0, 13.0, 4.0]);
+    Ok(())
+}
