@@ -1,5 +1,5 @@
 //! A first walk through tensorc, chapter by chapter: tensors, arithmetic, indexing, views, gradients, compiled functions,
-//! control flow.
+//! control flow, in-place writes, shared memory.
 //!
 //! Run it with `cargo run --example tutorial`. Every line that starts with `>` is code of this file, and below it stands
 //! what it gives, which is what PyTorch prints for the same steps. Each of these claims is also asserted, so a wrong one
@@ -21,10 +21,10 @@ fn main() -> Result<()> {
     gradients()?;
     compiling()?;
     control_flow()?;
+    in_place()?;
+    shared_memory()?;
     mistakes()?;
-    println!(
-        "\nNext: cargo run --release --example digits. Chapters on in-place writes, backward() and devices will follow."
-    );
+    println!("\nNext: cargo run --release --example digits. Chapters on backward() and devices will follow.");
     Ok(())
 }
 
@@ -263,8 +263,106 @@ fn control_flow() -> Result<()> {
     Ok(())
 }
 
+fn in_place() -> Result<()> {
+    chapter("10. In-place writes");
+    given!(let a = tensorc::tensor([1.0f32, 2.0, 3.0])?);
+    // What is assignment in Python is `clone`: another handle on the same memory. `copy` is new memory.
+    given!(let a1 = a.clone());
+    given!(let b = a.copy()?);
+    // An underscore at the end of a name: the result goes into the memory of the first operand, and all handles see it.
+    show!(a.add_(1.0)?, "tensor([2., 3., 4.])");
+    show!(a1, "tensor([2., 3., 4.])");
+    show!(b, "tensor([1., 2., 3.])");
+    show!(a.sub_(&b)?, "tensor([1., 1., 1.])");
+    show!(a.mul_(6.0)?, "tensor([6., 6., 6.])");
+    show!(a.div_(&b)?, "tensor([6., 3., 2.])");
+    show!(a1, "tensor([6., 3., 2.])");
+    show!(a1.shares_storage(&a), "true");
+    // Without the underscore nothing is written.
+    show!(a.add(1.0)?, "tensor([7., 4., 3.])");
+    show!(a, "tensor([6., 3., 2.])");
+    // A view is a part of the same memory.
+    given!(a.i(1..)?.fill_(0)?);
+    show!(a1, "tensor([6., 0., 0.])");
+
+    // A quotient of floats by 0 is an infinity or NaN. A safe division computes where the divisor is not 0, and puts
+    // something else there; the mask is taken before it is changed.
+    show!(b.div(&a)?, "tensor([0.1667,    inf,    inf])");
+    given!(let zero = a.eq(0.0)?);
+    show!(b.div(zero.where_(1.0, &a)?)?.masked_fill(&zero, 0.0)?, "tensor([0.1667, 0.0000, 0.0000])");
+    // In place: first the divisor, then the quotient, then what has none.
+    given!(a.copy_(zero.where_(1.0, &a)?)?);
+    given!(b.div_(&a)?.copy_(zero.where_(0.0, &b)?)?);
+    show!(b, "tensor([0.1667, 0.0000, 0.0000])");
+    // Integers have no infinity: division by 0 is an error, and nothing has been written.
+    given!(let n = tensorc::tensor([7i64, 8])?);
+    let e = n.floor_divide(tensorc::tensor([2i64, 0])?).err();
+    println!(
+        "> n.floor_divide(tensorc::tensor([2i64, 0])?)\n{}",
+        e.as_ref().map(ToString::to_string).unwrap_or_default()
+    );
+    assert_eq!(e.map(|e| e.kind()), Some(Kind::Data));
+
+    // The dtype of the memory stays: what would need another one is refused.
+    show!(n.add_(0.5).is_err(), "true");
+    show!(n.add_(1)?, "tensor([8, 9])");
+    Ok(())
+}
+
+fn shared_memory() -> Result<()> {
+    chapter("11. Shared memory");
+    // `tensor` and `from_slice` copy, so both sides go their own ways.
+    given!(let mut values = [1.0f32, 2.0, 3.0, 4.0]);
+    given!(let t = Tensor::from_slice(&values, &[2, 2])?);
+    given!(values[0] = 10.0);
+    show!(t, "tensor([[1., 2.],\n        [3., 4.]])");
+
+    // From Rust to a tensor: for a scope a slice is a tensor's memory.
+    println!("> tensorc::with_borrowed(&mut values, &[2, 2], |t| {{");
+    tensorc::with_borrowed(&mut values, &[2, 2], |t| {
+        show!(t, "tensor([[10.,  2.],\n        [ 3.,  4.]])");
+        given!(t.mul_(2.0)?);
+        given!(t.i((.., 1))?.fill_(0)?);
+        Ok(())
+    })?;
+    println!("> }})?;");
+    show!(format!("{values:?}"), "[20.0, 0.0, 6.0, 0.0]");
+    // A slice that is not `mut` can only be read.
+    show!(tensorc::with_borrowed_ref(&values, &[4], |t| t.sum())?, "tensor(26.)");
+    show!(tensorc::with_borrowed_ref(&values, &[4], |t| t.add_(1.0)).is_err(), "true");
+    // What escapes from the scope finds the memory gone, and says so.
+    given!(let escaped = tensorc::with_borrowed(&mut values, &[4], |t| Ok(t.clone()))?);
+    show!(escaped.sum().is_err(), "true");
+
+    // A vector's memory is taken over, not copied.
+    given!(let v = vec![1i64, 2, 3]);
+    given!(let address = v.as_ptr());
+    given!(let t = Tensor::from_vec(v, &[3])?);
+    show!(t.read::<i64>()?.as_ptr() == address, "true");
+
+    // From a tensor to Rust: guards are slices of its memory. While one lives, uses that conflict are errors.
+    given!(let elements = t.read::<i64>()?);
+    show!(format!("{:?}", &*elements), "[1, 2, 3]");
+    show!(t.sum()?, "tensor(6)");
+    show!(t.add_(1).is_err(), "true");
+    given!(drop(elements));
+    given!(let mut elements = t.write::<i64>()?);
+    given!(elements[0] = 100);
+    show!(t.sum().is_err(), "true");
+    given!(drop(elements));
+    show!(t, "tensor([100,   2,   3])");
+    // A tensor in another order has no slice; the guard says where its elements are.
+    given!(let turned = tensorc::arange(6)?.view([2, 3])?.t()?);
+    show!(turned.read::<i64>().is_err(), "true");
+    given!(let memory = turned.read_strided::<i64>()?);
+    show!(format!("{:?} {:?}", &*memory, memory.strides()), "[0, 1, 2, 3, 4, 5] [1, 3]");
+    // `to_vec` copies.
+    show!(format!("{:?}", turned.to_vec::<i64>()?), "[0, 3, 1, 4, 2, 5]");
+    Ok(())
+}
+
 fn mistakes() -> Result<()> {
-    chapter("10. Mistakes");
+    chapter("12. Mistakes");
     // Nothing panics: an error says what does not fit, with the line that asked for it.
     let line = line!() + 1;
     let refused = tensorc::zeros(&[2, 3], F32)?.add(tensorc::zeros(&[4], F32)?);

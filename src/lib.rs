@@ -21,6 +21,10 @@
 //!
 //! Every method returns a [`Result`] whose error carries the op, the shapes and the caller's line. `clone` makes another
 //! handle on the same memory, as assignment does in Python; [`Tensor::copy`] copies.
+//!
+//! Memory is shared with the rest of a program without a copy: [`with_borrowed`] lends a slice for a scope,
+//! [`Tensor::from_vec`] takes a vector over, [`Tensor::read`] and [`Tensor::write`] give slices; the features `ndarray` and
+//! `dlpack` do the same for arrays of the crate `ndarray` and for other libraries.
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -31,6 +35,7 @@ mod dynamic;
 mod grad;
 mod jit;
 pub mod program;
+mod share;
 mod sharing;
 mod tensor;
 mod trace;
@@ -39,6 +44,9 @@ mod tree;
 pub use control::{ScanOptions, cond, scan, scan_with, while_loop};
 pub use grad::{grad, value_and_grad};
 pub use jit::{Jit, jit};
+#[cfg(feature = "ndarray")]
+pub use share::{ArrayGuard, ArrayGuardMut, with_ndarray, with_ndarray_mut};
+pub use share::{Elements, ElementsMut, with_borrowed, with_borrowed_ref};
 pub use tensor::create::{
     Nested, arange, arange_step, empty, eye, full, linspace, manual_seed, ones, rand, randn, tensor, zeros,
 };

@@ -35,7 +35,7 @@ struct Base {
     /// One of the tensors, and how many elements before its first one the base begins.
     of: usize,
     before: usize,
-    /// How it lies, from offset 0: row-major.
+    /// How it lies, from offset 0: row-major, or as each of its members.
     layout: Layout,
     /// The tensors, each with the views that it is of the base, first applied first.
     members: Vec<(usize, Vec<Op>)>,
@@ -135,6 +135,12 @@ pub(crate) fn record<T>(
         let params = Params { each: (!plain).then_some(each), captured: placed.into_iter().chain(captured).collect() };
         let all: Vec<View> = args.iter().cloned().chain(params.captured.iter().map(|v| (**v).clone())).collect();
         let needed = self::bases(&all, &params.written(&graph.written()));
+        if needed.iter().any(|b| b.has_gaps(&all)) {
+            return Err(err::alias(
+                "arguments share lent memory with gaps, which belong to others, and one is written",
+            )
+            .help("pass copies of them, or the whole tensor that they are parts of"));
+        }
         if params.has(&needed) {
             return Ok((graph, params, with));
         }
@@ -184,6 +190,16 @@ impl Base {
         let of = &all[self.of];
         let layout = Layout { offset: of.layout.offset - self.before, ..self.layout.clone() };
         View { storage: of.storage.clone(), dtype: of.dtype, layout }
+    }
+
+    /// Whether it has bytes that are no element of any of them and that others use.
+    fn has_gaps(&self, all: &[View]) -> bool {
+        let memory = self.view(all);
+        let is_it = |(i, _): &(usize, Vec<Op>)| {
+            let (l, whole) = (&all[*i].layout, &memory.layout);
+            l == whole || l.is_contiguous() && l.numel() == whole.numel()
+        };
+        !memory.storage.is_whole() && !self.members.iter().any(is_it)
     }
 
     /// Declares the parameter in a trace: its members, as tensors of the trace.
@@ -240,8 +256,19 @@ fn bases(all: &[View], written: &[usize]) -> Vec<Base> {
     out
 }
 
-/// The base of these tensors: one of them, if it spans the others without gaps, or all that lies between as a vector.
+/// The base of these tensors: one of them, if all are the same or it spans the others without gaps, or else all that lies
+/// between as a vector.
 fn base(all: &[View], members: &[usize]) -> Option<Base> {
+    let first = &all[*members.first()?].layout;
+    if members.iter().all(|i| all[*i].layout == *first) {
+        let members: Vec<_> = members.iter().map(|i| (*i, Vec::new())).collect();
+        return Some(Base {
+            of: members.first()?.0,
+            before: 0,
+            layout: Layout { offset: 0, ..first.clone() },
+            members,
+        });
+    }
     let bounds = |i: &usize| all[*i].layout.bounds();
     let low = members.iter().filter_map(bounds).map(|(low, _)| low).min()?;
     let high = members.iter().filter_map(bounds).map(|(_, high)| high).max()?;

@@ -326,10 +326,9 @@ impl Executable {
         let Some((graph, sizes)) = self.checked.as_ref().filter(|_| e.kind() == Kind::Data) else { return e };
         let input = |i: usize| {
             let a = args.get(i).ok_or_else(|| err::ty("a program without its argument"))?;
-            let bytes = a.storage.read(Loc::Unknown)?;
             let size = a.dtype.size();
-            let scalar = |at: usize| Scalar::read(a.dtype, &bytes[at * size..][..size]);
-            let scalars = a.layout.indices().into_iter().map(scalar);
+            let bytes = a.storage.elements(&a.layout, size, Loc::Unknown)?;
+            let scalars = bytes.chunks_exact(size).map(|b| Scalar::read(a.dtype, b));
             Ok(Array::from_scalars(a.dtype, &a.layout.shape, scalars))
         };
         match Scope::bound(sizes, || interp::checks(graph, input)) {
@@ -402,8 +401,8 @@ impl Executable {
                         .at(loc)
                         .help("pass a copy of one of them"));
                 }
-                let storage = Storage::from_bytes(&args[i].storage.read(loc)?)?;
-                args[i].storage = storage;
+                let a = &args[i];
+                args[i].storage = a.storage.snapshot(&a.layout, a.dtype.size(), loc)?;
             }
         }
         Ok(())

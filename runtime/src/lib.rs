@@ -7,11 +7,17 @@
 mod borrow;
 pub mod buffer;
 mod control;
+#[cfg(feature = "dlpack")]
+pub mod dlpack;
+pub mod elements;
 pub mod executable;
 pub mod jit;
 pub mod kernels;
 pub mod launch;
+pub mod lend;
 mod link;
+#[cfg(feature = "ndarray")]
+pub mod ndarray;
 pub mod plain;
 pub mod pool;
 mod step;

@@ -1,4 +1,5 @@
-//! Element types whose memory is nothing but bytes, so that slices of them and bytes are the same memory.
+//! Element types whose memory is nothing but bytes, so that slices of them and bytes are the same memory; and `bool`, whose
+//! bytes are 0 or 1, which is checked wherever bytes become `bool`s.
 
 use half::{bf16, f16};
 
@@ -24,9 +25,42 @@ macro_rules! plain {
 
 plain!(u8 i8 u16 i16 u32 i32 u64 i64 f32 f64 f16 bf16);
 
+/// The Rust type of the elements of some dtype.
+///
+/// # Safety
+/// No padding and no interior mutability; every pattern of bytes is valid, but for `bool`, for which it is 0 and 1.
+/// Sealed: this file lists all of them.
+pub unsafe trait Native: Copy + Send + Sync + 'static + sealed::Sealed {
+    /// Whether this is `bool`.
+    const IS_BOOL: bool = false;
+}
+
+macro_rules! native {
+    ($($ty:ty)*) => {
+        $(
+            // SAFETY: it is `Plain`.
+            unsafe impl Native for $ty {}
+        )*
+    };
+}
+
+native!(f64 f32 f16 bf16 i64 i32 i16 i8 u8);
+
+impl sealed::Sealed for bool {}
+// SAFETY: one byte, which is 0 or 1.
+unsafe impl Native for bool {
+    const IS_BOOL: bool = true;
+}
+
 /// The bytes of a slice.
 pub fn bytes_of<T: Plain>(values: &[T]) -> &[u8] {
     // SAFETY: the same memory; `Plain` has no padding, so every byte is initialised.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+/// The bytes of a slice of elements.
+pub fn bytes_of_elements<T: Native>(values: &[T]) -> &[u8] {
+    // SAFETY: as above; a `bool` is an initialised byte too.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 

@@ -4,8 +4,9 @@
 //! [`Borrows`] for all arguments of a call. Taking a word never waits; if the memory is in use the other way the answer
 //! is an error that names both uses.
 //!
-//! Memory that is not ours enters for a scope ([`with_borrowed`]). The scope's end revokes the storage: a handle that
-//! escaped finds an error from then on, never memory that is gone.
+//! Memory that is not ours enters for a scope ([`crate::lend`]), after which its storage is revoked, or with an owner that
+//! keeps it alive. Between its elements may lie bytes that belong to others; such memory is not *whole*: it is reached
+//! by the layout of its elements only ([`crate::elements`], kernels), never as a slice of bytes.
 
 use std::any::Any;
 use std::ops::{Deref, DerefMut};
@@ -18,9 +19,10 @@ use tensorc_ir::{Error, Loc, Result};
 
 use crate::borrow::{BorrowWord, Conflict};
 use crate::buffer::{Allocator, Buffer};
-use crate::plain::{Plain, bytes_of, bytes_of_mut, values_of, values_of_mut};
+use crate::plain::{Plain, bytes_of, values_of, values_of_mut};
 
 pub use crate::borrow::Access;
+pub use crate::lend::{with_borrowed, with_borrowed_ref};
 
 /// A handle on shared memory of fixed length. `clone` makes another handle on the same memory.
 #[derive(Clone)]
@@ -31,13 +33,14 @@ struct Shared {
     start: NonNull<u8>,
     len: usize,
     writable: bool,
+    whole: bool,
     /// Behind a lock, since it leaves when the memory is given to another handle.
     owner: Mutex<Owner>,
 }
 
 /// What keeps the memory alive; here only to be dropped.
 #[expect(dead_code, reason = "the fields are never read")]
-enum Owner {
+pub(crate) enum Owner {
     Buffer(Buffer),
     Foreign(Box<dyn Any + Send + Sync>),
     Scope,
@@ -86,22 +89,25 @@ impl Storage {
         Storage::from_bytes(bytes_of(values))
     }
 
-    /// Memory that belongs to `owner`: a mapped file, an array of another library. It may have any alignment.
+    /// Memory that belongs to `owner`: a mapped file, an array of another library. It may have any alignment. `whole`
+    /// says that all of it is elements; where it is not, what lies between them is left alone.
     ///
     /// # Safety
-    /// `len` initialised bytes from `start` are valid, to write too if `writable`, as long as `owner` lives. Nobody
-    /// else writes them meanwhile nor, if `writable`, reads them.
+    /// The elements, or if `whole` all of the `len` bytes from `start`, are initialised and valid, to write too if
+    /// `writable`, as long as `owner` lives. While the borrow word is held nobody else writes them nor, if it is held to
+    /// write, reads them.
     pub unsafe fn from_owner(
         start: NonNull<u8>,
         len: usize,
         writable: bool,
+        whole: bool,
         owner: Box<dyn Any + Send + Sync>,
     ) -> Storage {
-        Storage::new(start, len, writable, Owner::Foreign(owner))
+        Storage::new(start, len, writable, whole, Owner::Foreign(owner))
     }
 
-    fn new(start: NonNull<u8>, len: usize, writable: bool, owner: Owner) -> Storage {
-        Storage(Arc::new(Shared { word: BorrowWord::new(), start, len, writable, owner: Mutex::new(owner) }))
+    pub(crate) fn new(start: NonNull<u8>, len: usize, writable: bool, whole: bool, owner: Owner) -> Storage {
+        Storage(Arc::new(Shared { word: BorrowWord::new(), start, len, writable, whole, owner: Mutex::new(owner) }))
     }
 
     /// The length in bytes.
@@ -124,7 +130,7 @@ impl Storage {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Whether the memory is lent for a scope, so that it cannot be given away.
+    /// Whether the memory is lent for a scope, whose end waits for whoever holds it, so that it cannot be given away.
     pub fn is_lent(&self) -> bool {
         matches!(*self.0.owner.lock().unwrap_or_else(PoisonError::into_inner), Owner::Scope)
     }
@@ -134,22 +140,51 @@ impl Storage {
         Arc::strong_count(&self.0) == 1
     }
 
-    /// Takes the memory to read.
-    ///
-    /// # Errors
-    /// `alias` if someone is writing it; `loc` is the place that the message gives for this use.
-    pub fn read(&self, loc: Loc) -> Result<ReadGuard> {
-        self.acquire(Access::Read, loc)?;
-        Ok(ReadGuard { storage: self.clone() })
+    /// Whether the memory may be written at all.
+    pub fn is_writable(&self) -> bool {
+        self.0.writable
     }
 
-    /// Takes the memory to write.
+    /// Whether all of the memory is elements, none of it another's.
+    pub fn is_whole(&self) -> bool {
+        self.0.whole
+    }
+
+    /// Takes the memory, until the result is dropped.
     ///
     /// # Errors
-    /// `alias` if someone is using it, or if it must not be written.
+    /// `alias` if someone is using it the other way, or if it must not be written; `loc` is the place that the message
+    /// gives for this use.
+    pub fn hold(&self, access: Access, loc: Loc) -> Result<Hold> {
+        self.acquire(access, loc)?;
+        Ok(Hold { storage: self.clone(), access })
+    }
+
+    /// Takes the memory to read its bytes.
+    ///
+    /// # Errors
+    /// As [`Storage::hold`]; `unsupported` if the memory is not whole.
+    pub fn read(&self, loc: Loc) -> Result<ReadGuard> {
+        self.all_of_it(loc)?;
+        self.hold(Access::Read, loc).map(ReadGuard)
+    }
+
+    /// Takes the memory to write its bytes.
+    ///
+    /// # Errors
+    /// As [`Storage::read`].
     pub fn write(&self, loc: Loc) -> Result<WriteGuard> {
-        self.acquire(Access::Write, loc)?;
-        Ok(WriteGuard { storage: self.clone() })
+        self.all_of_it(loc)?;
+        self.hold(Access::Write, loc).map(WriteGuard)
+    }
+
+    fn all_of_it(&self, loc: Loc) -> Result<()> {
+        if self.0.whole {
+            return Ok(());
+        }
+        Err(err::unsupported("this tensor's memory has gaps, which belong to others, and cannot be used as bytes")
+            .at(loc)
+            .help("use a copy of the tensor"))
     }
 
     /// Copies the bytes from `offset` on to `to`.
@@ -180,7 +215,7 @@ impl Storage {
 
     fn acquire(&self, access: Access, loc: Loc) -> Result<()> {
         if access == Access::Write && !self.0.writable {
-            return Err(err::alias("this tensor's memory is borrowed or mapped to read only, and cannot be written")
+            return Err(err::alias("this tensor's memory is lent to read only, and cannot be written")
                 .at(loc)
                 .help("write to a copy"));
         }
@@ -188,10 +223,35 @@ impl Storage {
     }
 }
 
+/// A storage that this does not keep alive.
+#[cfg(feature = "dlpack")]
+pub(crate) struct WeakStorage(std::sync::Weak<Shared>);
+
+#[cfg(feature = "dlpack")]
+impl WeakStorage {
+    /// The storage, if there still is a handle on it.
+    pub(crate) fn upgrade(&self) -> Option<Storage> {
+        self.0.upgrade().map(Storage)
+    }
+
+    /// Whether there still is a handle on the storage.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
+#[cfg(feature = "dlpack")]
+impl Storage {
+    /// A reference that does not keep the memory alive.
+    pub(crate) fn downgrade(&self) -> WeakStorage {
+        WeakStorage(Arc::downgrade(&self.0))
+    }
+}
+
 impl From<Buffer> for Storage {
     fn from(buffer: Buffer) -> Storage {
         let start = NonNull::new(buffer.as_ptr()).unwrap_or(NonNull::dangling());
-        Storage::new(start, buffer.len(), true, Owner::Buffer(buffer))
+        Storage::new(start, buffer.len(), true, true, Owner::Buffer(buffer))
     }
 }
 
@@ -223,38 +283,34 @@ fn explain(access: Access, conflict: Conflict, loc: Loc) -> Error {
     }
 }
 
-/// Runs `f` on a storage that is the memory of `values`. When it returns (or panics) the storage is revoked; if another
-/// thread is using it at that moment this waits until it is done.
-pub fn with_borrowed<T: Plain, R>(values: &mut [T], loc: Loc, f: impl FnOnce(&Storage) -> R) -> R {
-    let bytes = bytes_of_mut(values);
-    let start = NonNull::from(&mut *bytes).cast();
-    scope(Storage::new(start, bytes.len(), true, Owner::Scope), loc, f)
-}
-
-/// As [`with_borrowed`], for memory that may be read only: every write is an error.
-pub fn with_borrowed_ref<T: Plain, R>(values: &[T], loc: Loc, f: impl FnOnce(&Storage) -> R) -> R {
-    let bytes = bytes_of(values);
-    scope(Storage::new(NonNull::from(bytes).cast(), bytes.len(), false, Owner::Scope), loc, f)
-}
-
-fn scope<R>(storage: Storage, loc: Loc, f: impl FnOnce(&Storage) -> R) -> R {
-    struct Revoke(Storage, Loc);
-    impl Drop for Revoke {
-        fn drop(&mut self) {
-            // The memory is only ours until here: nothing may use it afterwards, so whoever does must finish first.
-            while !self.0.0.word.revoke(self.1) {
-                std::thread::yield_now();
-            }
-        }
+impl Storage {
+    /// Ends all use for good, unless someone holds the word at this moment: whether that worked.
+    pub(crate) fn revoke(&self, loc: Loc) -> bool {
+        self.0.word.revoke(loc)
     }
-    let revoke = Revoke(storage, loc);
-    f(&revoke.0)
 }
 
-/// A storage held to read: the bytes. A guard kept beyond a [`with_borrowed`] scope makes the scope's end wait.
-pub struct ReadGuard {
+/// A storage that is held; dropping this gives it back.
+pub struct Hold {
     storage: Storage,
+    access: Access,
 }
+
+impl Hold {
+    /// What is held.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.storage.0.word.release(self.access);
+    }
+}
+
+/// A storage held to read: the bytes. One kept beyond the scope for which the memory is lent makes its end wait.
+pub struct ReadGuard(Hold);
 
 impl ReadGuard {
     /// The bytes as values of `T`; `None` if their address or number does not fit.
@@ -267,21 +323,14 @@ impl Deref for ReadGuard {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the word is held to read, so the memory is there, initialised, and nobody writes it.
-        unsafe { std::slice::from_raw_parts(self.storage.as_ptr(), self.storage.len()) }
+        let storage = self.0.storage();
+        // SAFETY: the word is held to read, so the memory, which is whole, is there, initialised, and nobody writes it.
+        unsafe { std::slice::from_raw_parts(storage.as_ptr(), storage.len()) }
     }
 }
 
-impl Drop for ReadGuard {
-    fn drop(&mut self) {
-        self.storage.0.word.release(Access::Read);
-    }
-}
-
-/// A storage held to write: the bytes. A guard kept beyond a [`with_borrowed`] scope makes the scope's end wait.
-pub struct WriteGuard {
-    storage: Storage,
-}
+/// A storage held to write: the bytes. One kept beyond the scope for which the memory is lent makes its end wait.
+pub struct WriteGuard(Hold);
 
 impl WriteGuard {
     /// The bytes as values of `T`; `None` if their address or number does not fit.
@@ -294,21 +343,18 @@ impl Deref for WriteGuard {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the word is held to write, so the memory is there, initialised, and used by this guard alone.
-        unsafe { std::slice::from_raw_parts(self.storage.as_ptr(), self.storage.len()) }
+        let storage = self.0.storage();
+        // SAFETY: the word is held to write, so the memory, which is whole, is there, initialised, and this guard's
+        // alone.
+        unsafe { std::slice::from_raw_parts(storage.as_ptr(), storage.len()) }
     }
 }
 
 impl DerefMut for WriteGuard {
     fn deref_mut(&mut self) -> &mut [u8] {
+        let storage = self.0.storage();
         // SAFETY: as above.
-        unsafe { std::slice::from_raw_parts_mut(self.storage.as_ptr(), self.storage.len()) }
-    }
-}
-
-impl Drop for WriteGuard {
-    fn drop(&mut self) {
-        self.storage.0.word.release(Access::Write);
+        unsafe { std::slice::from_raw_parts_mut(storage.as_ptr(), storage.len()) }
     }
 }
 
@@ -347,7 +393,7 @@ impl Borrows<'_> {
         let mut owner = shared.owner.lock().unwrap_or_else(PoisonError::into_inner);
         let owner = std::mem::replace(&mut *owner, Owner::Given);
         shared.word.donate(loc);
-        Some(Storage::new(shared.start, shared.len, shared.writable, owner))
+        Some(Storage::new(shared.start, shared.len, shared.writable, shared.whole, owner))
     }
 }
 

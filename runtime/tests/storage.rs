@@ -134,7 +134,7 @@ fn another_owner_s_memory_stays_until_the_last_handle_goes() {
     let mut owner: Vec<u8> = vec![1, 2, 3];
     let start = NonNull::new(owner.as_mut_ptr()).unwrap();
     // SAFETY: the bytes live on the heap as long as the vector, and nothing else uses them.
-    let s = unsafe { Storage::from_owner(start, 3, false, Box::new(owner)) };
+    let s = unsafe { Storage::from_owner(start, 3, false, true, Box::new(owner)) };
     let t = s.clone();
     assert!(!s.is_unique() && s.same(&t));
     drop(s);

@@ -20,6 +20,7 @@ use tensorc_ir::error::err;
 use tensorc_ir::ops::registry;
 use tensorc_ir::{DType, Layout, Loc, Result, Scalar, Strided};
 use tensorc_runtime::executable::View;
+use tensorc_runtime::plain::Native;
 use tensorc_runtime::storage::Storage;
 
 /// A multi-dimensional array of one dtype.
@@ -136,7 +137,7 @@ pub(crate) fn one(mut results: Vec<Tensor>) -> Result<Tensor> {
 }
 
 /// The Rust type of an element.
-pub trait Element: Copy + 'static {
+pub trait Element: Native {
     /// The dtype.
     const DTYPE: DType;
     /// From a scalar, by the rule of casts.
@@ -202,26 +203,15 @@ impl Tensor {
             return Err(err::shape(format!("{} bytes for a tensor {dtype}{shape:?}", bytes.len())).at(Loc::caller()));
         }
         let storage = Storage::from_bytes(bytes)?;
-        if let Some(trace) = trace::current() {
-            trace.born(storage.clone());
-        }
-        Ok(Tensor::concrete(View { storage, dtype, layout: Layout::contiguous(shape) }))
+        Ok(Tensor::of_numbers(View { storage, dtype, layout: Layout::contiguous(shape) }))
     }
 
-    /// A tensor of that shape from its elements, row-major.
-    ///
-    /// # Errors
-    /// `shape` if there are more or fewer.
-    #[track_caller]
-    pub fn from_vec<T: Element>(values: Vec<T>, shape: &[usize]) -> Result<Tensor> {
-        let loc = Loc::caller();
-        let numel = tensorc_ir::types::checked_numel(shape).map_err(|e| e.at(loc))?;
-        if numel != values.len() {
-            return Err(err::shape(format!("shape '{shape:?}' is invalid for input of size {}", values.len()))
-                .at(Loc::caller()));
+    /// A tensor of memory that has just been made of numbers.
+    pub(crate) fn of_numbers(view: View) -> Tensor {
+        if let Some(trace) = trace::current() {
+            trace.born(view.storage.clone());
         }
-        let scalars: Vec<Scalar> = values.into_iter().map(Element::to_scalar).collect();
-        Tensor::from_scalars(T::DTYPE, shape, &scalars)
+        Tensor::concrete(view)
     }
 
     /// A 0-d tensor: what to pass to a jitted function for a number that changes from call to call.
@@ -339,23 +329,8 @@ impl Tensor {
     pub fn scalars(&self) -> Result<Vec<Scalar>> {
         let loc = Loc::caller();
         let v = self.view_of("reading").map_err(|e| e.at(loc))?;
-        let bytes = v.storage.read(loc)?;
-        let size = v.dtype.size();
-        Ok(v.layout.indices().into_iter().map(|i| Scalar::read(v.dtype, &bytes[i * size..])).collect())
-    }
-
-    /// The elements in row-major order.
-    ///
-    /// # Errors
-    /// `dtype` if `T` is another type than the tensor's; `type` while tracing.
-    #[track_caller]
-    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
-        if self.dtype() != T::DTYPE {
-            return Err(err::dtype(format!("`to_vec` of a tensor of {} as {}", self.dtype(), T::DTYPE))
-                .at(Loc::caller())
-                .help(format!("convert it first: `.to(tensorc::dtype::{:?})`", T::DTYPE)));
-        }
-        Ok(self.scalars()?.into_iter().map(T::from_scalar).collect())
+        let bytes = v.storage.elements(&v.layout, v.dtype.size(), loc)?;
+        Ok(bytes.chunks_exact(v.dtype.size()).map(|b| Scalar::read(v.dtype, b)).collect())
     }
 
     /// The one element, converted to `T`.
@@ -377,15 +352,8 @@ impl Tensor {
     /// As [`Tensor::scalars`].
     #[track_caller]
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let size = self.dtype().size();
-        let mut out = vec![0; self.numel() * size];
         let loc = Loc::caller();
         let v = self.view_of("reading").map_err(|e| e.at(loc))?;
-        if v.layout.is_contiguous() {
-            v.storage.copy_out(v.layout.offset * size, &mut out, Loc::caller())?;
-            return Ok(out);
-        }
-        self.scalars()?.iter().zip(out.chunks_mut(size)).for_each(|(s, b)| s.write(b));
-        Ok(out)
+        v.storage.elements(&v.layout, v.dtype.size(), loc)
     }
 }
