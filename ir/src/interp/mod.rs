@@ -159,5 +159,8 @@ pub fn fault(f: Fault) -> crate::Error {
         Fault::Deviation => "normal expects all elements of std >= 0.0",
         Fault::Rate => "invalid Poisson rate, expected rate to be non-negative",
         Fault::Observation => "cov(): fweights or aweights cannot be negative",
+        Fault::Repeats => "repeats can not be negative",
+        Fault::Total => "allocated size does not match required size: the repeats have another sum",
+        Fault::Source => "Number of elements of source < number of ones in mask",
     })
 }

@@ -67,7 +67,7 @@ fn lengths<'b>(b: &'b Builder, a: &Args<'b>, i: usize, [n, most]: [usize; 2], wh
     let t = match a.raw(i) {
         Arg::Tensor(t) => {
             let t = index_of(NAME, *t)?;
-            let t = row("check_index", &[t, b.int(most as i64 + 1)])?;
+            let t = row("check_length", &[t, b.int(most as i64 + 1)])?;
             if t.rank() == 0 { t.reshape(&[1]) } else { t }
         }
         _ => {

@@ -12,6 +12,7 @@ use crate::builder::{Builder, Ex};
 use crate::dim::{Dim, Dims, at_most, product};
 use crate::dtype::DType;
 use crate::error::{Result, err};
+use crate::ops::elementwise::range::held;
 use crate::ops::gather::ScatterMode;
 use crate::ops::registry;
 use crate::types::{ShapeText, Span, broadcast};
@@ -333,14 +334,18 @@ pub fn placed<'b>(x: Ex<'b>, mask: Ex<'b>, source: Ex<'b>, exact: bool) -> Resul
     let (n, have) = (x.numel(), source.numel());
     let ones = mask.reshape(&[n]).cast(DType::I64);
     let wanted = ones.sum(&[0], false);
-    let extra = if exact { (wanted - b.int(have)).abs() } else { wanted };
-    let extra = row("check_index", &[extra, b.int(if exact { 1 } else { have + 1 })])?;
     // The checked number takes part in the result, so that the check stays with it.
+    let limit = if exact {
+        let limit = row("check_places", &[wanted, b.int(have + 1)])?;
+        let few = b.int(have) - row("check_values", &[b.int(have), wanted + b.int(1)])?;
+        limit - few
+    } else {
+        held("check_source", wanted.le(b.int(have)), wanted, 0.0)
+    };
     if have == 0 || n == 0 {
-        return row("where", &[extra.eq(b.int(0)), x, x.zeros()]);
+        return row("where", &[limit.eq(b.int(0)), x, x.zeros()]);
     }
     let place = ones.scan(crate::ops::scan::ScanKind::Sum, 0) - b.int(1);
-    let limit = if exact { wanted + extra } else { extra };
     let mask = row("logical_and", &[mask, place.lt(limit).reshape(&x.shape())])?;
     let place = place.maximum(b.int(0)).minimum(b.int(have - 1));
     let picked = source.reshape(&[have]).gather(0, place).reshape(&x.shape());

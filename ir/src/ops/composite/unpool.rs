@@ -84,7 +84,7 @@ fn max_unpool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
     checked_numel(&shape)?;
     let (c, from, to): (usize, usize, usize) =
         (s[..lead].iter().product(), s[lead..].iter().product(), out.iter().product());
-    let at = row("check_index", &[at.reshape(&[c, from]), b.int(to)])?;
+    let at = row("check_max_index", &[at.reshape(&[c, from]), b.int(to)])?;
     let zero = b.full(crate::dtype::Scalar::from_f64(x.dtype(), 0.0), &[c, to]);
     Ok(zero.scatter(1, ScatterMode::Set, at, x.reshape(&[c, from])).reshape(&shape))
 }
