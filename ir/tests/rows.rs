@@ -168,6 +168,7 @@ const REFERENCES: &[(&str, Reference)] = &[
     ("check_max_index", |x| x[0].trunc()),
     ("check_offset", |x| x[0].trunc()),
     ("check_length", |x| x[0].trunc()),
+    ("check_pivot", |x| x[0].trunc()),
     ("wrap_index", |x| x[0].trunc()),
     ("check_probability", |_| 1.0),
     ("check_weight", |_| 1.0),

@@ -307,7 +307,17 @@ impl Executable {
         match o {
             Found::View(p, dtype, layout) => {
                 let a = &args[*p];
-                let layout = Layout { offset: layout.offset + a.layout.offset, ..layout.clone() };
+                let before = a.layout.offset * a.dtype.size();
+                if before % dtype.size() != 0 {
+                    return Err(err::shape(format!(
+                        "`view`: self.storage_offset() must be divisible by {} to view {} as {dtype} (different element \
+                         sizes), got {}",
+                        dtype.size() / a.dtype.size(),
+                        a.dtype,
+                        a.layout.offset
+                    )));
+                }
+                let layout = Layout { offset: layout.offset + before / dtype.size(), ..layout.clone() };
                 Ok(View { storage: a.storage.clone(), dtype: *dtype, layout })
             }
             Found::Buffer(i, layout) => {

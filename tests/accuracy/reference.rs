@@ -75,6 +75,11 @@ const fn new(name: &'static str, value: Value, quick: Option<fn(f32) -> f32>, ra
     Reference { name, value, quick, ranges, inside: false, settings: &[], own: 0.0, terms: None, factor: 1.0 }
 }
 
+/// NaN for infinities: there PyTorch's `i0` and `i1` have no value.
+fn finite(x: f64) -> f64 {
+    if x.is_infinite() { f64::NAN } else { x }
+}
+
 const fn one(name: &'static str, quick: fn(f32) -> f32, f: fn(&[f64]) -> f64, ranges: Ranges) -> Reference {
     new(name, Value::Real(f), Some(quick), ranges)
 }
@@ -202,8 +207,8 @@ static REFERENCES: &[Reference] = &[
     real("zeta", |x| zeta(x[0], x[1]), &[(1.0, 9.0), (1.0, 30.0), (0.0, 2.0), (1.0, 30.0)])
         .steps(8.0)
         .cancels(zeta_terms),
-    one("i0", f_i0f, |x| f_i0(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
-    one("i1", f_i1f, |x| odd(x[0], f_i1), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
+    one("i0", |x| f_i0f(finite(x.into()) as f32), |x| f_i0(finite(x[0])), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
+    one("i1", |x| f_i1f(finite(x.into()) as f32), |x| odd(finite(x[0]), f_i1), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
     one("i0e", f_i0ef, |x| f_i0e(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-1e4, 1e4)]),
     real("i1e", |x| f_i1e(x[0].abs()).copysign(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-1e4, 1e4)]),
     real("ndtri", |x| ndtri(x[0]), &[(0.0, 1.0), (0.4, 0.6), (0.0, 1e-9)]).steps(2.0),

@@ -61,7 +61,7 @@ pub fn run(g: &Graph, inputs: &[Array]) -> Result<Vec<Array>> {
         .map(|(k, a)| match g.output_views.get(k) {
             Some(Some(v)) => v.views.iter().try_fold(inputs[v.param].clone(), |base, op| {
                 let l = op.layout(&base.layout).ok_or_else(|| err::shape("a returned view is impossible"))?;
-                let dtype = if let Op::ViewDtype(d) = op { d.0 } else { base.dtype };
+                let dtype = if let Op::ViewDtype(d) = op { d.to } else { base.dtype };
                 Ok(base.view(l).retyped(dtype))
             }),
             _ if !g.mutated.is_empty() && inputs.iter().any(|i| i.shares(&a)) => Ok(a.copied()),

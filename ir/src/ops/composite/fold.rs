@@ -8,7 +8,7 @@ use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::layout::Layout;
 use crate::ops::registry::{Arg, Args, FnDef, Out, require_float};
-use crate::ops::strided::{Strided, Unfold, row_major_order, strides_of};
+use crate::ops::strided::{Strided, Unfold, ViewDtype, row_major_order, strides_of};
 use crate::ops::{Op, view};
 use crate::types::{ShapeText, axis};
 
@@ -45,7 +45,13 @@ fn as_strided<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         .filter(|(n, _)| **n > 1)
         .try_fold(offset as i64, |r, (n, s)| r.checked_add((*n as i64 - 1).checked_mul(*s)?));
     let want = Layout { shape: size, strides, offset };
-    let held = b.storage(root).1.known()?;
+    // The memory that x is a view of, in elements as x has them.
+    let mut memory = b.ex(root);
+    if memory.dtype() != x.dtype() {
+        let view = ViewDtype { from: memory.dtype(), to: x.dtype() };
+        memory = view_of(memory, Op::ViewDtype(view)).unwrap_or(x);
+    }
+    let held = b.storage(memory.value()?).1.known()?;
     let outside = || {
         let (size, each) = (ShapeText(&want.shape), x.dtype().size());
         let needs = reach.and_then(|r| (r + 1).checked_mul(each as i64)).map_or("more".into(), |n| n.to_string());
@@ -62,7 +68,7 @@ fn as_strided<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return view;
     }
     // More than x has: what it is a view of may have it.
-    strided(b.ex(root), &held, &want).unwrap_or_else(|| Err(outside()))
+    strided(memory, &held, &want).unwrap_or_else(|| Err(outside()))
 }
 
 /// `x.unfold(dimension, size, step)`.

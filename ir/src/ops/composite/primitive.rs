@@ -165,11 +165,14 @@ pub static FNS: &[FnDef] = &[
         name: "view_dtype",
         sig: "x, dtype: dtype",
         example: "x: D[2, 3] => view_dtype(x, D)",
-        doc: "The bits of the elements as elements of another dtype of the same size, sharing memory: `x.view(dtype)`. \
-              No gradient flows.",
+        doc: "The bits of the elements as elements of another dtype, sharing memory: `x.view(dtype)`. If these are smaller \
+              or larger, the last dimension has more of them or fewer, the lowest bytes first; then x is no scalar, its \
+              last stride is 1, and what larger ones are made of must divide into them: the last extent, the other \
+              strides and the offset. Such a view is for reading: a program that writes through it is refused. No gradient \
+              flows.",
         build: |b, a| {
             let (x, d) = (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::ty("`view_dtype` needs a dtype"))?);
-            one(x, Op::ViewDtype(ViewDtype(d)), &[])
+            one(x, Op::ViewDtype(ViewDtype { from: x.dtype(), to: d }), &[])
         },
     },
     FnDef {

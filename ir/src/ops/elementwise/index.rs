@@ -67,6 +67,9 @@ pub static ROWS: &[RowDef] = &[
     check!("check_length", "`check_index` of the length of a sequence, which is at most size - 1.", |b, x| {
         checked(b, Fault::Index, x[0], x[1])
     }),
+    check!("check_pivot", "`check_index` of a column in elimination, to which size is added if its pivot is 0.", |b, x| {
+        checked(b, Fault::Index, x[0], x[1])
+    }),
     check!(
         "wrap_index",
         "x, or x + size if x is negative; an error of the run, of the kind `data`, if that is not in \
@@ -102,6 +105,10 @@ pub fn wrong(row: &str, x: &[Array]) -> Option<String> {
         "check_places" => Some(broadcast(most, i)),
         "check_max_index" => Some(format!("Found an invalid max index: {i} (output volumes are of size {n})")),
         "check_offset" => Some(format!("offsets can not be greater than input's length {most} but got {i}")),
+        "check_pivot" => Some(format!(
+            "The diagonal element {} is zero, the inversion could not be completed because the input matrix is singular",
+            i - n + 1
+        )),
         "check_length" if i < 0 => Some(format!("Expected lengths to have value at least 0, but got value {i}")),
         "check_length" => Some(format!("Expected lengths to have value at most {most}, but got value {i}")),
         _ => None,
