@@ -63,7 +63,10 @@ fn step(dtype: DType, n: usize, wide: usize) -> Result<Body> {
 
 /// Lengths `[n]`, from 0 to `most`, which are checked: here if they are numbers, else when it runs.
 fn lengths<'b>(b: &'b Builder, a: &Args<'b>, i: usize, [n, most]: [usize; 2], what: &str) -> Result<Ex<'b>> {
-    let outside = |v: i64| err::ty(format!("`{NAME}`: expected {what} to have values from 0 to {most}, but got {v}"));
+    let outside = |v: i64| {
+        let (side, bound) = if v < 0 { ("least", 0) } else { ("most", most) };
+        err::ty(format!("`{NAME}`: Expected {what} to have value at {side} {bound}, but got value {v}"))
+    };
     let t = match a.raw(i) {
         Arg::Tensor(t) => {
             let t = index_of(NAME, *t)?;

@@ -49,6 +49,22 @@ fn extents(a: &Args<'_>, name: &str, inside: &[usize]) -> Result<Vec<usize>> {
     })
 }
 
+/// Refuses an input without elements whose dimensions from `first` on, which are not the batch, are the reason.
+///
+/// # Errors
+/// `shape`, naming the first empty one.
+pub(super) fn not_empty(name: &str, x: Ex<'_>, first: usize) -> Result<()> {
+    let s = x.shape();
+    match (first..s.len()).find(|d| s[*d] == 0) {
+        Some(d) => Err(err::shape(format!(
+            "`{name}`: Expected input to have non-zero size for non-batch dimensions, but got {} with dimension {d} being \
+             empty",
+            ShapeText(&s)
+        ))),
+        None => Ok(()),
+    }
+}
+
 fn max_unpool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
     let (x, at, name) = (a.tensor(b, 0)?, a.tensor(b, 1)?, a.name());
     require_float(name, x)?;
@@ -73,12 +89,7 @@ fn max_unpool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
         )));
     }
     let lead = s.len() - n;
-    if s[lead - 1..].contains(&0) {
-        return Err(err::shape(format!(
-            "`{name}`: expected input to have non-zero size for non-batch dimensions, but got {}",
-            x.ty()
-        )));
-    }
+    not_empty(name, x, lead - 1)?;
     let out = extents(a, name, &s[lead..])?;
     let shape = [&s[..lead], &out[..]].concat();
     checked_numel(&shape)?;

@@ -109,8 +109,10 @@ pub fn wrong(row: &str, x: &[Array]) -> Option<String> {
             "The diagonal element {} is zero, the inversion could not be completed because the input matrix is singular",
             i - n + 1
         )),
-        "check_length" if i < 0 => Some(format!("Expected lengths to have value at least 0, but got value {i}")),
-        "check_length" => Some(format!("Expected lengths to have value at most {most}, but got value {i}")),
+        "check_length" => {
+            let (side, bound) = if i < 0 { ("least", 0) } else { ("most", most) };
+            Some(format!("Expected lengths to have value at {side} {bound}, but got value {i}"))
+        }
         _ => None,
     }
 }
