@@ -289,7 +289,7 @@ impl Executable {
     fn explained(&self, args: &[View], e: Error) -> Error {
         let Some((graph, sizes)) = self.checked.as_ref().filter(|_| e.kind() == Kind::Data) else { return e };
         let input = |i: usize| {
-            let a = args.get(i).ok_or_else(|| err::ty("a program without its argument"))?;
+            let a = args.get(i).ok_or_else(|| err::internal("a program without its argument"))?;
             let bytes = a.storage.read(Loc::Unknown)?;
             let size = a.dtype.size();
             let scalar = |at: usize| Scalar::read(a.dtype, &bytes[at * size..][..size]);
@@ -331,7 +331,7 @@ impl Executable {
                             .constants
                             .iter()
                             .find(|(k, _)| *k == i)
-                            .ok_or_else(|| err::unsupported("a result without memory"))?;
+                            .ok_or_else(|| err::internal("a result without memory"))?;
                         Storage::from_bytes(&s.read(Loc::Unknown)?)?
                     }
                 };
@@ -392,7 +392,7 @@ pub(crate) fn stages(
 ) -> Result<Vec<Stage>> {
     let one = |s: &Step| match s {
         Step::Loops(l) => {
-            let kernel = kernels.next().ok_or_else(|| err::unsupported("a step without its kernel"))?;
+            let kernel = kernels.next().ok_or_else(|| err::internal("a step without its kernel"))?;
             loops(program, l, kernel).map(Stage::Kernel)
         }
         Step::Dot(d) => dot(d).map(Stage::Kernel),

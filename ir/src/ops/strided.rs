@@ -218,7 +218,7 @@ impl ViewDtype {
 impl Structural for ViewDtype {
     fn infer(&self, x: &[&Type]) -> Result<SmallVec<[Type; 1]>> {
         if x[0].dtype != self.from {
-            return Err(err::dtype(format!("`view_dtype` of {} elements, got {}", self.from, x[0])));
+            return Err(err::internal(format!("`view_dtype` of {} elements, got {}", self.from, x[0])));
         }
         let mut shape = x[0].shape.clone();
         if self.resizes() {

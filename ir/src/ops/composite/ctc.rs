@@ -53,7 +53,7 @@ fn step(dtype: DType, n: usize, wide: usize) -> Result<Body> {
         ("skip", of(DType::Bool, wide)),
     ];
     Body::written("ctc_step", &params, |b, x| {
-        let [a, p, counts, skip] = *x else { return Err(err::ty("`ctc_step` has four parameters")) };
+        let [a, p, counts, skip] = *x else { return Err(err::internal("`ctc_step` has four parameters")) };
         let over = behind(b, a, 2)?;
         let over = skip.select(over, over.number(f64::NEG_INFINITY));
         let next = log_sum(&[a, behind(b, a, 1)?, over]) + p;
@@ -134,7 +134,7 @@ fn ctc_loss<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     let x = given.cast(given.dtype().compute());
     let x = if batched { x } else { x.unsqueeze(1) };
-    let [steps, n, classes] = *x.shape().as_slice() else { return Err(err::shape("`ctc_loss`: no log_probs")) };
+    let [steps, n, classes] = *x.shape().as_slice() else { return Err(err::internal("`ctc_loss`: no log_probs")) };
     if blank < 0 || blank >= classes as i64 {
         return Err(err::ty(format!("`{NAME}`: blank must be in label range")));
     }

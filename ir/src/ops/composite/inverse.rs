@@ -59,7 +59,7 @@ pub fn inv<'b>(b: &'b Builder, x: Ex<'b>) -> Result<Ex<'b>> {
     }
     let params = [("a", Type::new(dtype, [m, n, 2 * n])), ("k", Type::new(DType::I64, [0usize; 0]))];
     let body = Body::written("inv_step", &params, |b, x| {
-        let [a, k] = *x else { return Err(err::ty("`inv_step` has two parameters")) };
+        let [a, k] = *x else { return Err(err::internal("`inv_step` has two parameters")) };
         Ok(vec![eliminate(b, a, k, [m, n])?])
     })?;
     let one = b.iota(n).unsqueeze(1).eq(b.iota(n)).cast(dtype).expand(&[m, n, n]);

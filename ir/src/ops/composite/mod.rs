@@ -166,7 +166,7 @@ pub fn widen(x: Ex<'_>) -> Ex<'_> {
 /// What the row says.
 pub fn row<'b>(name: &'static str, x: &[Ex<'b>]) -> Result<Ex<'b>> {
     let values = x.iter().map(|e| e.value()).collect::<Result<Vec<_>>>()?;
-    let r = Row::find(name).ok_or_else(|| err::name(format!("no elementwise function `{name}`")))?;
+    let r = Row::find(name).ok_or_else(|| err::internal(format!("no elementwise function `{name}`")))?;
     let b = x[0].builder();
     Ok(b.ex(b.map(r, &values)?))
 }

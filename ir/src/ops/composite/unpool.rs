@@ -43,10 +43,14 @@ fn extents(a: &Args<'_>, name: &str, inside: &[usize]) -> Result<Vec<usize>> {
         }
         out = given.to_vec();
     }
-    let sizes: Option<Vec<usize>> = out.iter().map(|v| usize::try_from(*v).ok()).collect();
-    sizes.ok_or_else(|| {
-        err::shape(format!("`{name}`: output_size must contain non-negative spatial dimensions, but got {out:?}"))
-    })
+    let size = |(i, v): (usize, &i64)| {
+        usize::try_from(*v).map_err(|_| {
+            err::shape(format!(
+                "`{name}`: output_size must contain non-negative spatial dimensions, but got output_size[{i}]={v}"
+            ))
+        })
+    };
+    out.iter().enumerate().map(size).collect()
 }
 
 /// Refuses an input without elements whose dimensions from `first` on, which are not the batch, are the reason.
