@@ -311,7 +311,7 @@ impl Executable {
                 if before % dtype.size() != 0 {
                     return Err(err::shape(format!(
                         "`view`: self.storage_offset() must be divisible by {} to view {} as {dtype} (different element \
-                         sizes), got {}",
+                         sizes), but got {}",
                         dtype.size() / a.dtype.size(),
                         a.dtype,
                         a.layout.offset

@@ -74,7 +74,7 @@ fn check(name: &str, axis: usize, x: &Type, index: &Type) -> Result<()> {
         return Err(err::internal(format!("`{name}` by an index of {}", index.dtype)));
     }
     if x.rank() != index.rank() || axis >= x.rank() {
-        return Err(err::shape(format!(
+        return Err(err::internal(format!(
             "`{name}`: Index tensor must have the same number of dimensions as input tensor: {index} for {x}"
         )));
     }

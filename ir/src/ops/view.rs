@@ -179,7 +179,7 @@ impl Slice {
         // A symbolic length that comes out negative at a call is no length.
         self.0.iter().try_for_each(|s| match at_most(0i64, s.len)? {
             true => Ok(()),
-            false => Err(err::index(format!("slice {} has a negative length", self.attrs()))),
+            false => Err(err::internal(format!("slice {} has a negative length", self.attrs()))),
         })
     }
 

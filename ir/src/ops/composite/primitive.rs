@@ -171,7 +171,7 @@ pub static FNS: &[FnDef] = &[
               strides and the offset. Such a view is for reading: a program that writes through it is refused. No gradient \
               flows.",
         build: |b, a| {
-            let (x, d) = (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::ty("`view_dtype` needs a dtype"))?);
+            let (x, d) = (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::internal("`view_dtype` without a dtype"))?);
             one(x, Op::ViewDtype(ViewDtype { from: x.dtype(), to: d }), &[])
         },
     },
@@ -182,7 +182,7 @@ pub static FNS: &[FnDef] = &[
         doc: "The bits of the elements as elements of another dtype of the same size, in new memory. No gradient \
               flows. The node that a read through `view_dtype` becomes.",
         build: |b, a| {
-            let (x, d) = (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::ty("`bitcast` needs a dtype"))?);
+            let (x, d) = (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::internal("`bitcast` without a dtype"))?);
             one(x, Op::Bitcast(Bitcast(d)), &[])
         },
     },
