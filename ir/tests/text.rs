@@ -6,7 +6,7 @@
 
 use proptest::prelude::*;
 use tensorc_ir::text::ast::Program;
-use tensorc_ir::text::{Source, format, parse, render_plain};
+use tensorc_ir::text::{Module, Source, format, parse, render_plain};
 
 /// Programs of the golden cases, one a line.
 const SOURCES: &str = include_str!("text/sources.tc");
