@@ -230,7 +230,11 @@ fn what_a_command_line_and_files_may_not_say() {
         (&["run", "f.tc", "z=[1]"], 1, "error[name]: the function has no parameter `z`"),
         (&["run", "f.tc", "x=[1]", "--device", "cuda"], 1, "error[device]: this version has no CUDA backend yet"),
         (&["run", "f.tc", "x=c.npy"], 1, "error[dtype]: c.npy: NumPy type `c8` is not supported"),
-        (&["run", "f.tc", "--inputs", "u.safetensors"], 1, "error[dtype]: u.safetensors: tensor `x` is U32, which is not supported"),
+        (
+            &["run", "f.tc", "--inputs", "u.safetensors"],
+            1,
+            "error[dtype]: u.safetensors: tensor `x` is U32, which is not supported",
+        ),
         (&["run", "f.tc", "x=[1]", "--outputs", "o.npz"], 1, "error[dtype]: o.npz: NumPy has no bf16, which `0` is"),
         (&["run", "two.tc", "x=[1, 2]", "y=x.exp()"], 1, "error[alias]: `x.exp()` is no view of an argument"),
         (&["opt", "f.tc", "-p", "nosuch"], 2, "error[name]: there is no pass `nosuch`"),

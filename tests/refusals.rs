@@ -274,3 +274,14 @@ fn arguments_of_two_dtypes_that_share_memory_of_which_one_is_written() {
         "shape: `view`: self.storage_offset() must be divisible by 2 to view f32 as f64 (different element sizes), but got 1"
     });
 }
+
+#[test]
+fn a_traced_tensor_in_another_function() {
+    // Another thread knows nothing of the trace under way.
+    let f = jit(|x: Tensor| {
+        let inner = jit(|y: Tensor| y.add(&x));
+        std::thread::scope(|s| s.spawn(|| inner.call(ones(&[2], F32)?)).join().expect("no panic"))
+    });
+    let e = f.call(ones(&[2], F32).unwrap()).map(|_| ()).unwrap_err();
+    assert_eq!(e.diagnostic().message, "a traced tensor was used outside the function that it belongs to");
+}

@@ -196,9 +196,8 @@ fn add<'a>(s: &mut Signature<'a>, a: &'a Argument, runtime: bool) {
 /// Refuses an in-place op that reads part of what it writes.
 fn check_overlap(s: &Signature<'_>) -> Result<()> {
     let Some((to, rest)) = s.tensors.split_first() else { return Ok(()) };
-    let partial = |from: &&&Arc<View>| {
-        (from.layout != to.layout || from.dtype.size() != to.dtype.size()) && from.overlaps(to)
-    };
+    let partial =
+        |from: &&&Arc<View>| (from.layout != to.layout || from.dtype.size() != to.dtype.size()) && from.overlaps(to);
     match rest.iter().find(partial) {
         Some(_) => Err(err::alias(
             "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory \

@@ -128,3 +128,8 @@ pub fn whole_f32(name: &str, r: &Reference, worst: &mut Worst) -> Result<(), Fai
     }
     Ok(())
 }
+
+/// NaN for infinities: there PyTorch's `i0` and `i1` have no value.
+pub fn finite(x: f64) -> f64 {
+    if x.is_infinite() { f64::NAN } else { x }
+}

@@ -5,6 +5,7 @@
 //! without. Formulas composed from several functions are written so that they cancel nowhere; their own error, a few
 //! units in `f64`, is a part of what is measured there.
 
+use crate::measure::finite;
 use crate::units::{digamma, exp, lgamma, logistic, ndtri};
 use pxfm::*;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
@@ -73,11 +74,6 @@ impl Reference {
 
 const fn new(name: &'static str, value: Value, quick: Option<fn(f32) -> f32>, ranges: Ranges) -> Reference {
     Reference { name, value, quick, ranges, inside: false, settings: &[], own: 0.0, terms: None, factor: 1.0 }
-}
-
-/// NaN for infinities: there PyTorch's `i0` and `i1` have no value.
-fn finite(x: f64) -> f64 {
-    if x.is_infinite() { f64::NAN } else { x }
 }
 
 const fn one(name: &'static str, quick: fn(f32) -> f32, f: fn(&[f64]) -> f64, ranges: Ranges) -> Reference {
@@ -207,8 +203,18 @@ static REFERENCES: &[Reference] = &[
     real("zeta", |x| zeta(x[0], x[1]), &[(1.0, 9.0), (1.0, 30.0), (0.0, 2.0), (1.0, 30.0)])
         .steps(8.0)
         .cancels(zeta_terms),
-    one("i0", |x| f_i0f(finite(x.into()) as f32), |x| f_i0(finite(x[0])), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
-    one("i1", |x| f_i1f(finite(x.into()) as f32), |x| odd(finite(x[0]), f_i1), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
+    one(
+        "i0",
+        |x| f_i0f(finite(x.into()) as f32),
+        |x| f_i0(finite(x[0])),
+        &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)],
+    ),
+    one(
+        "i1",
+        |x| f_i1f(finite(x.into()) as f32),
+        |x| odd(finite(x[0]), f_i1),
+        &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)],
+    ),
     one("i0e", f_i0ef, |x| f_i0e(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-1e4, 1e4)]),
     real("i1e", |x| f_i1e(x[0].abs()).copysign(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-1e4, 1e4)]),
     real("ndtri", |x| ndtri(x[0]), &[(0.0, 1.0), (0.4, 0.6), (0.0, 1e-9)]).steps(2.0),

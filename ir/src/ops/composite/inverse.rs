@@ -42,7 +42,9 @@ fn eliminate<'b>(b: &'b Builder, a: Ex<'b>, k: Ex<'b>, [m, n]: [usize; 2]) -> Re
 /// `shape` if they are not square, `dtype` unless of `f32` or `f64`.
 pub fn inv<'b>(b: &'b Builder, x: Ex<'b>) -> Result<Ex<'b>> {
     let s = x.shape();
-    let [.., rows, n] = *s else { return Err(err::shape("`inv`: The input tensor A must have at least 2 dimensions.")) };
+    let [.., rows, n] = *s else {
+        return Err(err::shape("`inv`: The input tensor A must have at least 2 dimensions."));
+    };
     if rows != n {
         return Err(err::shape(format!(
             "`inv`: A must be batches of square matrices, but they are {rows} by {n} matrices"

@@ -391,9 +391,7 @@ pub static FNS: &[FnDef] = &[
         example: "x: D[2, 3], target: D[2, 3] => mse_loss(x, target)",
         doc: "weight (x - target)^2, which broadcast; weight has the shape of x. reduction \"mean\", over the sum of the \
               weights, \"sum\" or \"none\". Floats.",
-        build: |b, a| {
-            Ok(weighable(b, a, "mse_loss", (3, Divisor::Weights), |x, t| (x - t).map("square", &[]))?.into())
-        },
+        build: |b, a| Ok(weighable(b, a, "mse_loss", (3, Divisor::Weights), |x, t| (x - t).map("square", &[]))?.into()),
     },
     FnDef {
         name: "l1_loss",

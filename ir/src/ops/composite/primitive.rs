@@ -171,7 +171,8 @@ pub static FNS: &[FnDef] = &[
               strides and the offset. Such a view is for reading: a program that writes through it is refused. No gradient \
               flows.",
         build: |b, a| {
-            let (x, d) = (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::internal("`view_dtype` without a dtype"))?);
+            let (x, d) =
+                (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::internal("`view_dtype` without a dtype"))?);
             one(x, Op::ViewDtype(ViewDtype { from: x.dtype(), to: d }), &[])
         },
     },

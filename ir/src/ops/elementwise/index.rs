@@ -67,9 +67,11 @@ pub static ROWS: &[RowDef] = &[
     check!("check_length", "`check_index` of the length of a sequence, which is at most size - 1.", |b, x| {
         checked(b, Fault::Index, x[0], x[1])
     }),
-    check!("check_pivot", "`check_index` of a column in elimination, to which size is added if its pivot is 0.", |b, x| {
-        checked(b, Fault::Index, x[0], x[1])
-    }),
+    check!(
+        "check_pivot",
+        "`check_index` of a column in elimination, to which size is added if its pivot is 0.",
+        |b, x| { checked(b, Fault::Index, x[0], x[1]) }
+    ),
     check!(
         "wrap_index",
         "x, or x + size if x is negative; an error of the run, of the kind `data`, if that is not in \
