@@ -308,7 +308,7 @@ impl Executable {
             Found::View(p, dtype, layout) => {
                 let a = &args[*p];
                 let before = a.layout.offset * a.dtype.size();
-                if before % dtype.size() != 0 {
+                if !before.is_multiple_of(dtype.size()) {
                     return Err(err::shape(format!(
                         "`view`: self.storage_offset() must be divisible by {} to view {} as {dtype} (different element \
                          sizes), but got {}",

@@ -129,7 +129,12 @@ pub fn whole_f32(name: &str, r: &Reference, worst: &mut Worst) -> Result<(), Fai
     Ok(())
 }
 
-/// NaN for infinities: there PyTorch's `i0` and `i1` have no value.
-pub fn finite(x: f64) -> f64 {
-    if x.is_infinite() { f64::NAN } else { x }
+/// A function that is NaN at infinity, as PyTorch's `i0` and `i1`.
+pub fn finite<T: Copy + Into<f64> + From<f32>>(x: T, f: fn(T) -> T) -> T {
+    if x.into().is_infinite() { f32::NAN.into() } else { f(x) }
+}
+
+/// `i1` with the sign of zero.
+pub fn i1(x: f64) -> f64 {
+    pxfm::f_i1(x.abs()).copysign(x)
 }
