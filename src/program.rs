@@ -107,7 +107,7 @@ impl Program {
             let of = owners[v.of];
             if let Some(base) = &tensors[of] {
                 let base = base.view_of("run").map_err(one)?;
-                let view = View { storage: base.storage.clone(), dtype: base.dtype, layout: v.layout };
+                let view = View { storage: base.storage.clone(), dtype: v.ty.dtype, layout: v.layout };
                 tensors[param] = Some(Tensor::concrete(view));
             }
             bound.push(Bound { param, of, views: v.views });

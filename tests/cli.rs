@@ -213,3 +213,36 @@ fn explain_tells_assumptions_kernels_and_memory() {
     let why = "a program for each choice of sizes: this takes sizes that are known, and `N` is symbolic (line 1)";
     assert!(text.contains(why) && text.contains("this one is for N = 5"), "{text}");
 }
+
+#[test]
+fn what_a_command_line_and_files_may_not_say() {
+    let dir = folder("refuse");
+    std::fs::write(dir.join("f.tc"), "fn f(x: f32[N]) -> bf16[N] { x.bfloat16() }").unwrap();
+    std::fs::write(dir.join("two.tc"), "fn f(x: mut f32[2], y: f32[2]) { x.add_(y); }").unwrap();
+    // A .npy of complex numbers, and a .safetensors of a dtype that is none here.
+    let header = format!("{:<117}\n", "{'descr': '<c8', 'fortran_order': False, 'shape': (1,), }");
+    let npy = [&b"\x93NUMPY\x01\x00"[..], &118u16.to_le_bytes(), header.as_bytes(), &[0; 8]].concat();
+    std::fs::write(dir.join("c.npy"), npy).unwrap();
+    let wide = TensorView::new(Dtype::U32, vec![1], &[0; 4]).unwrap();
+    safetensors::serialize_to_file([("x", wide)], None, &dir.join("u.safetensors")).unwrap();
+    for (args, status, text) in [
+        (&["run", "f.tc", "x"][..], 2, "error[name]: `x` is not of the form NAME=VALUE"),
+        (&["run", "f.tc", "z=[1]"], 1, "error[name]: the function has no parameter `z`"),
+        (&["run", "f.tc", "x=[1]", "--device", "cuda"], 1, "error[device]: this version has no CUDA backend yet"),
+        (&["run", "f.tc", "x=c.npy"], 1, "error[dtype]: c.npy: NumPy type `c8` is not supported"),
+        (
+            &["run", "f.tc", "--inputs", "u.safetensors"],
+            1,
+            "error[dtype]: u.safetensors: tensor `x` is U32, which is not supported",
+        ),
+        (&["run", "f.tc", "x=[1]", "--outputs", "o.npz"], 1, "error[dtype]: o.npz: NumPy has no bf16, which `0` is"),
+        (&["run", "two.tc", "x=[1, 2]", "y=x.exp()"], 1, "error[alias]: `x.exp()` is no view of an argument"),
+        (&["opt", "f.tc", "-p", "nosuch"], 2, "error[name]: there is no pass `nosuch`"),
+        (&["opt", "f.tc", "--size", "N"], 2, "error[name]: `N` is not of the form NAME=N"),
+        (&["opt", "f.tc", "--size", "N=x"], 2, "error[name]: `x` is no size"),
+    ] {
+        let out = tensorc(&dir, args);
+        assert!(stderr(&out).contains(text), "{args:?}: {}", stderr(&out));
+        assert_eq!(out.status.code(), Some(status), "{args:?}: {}", stderr(&out));
+    }
+}

@@ -206,3 +206,82 @@ fn traced_tensors_stay_in_their_function() {
         "type: `cond`: the two functions give trees of different structure"
     });
 }
+
+#[test]
+fn what_is_too_much_or_missing() {
+    let one = ones(&[1, 1], F32).unwrap();
+    let many = vec![one.clone(); 257];
+    assert_eq!(said(refused!(tensorc::call("chain_matmul", &[(None, (&many[..]).into())]))), {
+        "unsupported: `chain_matmul` of more than 256 matrices"
+    });
+    assert_eq!(said(refused!(tensorc::call("add_", &[(None, 2.0.into()), (None, (&one).into())]))), {
+        "type: `add_` writes into its first argument, which is a number"
+    });
+    let step = |c: Tensor, _: Vec<Tensor>| -> Result<(Tensor, Vec<Tensor>)> { Ok((c.exp()?, Vec::new())) };
+    assert_eq!(said(refused!(scan(step, one.clone(), Vec::new()))), "type: `scan`: there is no tensor to go along");
+    let program = tensorc::program::Program::parse("p", "fn f(x: f32[2]) { x }").unwrap();
+    let f = program.function(None).unwrap();
+    let given = [tensorc::program::Given::Tensor(ones(&[2], I64).unwrap())];
+    let e = program.bind(f, &given).map(|_| ()).unwrap_err();
+    assert_eq!(e[0].diagnostic().message, "parameter `x` is f32, its argument is i64");
+}
+
+/// `cond` inside of `cond`, so deep.
+fn nested(depth: usize, p: &Tensor, x: &Tensor) -> Result<Tensor> {
+    if depth == 0 {
+        return x.exp();
+    }
+    let inner = p.clone();
+    cond(p, move |x: Tensor| nested(depth - 1, &inner, &x), |x: Tensor| x.log(), x.clone())
+}
+
+#[test]
+fn control_flow_that_nests_too_deeply() {
+    let (p, x) = (ones(&[], Bool).unwrap(), x());
+    let e = nested(100, &p, &x).map(|_| ()).unwrap_err();
+    assert_eq!((e.kind(), e.diagnostic().message.as_str()), (Kind::Unsupported, "control flow nests too deeply"));
+}
+
+#[test]
+fn arguments_of_two_dtypes_that_share_memory_of_which_one_is_written() {
+    let x = arange(4.0).unwrap();
+    let f = jit(|(a, b): (Tensor, Tensor)| a.add_(&b));
+    let e = f.call((x.clone(), x.view_dtype(I32).unwrap())).map(|_| ()).unwrap_err();
+    assert_eq!(e.diagnostic().message, "arguments 0 and 1 share memory, and argument 0 is written");
+    let wide = x.view_dtype(U8).unwrap();
+    let e = f.call((x.clone(), wide.i(..4).unwrap())).map(|_| ()).unwrap_err();
+    assert_eq!(e.kind(), Kind::Alias);
+    let writes = jit(|x: Tensor| x.view_dtype(U8)?.zero_());
+    assert_eq!(said((writes.call(x.clone()).map(|_| ()).unwrap_err(), line!() - 1)), {
+        "unsupported: a write through a view that has elements of another size: u8 in the memory of f32"
+    });
+    // One op at a time there is memory: it is written, and what it reads of itself is refused.
+    wide.i(3..4).unwrap().fill_(64).unwrap();
+    assert_eq!(x.to_vec::<f32>().unwrap(), [2.0, 1.0, 2.0, 3.0]);
+    assert_eq!(said(refused!(x.add_(wide.i(..4).unwrap()))), {
+        "alias: unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory \
+         location"
+    });
+    // The offset is no part of what a function is compiled for.
+    let doubles = jit(|x: Tensor| x.view_dtype(F64));
+    assert_eq!(doubles.call(x.i(..2).unwrap()).unwrap().shape(), [1]);
+    let e = doubles.call(x.i(1..3).unwrap()).map(|_| ()).unwrap_err();
+    assert_eq!(
+        e.diagnostic().message,
+        "`view`: self.storage_offset() must be divisible by 2 to view f32 as f64 (different element sizes), but got 1"
+    );
+    assert_eq!(said(refused!(x.i(1..3).unwrap().view_dtype(F64))), {
+        "shape: `view`: self.storage_offset() must be divisible by 2 to view f32 as f64 (different element sizes), but got 1"
+    });
+}
+
+#[test]
+fn a_traced_tensor_in_another_function() {
+    // Another thread knows nothing of the trace under way.
+    let f = jit(|x: Tensor| {
+        let inner = jit(|y: Tensor| y.add(&x));
+        std::thread::scope(|s| s.spawn(|| inner.call(ones(&[2], F32)?)).join().expect("no panic"))
+    });
+    let e = f.call(ones(&[2], F32).unwrap()).map(|_| ()).unwrap_err();
+    assert_eq!(e.diagnostic().message, "a traced tensor was used outside the function that it belongs to");
+}

@@ -234,9 +234,9 @@ impl<'a> Planner<'a> {
     /// Where a value lies, views included.
     fn place(&self, v: Value) -> Result<Place> {
         let (s, views) = source(self.g, v);
-        let base = self.places.get(&s).ok_or_else(|| err::unsupported("a value that is needed is not stored"))?;
+        let base = self.places.get(&s).ok_or_else(|| err::internal("a value that is needed is not stored"))?;
         let layout = through(self.g, Some(base.layout.clone()), &views)?;
-        let layout = layout.ok_or_else(|| err::unsupported("a view that strides cannot say"))?;
+        let layout = layout.ok_or_else(|| err::internal("a view that strides cannot say"))?;
         Ok(Place { buffer: base.buffer, layout })
     }
 
@@ -335,7 +335,7 @@ impl<'a> Planner<'a> {
                         Some(l) => op.structural().layout(&l),
                         None => Ok(None),
                     })?;
-                    let layout = layout.ok_or_else(|| err::shape("a returned view is impossible"))?;
+                    let layout = layout.ok_or_else(|| err::internal("a returned view is impossible"))?;
                     Output::View(view.param, self.g.ty(*v).dtype, layout)
                 }
                 None => Output::Place(self.place(*v)?),

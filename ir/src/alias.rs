@@ -40,9 +40,10 @@ impl Aliases {
     /// `shape` if strides cannot say it.
     pub fn view(&self, op: &Op, base: Value) -> Result<(Value, Strided)> {
         let (root, layout) = self.get(base);
-        match op.structural().layout(&layout)? {
-            Some(l) => Ok((root, l)),
-            None => Err(err::shape(format!(
+        match (op.structural().layout(&layout)?, op) {
+            (Some(l), _) => Ok((root, l)),
+            (None, Op::ViewDtype(d)) => Err(d.refused(&layout)),
+            (None, _) => Err(err::shape(format!(
                 "`{}`: view size is not compatible with input tensor's size {} and stride {:?} (at least one dimension \
                  spans across two contiguous subspaces)",
                 op.name(),
@@ -66,6 +67,14 @@ impl Aliases {
                     .note(g.loc(root), format!("`{}` is declared here", p.name))
                     .help(format!("declare it `{}: mut …`, or write to a copy: `{}.clone()`", p.name, p.name)));
             }
+        }
+        let (dtype, held) = (g.ty(dst).dtype, g.ty(root).dtype);
+        if dtype.size() != held.size() {
+            return Err(err::unsupported(format!(
+                "a write through a view that has elements of another size: {dtype} in the memory of {held}"
+            ))
+            .note(g.loc(root), "it is a view of this")
+            .help(format!("write {held} elements, or to a copy of the view: `.clone()`")));
         }
         if to.overlaps_itself() {
             return Err(err::alias(
@@ -97,7 +106,11 @@ impl Aliases {
     /// # Errors
     /// `alias` on a partial overlap.
     pub fn check_partial(&self, g: &Graph, dst: Value, value: Value) -> Result<()> {
-        let ((root, to), (from_root, from)) = (self.get(dst), self.get(value));
+        let ((root, mut to), (from_root, mut from)) = (self.get(dst), self.get(value));
+        let sizes = [dst, value].map(|v| g.ty(v).dtype.size());
+        if root == from_root && sizes[0] != sizes[1] {
+            (to, from) = (to.in_bytes(sizes[0]), from.in_bytes(sizes[1]));
+        }
         if root != from_root || to == from || !meet(&to, &from)? {
             return Ok(());
         }

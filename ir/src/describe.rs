@@ -55,7 +55,7 @@ impl Example {
     /// `syntax` if it has no `=>`.
     pub fn parse(text: &str) -> Result<Example> {
         let (head, body) =
-            text.split_once("=>").ok_or_else(|| err::syntax(format!("an example without `=>`: {text}")))?;
+            text.split_once("=>").ok_or_else(|| err::internal(format!("an example without `=>`: {text}")))?;
         let (functions, params) = match head.rfind('}') {
             Some(end) => head.split_at(end + 1),
             None => ("", head),
@@ -164,7 +164,7 @@ fn typed(text: &str, dtype: DType) -> String {
 }
 
 fn first(errors: Vec<Error>) -> Error {
-    errors.into_iter().next().unwrap_or_else(|| err::syntax("an example that fails without an error"))
+    errors.into_iter().next().unwrap_or_else(|| err::internal("an example that fails without an error"))
 }
 
 fn traced(text: &str, function: &str) -> Result<(Module, Graph)> {

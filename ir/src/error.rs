@@ -233,6 +233,12 @@ macro_rules! kinds {
 /// Constructors with the kind's name: `err::shape("…")`.
 pub mod err {
     use super::{Error, Kind};
+
+    /// What no program, input or call can lead to: a mistake of the compiler's own, kept from becoming a panic.
+    pub fn internal(what: impl std::fmt::Display) -> Error {
+        Error::new(Kind::Unsupported, format!("internal error: {what}")).help("please report it, with the program")
+    }
+
     kinds! {
         syntax = Syntax, name = Name, ty = Type, shape = Shape, dtype = Dtype, index = Index, alias = Alias,
         grad = Grad, data = Data, device = Device, unsupported = Unsupported, io = Io,

@@ -128,6 +128,18 @@ impl Strided {
         Strided { shape: self.shape[1..].into(), strides: self.strides[1..].into(), offset: Dim::ZERO }
     }
 
+    /// Where the bytes of elements of that size lie.
+    pub fn in_bytes(&self, size: usize) -> Strided {
+        let mut out = Strided {
+            shape: self.shape.clone(),
+            strides: self.strides.iter().map(|s| *s * size).collect(),
+            offset: self.offset * size,
+        };
+        out.shape.push(size.into());
+        out.strides.push(Dim::ONE);
+        out
+    }
+
     /// The layout, if all is known.
     ///
     /// # Errors

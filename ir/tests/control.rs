@@ -34,14 +34,20 @@ fn bodies_nest_to_a_limit() {
     let g = run_all(&trace(&format!("{text}{main}")).expect("a graph")).expect("derivatives");
     let again = trace(&print(&g)).expect("a dump");
     assert_eq!(print(&again), print(&g));
-    refused(&format!("{text}fn main(x: f32[2]) -> f32[2] {{ scan(g24, x, None, length=1) }}"), "nests too deeply");
+    refused(
+        &format!("{text}fn main(x: f32[2]) -> f32[2] {{ scan(g24, x, None, length=1) }}"),
+        "control flow nests too deeply",
+    );
 }
 
 #[test]
 fn what_doubles_with_each_level_is_refused_in_time() {
     let text = nested(15, "cond(sum(x) > 0, @, @, x)");
     let errors = Module::parse("test.tc", text).expect("a module").check();
-    assert!(errors.iter().any(|e| e.to_string().contains("too large with all its bodies")), "{errors:?}");
+    assert!(
+        errors.iter().any(|e| e.to_string().contains("the program is too large with all its bodies")),
+        "{errors:?}"
+    );
 }
 
 #[test]

@@ -161,6 +161,14 @@ const REFERENCES: &[(&str, Reference)] = &[
     ("bce", |x| -(x[1] * x[0].ln() + (1.0 - x[1]) * (-x[0]).ln_1p())),
     ("check_index", |x| x[0].trunc()),
     ("check_target", |x| x[0].trunc()),
+    ("check_class", |x| x[0].trunc()),
+    ("check_size", |x| x[0].trunc()),
+    ("check_values", |x| x[0].trunc()),
+    ("check_places", |x| x[0].trunc()),
+    ("check_max_index", |x| x[0].trunc()),
+    ("check_offset", |x| x[0].trunc()),
+    ("check_length", |x| x[0].trunc()),
+    ("check_pivot", |x| x[0].trunc()),
     ("wrap_index", |x| x[0].trunc()),
     ("check_probability", |_| 1.0),
     ("check_weight", |_| 1.0),
@@ -169,6 +177,9 @@ const REFERENCES: &[(&str, Reference)] = &[
     ("check_deviation", |_| 1.0),
     ("check_rate", |_| 1.0),
     ("check_observation", |_| 1.0),
+    ("check_repeats", |_| 1.0),
+    ("check_total", |_| 1.0),
+    ("check_source", |_| 1.0),
 ];
 
 /// Draws that are the same in every run, in `low..high`.

@@ -6,7 +6,7 @@
 
 use proptest::prelude::*;
 use tensorc_ir::text::ast::Program;
-use tensorc_ir::text::{Source, format, parse, render_plain};
+use tensorc_ir::text::{Module, Source, format, parse, render_plain};
 
 /// Programs of the golden cases, one a line.
 const SOURCES: &str = include_str!("text/sources.tc");
@@ -270,4 +270,28 @@ proptest! {
             prop_assert_eq!(out.matches(c).count(), src.matches(c).count(), "{}\n---\n{}", src, out);
         }
     }
+}
+
+/// The error of tracing the one function of a text.
+fn untraced(text: &str) -> String {
+    let first = |e: Vec<tensorc_ir::Error>| e.into_iter().next().expect("an error");
+    let m = Module::parse("test", text).map_err(first).expect("parses");
+    let f = m.main().expect("a function");
+    let traced = m.sizes(f, &[]).and_then(|sizes| m.trace(f, &sizes, None).map_err(first));
+    traced.map(|_| ()).expect_err("a refusal").diagnostic().message.clone()
+}
+
+#[test]
+fn a_pure_graph_ends_with_its_final_values() {
+    let pure = |body: &str| untraced(&format!("// phase: pure\nfn f(x: mut f32[2]) -> f32[2] {{ {body} }}"));
+    assert_eq!(
+        pure("let y: f32[2] = neg(x); let v: f32[2] = permute(y, 0); v.copy_(y); y"),
+        "a pure graph writes to whole parameters only"
+    );
+    assert_eq!(
+        pure("let y: f32[2] = neg(x); x.copy_(y); let z: f32[2] = exp(x); z"),
+        "parameter `x` is read after its final value"
+    );
+    assert_eq!(pure("let y: f32[2] = neg(x); x.copy_(y); x.copy_(y); y"), "a parameter has two final values");
+    assert_eq!(untraced("fn f(x: f32[N]) { x }"), "`f` has the size `N`, which has no value");
 }

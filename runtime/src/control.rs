@@ -214,7 +214,7 @@ impl Section {
             Output::Place(p) if matches!(program.buffers[p.buffer.0 as usize].kind, BufferKind::Output) => {
                 Ok(p.buffer.0 as usize)
             }
-            _ => Err(err::unsupported("a body gives memory that is not its own")),
+            _ => Err(err::internal("a body gives memory that is not its own")),
         };
         Ok(Section {
             results: program.outputs.iter().map(result).collect::<Result<_>>()?,
@@ -225,7 +225,7 @@ impl Section {
     }
 
     fn run(&self, args: &[*mut u8], results: &[*mut u8], scratch: *mut u8, error: &AtomicU64) -> Result<()> {
-        let missing = || err::unsupported("a body with a buffer that has no memory");
+        let missing = || err::internal("a body with a buffer that has no memory");
         let mut bases: SmallVec<[*mut u8; 16]> = SmallVec::new();
         for (i, b) in self.buffers.iter().enumerate() {
             bases.push(match b.kind {

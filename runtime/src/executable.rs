@@ -237,10 +237,11 @@ fn donatable(args: &[View], i: usize, loc: Loc) -> Result<()> {
     if args.iter().enumerate().any(shares) {
         return Err(shares_donated().at(loc));
     }
-    match a.storage.is_lent() {
-        true => Err(err::alias("memory that is borrowed for a scope cannot be donated").at(loc).help("donate a copy")),
-        false => Ok(()),
+    if a.storage.is_lent() || a.storage.is_listed() {
+        let e = err::alias("memory that is lent for a scope, or comes from another library, cannot be donated");
+        return Err(e.at(loc).help("donate a copy"));
     }
+    Ok(())
 }
 
 impl Executable {
@@ -325,7 +326,7 @@ impl Executable {
     fn explained(&self, args: &[View], e: Error) -> Error {
         let Some((graph, sizes)) = self.checked.as_ref().filter(|_| e.kind() == Kind::Data) else { return e };
         let input = |i: usize| {
-            let a = args.get(i).ok_or_else(|| err::ty("a program without its argument"))?;
+            let a = args.get(i).ok_or_else(|| err::internal("a program without its argument"))?;
             let size = a.dtype.size();
             let bytes = a.storage.elements(&a.layout, size, Loc::Unknown)?;
             let scalars = bytes.chunks_exact(size).map(|b| Scalar::read(a.dtype, b));
@@ -342,7 +343,17 @@ impl Executable {
         match o {
             Found::View(p, dtype, layout) => {
                 let a = &args[*p];
-                let layout = Layout { offset: layout.offset + a.layout.offset, ..layout.clone() };
+                let before = a.layout.offset * a.dtype.size();
+                if !before.is_multiple_of(dtype.size()) {
+                    return Err(err::shape(format!(
+                        "`view`: self.storage_offset() must be divisible by {} to view {} as {dtype} (different element \
+                         sizes), but got {}",
+                        dtype.size() / a.dtype.size(),
+                        a.dtype,
+                        a.layout.offset
+                    )));
+                }
+                let layout = Layout { offset: layout.offset + before / dtype.size(), ..layout.clone() };
                 Ok(View { storage: a.storage.clone(), dtype: *dtype, layout })
             }
             Found::Buffer(i, layout) => {
@@ -356,7 +367,7 @@ impl Executable {
                             .constants
                             .iter()
                             .find(|(k, _)| *k == i)
-                            .ok_or_else(|| err::unsupported("a result without memory"))?;
+                            .ok_or_else(|| err::internal("a result without memory"))?;
                         Storage::from_bytes(&s.read(Loc::Unknown)?)?
                     }
                 };
@@ -417,7 +428,7 @@ pub(crate) fn stages(
 ) -> Result<Vec<Stage>> {
     let one = |s: &Step| match s {
         Step::Loops(l) => {
-            let kernel = kernels.next().ok_or_else(|| err::unsupported("a step without its kernel"))?;
+            let kernel = kernels.next().ok_or_else(|| err::internal("a step without its kernel"))?;
             loops(program, l, kernel).map(Stage::Kernel)
         }
         Step::Dot(d) => dot(d).map(Stage::Kernel),

@@ -68,7 +68,7 @@ pub fn kernels(nests: &[Arc<LoopNest>]) -> Result<Vec<Kernel>> {
             }
         }
     }
-    found.into_iter().map(|k| k.ok_or_else(|| err::unsupported("a kernel was not compiled"))).collect()
+    found.into_iter().map(|k| k.ok_or_else(|| err::internal("a kernel was not compiled"))).collect()
 }
 
 fn compile(nests: &[&Arc<LoopNest>]) -> Result<Vec<Kernel>> {
@@ -88,7 +88,7 @@ fn compile(nests: &[&Arc<LoopNest>]) -> Result<Vec<Kernel>> {
     COMPILED.fetch_add(nests.len() as u64, Ordering::Relaxed);
     (0..nests.len())
         .map(|i| {
-            let entry = code.kernel(&name(i)).ok_or_else(|| err::unsupported("a kernel has no entry"))?;
+            let entry = code.kernel(&name(i)).ok_or_else(|| err::internal("a kernel has no entry"))?;
             Ok(Kernel { entry, code: code.clone() })
         })
         .collect()
@@ -123,7 +123,7 @@ pub fn gemm(dtype: DType) -> Result<(Kernel, Kernel)> {
         .collect();
     let code = Arc::new(Code::build(target, items, &helpers(), Options::default())?);
     let kernel = |name: String| -> Result<Kernel> {
-        let entry = code.kernel(&name).ok_or_else(|| err::unsupported(format!("`{name}` was not compiled")))?;
+        let entry = code.kernel(&name).ok_or_else(|| err::internal(format!("`{name}` was not compiled")))?;
         Ok(Kernel { entry, code: code.clone() })
     };
     let both = (kernel(gemm_pack_name(dtype))?, kernel(gemm_name(dtype))?);

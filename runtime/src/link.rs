@@ -37,7 +37,7 @@ impl<'h> Linker<'h> {
         let mut functions = 0;
         for name in names {
             if numbers.insert(name.to_owned(), functions).is_some() {
-                return Err(err::unsupported(format!("two compiled functions are called `{name}`")));
+                return Err(err::internal(format!("two compiled functions are called `{name}`")));
             }
             functions += 1;
         }

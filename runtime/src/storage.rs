@@ -135,6 +135,11 @@ impl Storage {
         matches!(*self.0.owner.lock().unwrap_or_else(PoisonError::into_inner), Owner::Scope)
     }
 
+    /// Whether this handle's memory is known elsewhere by its address, as that of another library is.
+    pub fn is_listed(&self) -> bool {
+        Arc::weak_count(&self.0) > 0
+    }
+
     /// Whether this is the only handle, so that a call may reuse the memory for its result.
     pub fn is_unique(&self) -> bool {
         Arc::strong_count(&self.0) == 1

@@ -131,9 +131,14 @@ fn execute(c: &Compiled, tensors: &[&Arc<View>], numbers: &[Scalar], loc: Loc) -
             .iter()
             .map(|(p, ops)| {
                 let base = tensors.get(*p).ok_or_else(|| err::ty("a view of no tensor"))?;
-                let layout = ops.iter().try_fold(base.layout.clone(), |l, op| op.layout(&l));
-                let layout = layout.ok_or_else(|| err::shape("a view that strides cannot say"))?;
-                let retyped = ops.iter().rev().find_map(|op| if let Op::ViewDtype(d) = op { Some(d.0) } else { None });
+                let seen = ops.iter().try_fold(base.layout.clone(), |l, op| match (op.layout(&l), op) {
+                    (Some(l), _) => Ok(l),
+                    // The offset of the tensor is not a part of what the op was compiled for.
+                    (None, Op::ViewDtype(d)) => Err(d.refused(&Strided::from(&l)).at(loc)),
+                    (None, _) => Err(err::shape("a view that strides cannot say")),
+                });
+                let layout = seen?;
+                let retyped = ops.iter().rev().find_map(|op| if let Op::ViewDtype(d) = op { Some(d.to) } else { None });
                 let dtype = retyped.unwrap_or(base.dtype);
                 Ok(Tensor::concrete(View { storage: base.storage.clone(), dtype, layout }))
             })
@@ -191,11 +196,8 @@ fn add<'a>(s: &mut Signature<'a>, a: &'a Argument, runtime: bool) {
 /// Refuses an in-place op that reads part of what it writes.
 fn check_overlap(s: &Signature<'_>) -> Result<()> {
     let Some((to, rest)) = s.tensors.split_first() else { return Ok(()) };
-    let partial = |from: &&&Arc<View>| {
-        from.storage.same(&to.storage)
-            && from.layout != to.layout
-            && tensorc_ir::alias::overlap(&to.layout, &from.layout)
-    };
+    let partial =
+        |from: &&&Arc<View>| (from.layout != to.layout || from.dtype.size() != to.dtype.size()) && from.overlaps(to);
     match rest.iter().find(partial) {
         Some(_) => Err(err::alias(
             "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory \

@@ -99,8 +99,8 @@ methods! {
     detach();
     /// This tensor if it is contiguous, else a copy that is.
     contiguous();
-    /// In another dtype; this tensor itself if it has it.
-    to(dtype: DType);
+    /// In another dtype, or in that of another tensor; this tensor itself if it has it.
+    to(dtype: impl Into<Argument>);
     /// Softmax along a dimension.
     softmax(dim: i64);
     /// The logarithm of softmax along a dimension.

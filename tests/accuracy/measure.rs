@@ -128,3 +128,13 @@ pub fn whole_f32(name: &str, r: &Reference, worst: &mut Worst) -> Result<(), Fai
     }
     Ok(())
 }
+
+/// A function that is NaN at infinity, as PyTorch's `i0` and `i1`.
+pub fn finite<T: Copy + Into<f64> + From<f32>>(x: T, f: fn(T) -> T) -> T {
+    if x.into().is_infinite() { f32::NAN.into() } else { f(x) }
+}
+
+/// `i1` with the sign of zero.
+pub fn i1(x: f64) -> f64 {
+    pxfm::f_i1(x.abs()).copysign(x)
+}

@@ -5,6 +5,7 @@
 //! without. Formulas composed from several functions are written so that they cancel nowhere; their own error, a few
 //! units in `f64`, is a part of what is measured there.
 
+use crate::measure::{finite, i1};
 use crate::units::{digamma, exp, lgamma, logistic, ndtri};
 use pxfm::*;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
@@ -202,8 +203,8 @@ static REFERENCES: &[Reference] = &[
     real("zeta", |x| zeta(x[0], x[1]), &[(1.0, 9.0), (1.0, 30.0), (0.0, 2.0), (1.0, 30.0)])
         .steps(8.0)
         .cancels(zeta_terms),
-    one("i0", f_i0f, |x| f_i0(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
-    one("i1", f_i1f, |x| odd(x[0], f_i1), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
+    one("i0", |x| finite(x, f_i0f), |x| finite(x[0], f_i0), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
+    one("i1", |x| finite(x, f_i1f), |x| finite(x[0], i1), &[(-10.0, 10.0), (-92.0, 92.0), (-714.0, 714.0)]),
     one("i0e", f_i0ef, |x| f_i0e(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-1e4, 1e4)]),
     real("i1e", |x| f_i1e(x[0].abs()).copysign(x[0]), &[(-10.0, 10.0), (-92.0, 92.0), (-1e4, 1e4)]),
     real("ndtri", |x| ndtri(x[0]), &[(0.0, 1.0), (0.4, 0.6), (0.0, 1e-9)]).steps(2.0),

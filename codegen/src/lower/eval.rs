@@ -11,7 +11,7 @@ use tensorc_ir::types::Span;
 use tensorc_ir::{Dim, Dims, Error, Result, Scalar, Value, error::err};
 
 fn internal(what: &str) -> Error {
-    err::unsupported(format!("lowering: {what}"))
+    err::internal(format!("lowering: {what}"))
 }
 
 impl Lower<'_> {

@@ -48,7 +48,7 @@ pub fn lower_group(g: &Graph, fusion: &Fusion, places: &Places, k: usize) -> Res
     let group = &fusion.groups[k];
     let stored = |n: &&NodeId| fusion.stored[n.0 as usize];
     let store = |n: &NodeId| -> Result<Store> {
-        let place = places.get(&(*n).into()).cloned().ok_or_else(|| err::unsupported("a stored value has no place"))?;
+        let place = places.get(&(*n).into()).cloned().ok_or_else(|| err::internal("a stored value has no place"))?;
         Ok(Store { value: (*n).into(), place })
     };
     match group.kind {
@@ -58,7 +58,7 @@ pub fn lower_group(g: &Graph, fusion: &Fusion, places: &Places, k: usize) -> Res
         }
         GroupKind::SliceUpdate => {
             let n = root(g, group)?;
-            let Op::SliceUpdate(s) = g.op(n) else { return Err(err::unsupported("no slice update")) };
+            let Op::SliceUpdate(s) = g.op(n) else { return Err(err::internal("no slice update")) };
             let whole = store(&n)?.place;
             let place = Place { buffer: whole.buffer, layout: whole.layout.slice(&s.0.0) };
             let update = Store { value: g.operands(n)[1], place };
@@ -107,7 +107,7 @@ pub fn lower_checks(g: &Graph, fusion: &Fusion, places: &Places, k: usize) -> Re
 /// The node that gives a group of its own kind its kind; the others were sunk into it.
 pub(super) fn root(g: &Graph, group: &Group) -> Result<NodeId> {
     let own = |n: &&NodeId| matches!(g.op(**n), Op::SliceUpdate(_) | Op::Scatter(_) | Op::Scan(_) | Op::Merge(_));
-    group.nodes.iter().rev().find(own).copied().ok_or_else(|| err::unsupported("a group without its root"))
+    group.nodes.iter().rev().find(own).copied().ok_or_else(|| err::internal("a group without its root"))
 }
 
 impl Lower<'_> {
@@ -389,7 +389,7 @@ fn positions(l: &mut Lower<'_>, group: &Group, nodes: &[NodeId], outer: &Ix, red
 /// The other axes outside (the last one in lanes, if it is not the scanned one), the scanned axis inside.
 fn scan(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
     let n = root(l.g, group)?;
-    let Op::Scan(s) = l.g.op(n) else { return Err(err::unsupported("no scan")) };
+    let Op::Scan(s) = l.g.op(n) else { return Err(err::internal("no scan")) };
     if group.domain.contains(&Dim::ZERO) {
         return Ok(None);
     }
@@ -405,7 +405,7 @@ fn scan(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
     l.push(Stmt::Update { acc, value, index: None });
     let dst = l.define(dtype.reg(), l.here());
     l.push(Stmt::Read { dst, acc });
-    let place = l.places.get(&n.into()).cloned().ok_or_else(|| err::unsupported("a scan has no place"))?;
+    let place = l.places.get(&n.into()).cloned().ok_or_else(|| err::internal("a scan has no place"))?;
     let (buf, at, _) = l.access(&place, dtype, &ix, true);
     l.push(Stmt::Store { buf, at, value: dst });
     Ok(Some(l.finish()))
@@ -414,7 +414,7 @@ fn scan(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
 /// One loop after the other in row-major order of the index: duplicates are deterministic.
 fn scatter(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
     let n = root(l.g, group)?;
-    let Op::Scatter(s) = l.g.op(n) else { return Err(err::unsupported("no scatter")) };
+    let Op::Scatter(s) = l.g.op(n) else { return Err(err::internal("no scatter")) };
     if group.domain.contains(&Dim::ZERO) {
         return Ok(None);
     }
@@ -424,7 +424,7 @@ fn scatter(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
     let index = l.eval(x[1], &ix)?;
     let at = l.checked_index(index, ty.shape[s.axis]);
     let source = l.eval(x[2], &ix)?;
-    let place = l.places.get(&n.into()).cloned().ok_or_else(|| err::unsupported("a scatter has no place"))?;
+    let place = l.places.get(&n.into()).cloned().ok_or_else(|| err::internal("a scatter has no place"))?;
     let mut to = ix.clone();
     to[s.axis] = Lin { dynamic: Some(at), ..Lin::default() };
     let value = match s.mode.combiner() {

@@ -13,12 +13,12 @@ use tensorc_ir::{DType, Dim, Result, error::err};
 /// The other axes outside, then the pairs, then the results of a pair in order.
 pub(super) fn merge(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
     let n = root(l.g, group)?;
-    let Op::Merge(pass) = *l.g.op(n) else { return Err(err::unsupported("no merge")) };
+    let Op::Merge(pass) = *l.g.op(n) else { return Err(err::internal("no merge")) };
     if group.domain.contains(&Dim::ZERO) {
         return Ok(None);
     }
     let x = l.g.operands(n);
-    let stored = |p: Option<Place>| p.ok_or_else(|| err::unsupported("a merge reads a value that is not stored"));
+    let stored = |p: Option<Place>| p.ok_or_else(|| err::internal("a merge reads a value that is not stored"));
     let (keys, order) = (stored(l.place(x[0]))?, stored(l.place(x[1]))?);
     let out = stored(l.places.get(&n.into()).cloned())?;
     let dtype = l.g.ty(x[0]).dtype;

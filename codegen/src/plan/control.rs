@@ -76,7 +76,7 @@ impl Planner<'_> {
                 };
                 (control, body.arena)
             }
-            op => return Err(err::unsupported(format!("`{}` is no control op", op.name()))),
+            op => return Err(err::internal(format!("`{}` is no control op", op.name()))),
         };
         let scratch = self.temporary(DType::U8, arena, k);
         let step = ControlStep { control, scratch, group: k, loc: g.node(n).loc };

@@ -41,7 +41,7 @@ impl<'b> Ex<'b> {
     pub fn value(self) -> Result<Value> {
         match self.v {
             Some(v) => Ok(v),
-            None => Err(self.b.check().err().unwrap_or_else(|| crate::error::err::ty("an earlier error"))),
+            None => Err(self.b.check().err().unwrap_or_else(|| crate::error::err::internal("an earlier error"))),
         }
     }
 
@@ -98,7 +98,7 @@ impl<'b> Ex<'b> {
     /// Applies an elementwise function by name, promoting and broadcasting.
     pub fn map(self, name: &str, more: &[Ex<'b>]) -> Ex<'b> {
         let Some(row) = Row::find(name) else {
-            return self.b.wrap(Err(crate::error::err::name(format!("no elementwise function `{name}`"))));
+            return self.b.wrap(Err(crate::error::err::internal(format!("no elementwise function `{name}`"))));
         };
         let values: Option<Vec<Value>> = std::iter::once(self.v).chain(more.iter().map(|e| e.v)).collect();
         match values {

@@ -24,7 +24,8 @@ pub struct Array {
     pub dtype: DType,
     /// Where its elements lie.
     pub layout: Layout,
-    /// The dtype of what the storage holds; another one of the same size if this is a view of its bits.
+    /// The dtype of what the storage holds; another one if this is a view of its bits. The layout counts elements of
+    /// `dtype`.
     held: DType,
     data: Rc<RefCell<Vec<u64>>>,
 }
@@ -50,7 +51,7 @@ impl Array {
         Array { dtype: self.dtype, held: self.held, layout, data: self.data.clone() }
     }
 
-    /// The same storage, its bits as elements of another dtype of the same size.
+    /// The same storage, its bits as elements of another dtype, which the layout counts already.
     pub fn retyped(self, dtype: DType) -> Array {
         Array { dtype, ..self }
     }
@@ -63,6 +64,9 @@ impl Array {
     /// The elements' register bits in row-major order.
     pub fn bits(&self) -> Vec<u64> {
         let data = self.data.borrow();
+        if self.dtype.size() != self.held.size() {
+            return self.layout.indices().into_iter().map(|i| self.across(&data, i)).collect();
+        }
         let bits = self.layout.indices().into_iter().map(|i| data[i]).collect();
         Array::rebits(self.held, self.dtype, bits)
     }
@@ -74,10 +78,40 @@ impl Array {
 
     /// Overwrites the elements, given in row-major order.
     pub fn write(&self, bits: &[u64]) {
-        let bits = Array::rebits(self.dtype, self.held, bits.to_vec());
         let mut data = self.data.borrow_mut();
+        if self.dtype.size() != self.held.size() {
+            self.layout.indices().into_iter().zip(bits).for_each(|(i, b)| self.write_across(&mut data, i, *b));
+            return;
+        }
+        let bits = Array::rebits(self.dtype, self.held, bits.to_vec());
         for (i, b) in self.layout.indices().into_iter().zip(bits) {
             data[i] = b;
+        }
+    }
+
+    /// The bits of element `i`, which is a part of an element that is held, or several of them.
+    fn across(&self, data: &[u64], i: usize) -> u64 {
+        let (size, held) = (self.dtype.size(), self.held.size());
+        let (first, last) = (i * size / held, (i * size + size).div_ceil(held));
+        let mut bytes = [0; 8];
+        for (k, cell) in data[first..last].iter().enumerate() {
+            eval::from_bits(self.held, *cell).write(&mut bytes[k * held..][..held]);
+        }
+        let start = i * size - first * held;
+        eval::to_bits(Scalar::read(self.dtype, &bytes[start..][..size]))
+    }
+
+    fn write_across(&self, data: &mut [u64], i: usize, bits: u64) {
+        let (size, held) = (self.dtype.size(), self.held.size());
+        let (first, last) = (i * size / held, (i * size + size).div_ceil(held));
+        let mut bytes = [0; 8];
+        for (k, cell) in data[first..last].iter().enumerate() {
+            eval::from_bits(self.held, *cell).write(&mut bytes[k * held..][..held]);
+        }
+        let start = i * size - first * held;
+        eval::from_bits(self.dtype, bits).write(&mut bytes[start..][..size]);
+        for (k, cell) in data[first..last].iter_mut().enumerate() {
+            *cell = eval::to_bits(Scalar::read(self.held, &bytes[k * held..][..held]));
         }
     }
 
@@ -159,5 +193,8 @@ pub fn fault(f: Fault) -> crate::Error {
         Fault::Deviation => "normal expects all elements of std >= 0.0",
         Fault::Rate => "invalid Poisson rate, expected rate to be non-negative",
         Fault::Observation => "cov(): fweights or aweights cannot be negative",
+        Fault::Repeats => "repeats can not be negative",
+        Fault::Total => "allocated size does not match required size: the repeats have another sum",
+        Fault::Source => "Number of elements of source < number of ones in mask",
     })
 }

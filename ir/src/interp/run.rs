@@ -11,7 +11,7 @@ pub(super) type Values = HashMap<Value, Array>;
 
 /// A value that has been computed.
 pub(super) fn get(values: &Values, v: Value) -> Result<Array> {
-    values.get(&v).cloned().ok_or_else(|| err::unsupported("the interpreter ran into a value with no definition"))
+    values.get(&v).cloned().ok_or_else(|| err::internal("the interpreter ran into a value with no definition"))
 }
 
 /// Runs one node, whose operands are in `values`.
@@ -32,7 +32,7 @@ pub(super) fn step(g: &Graph, n: NodeId, values: &mut Values, input: &impl Fn(us
             };
             values.insert(n.into(), a);
         }
-        (Op::Grad(_), _) => return Err(err::unsupported("`grad` must be removed by autodiff first").at(node.loc)),
+        (Op::Grad(_), _) => return Err(err::internal("`grad` must be removed by autodiff first").at(node.loc)),
         (op, Effect::Fresh) => {
             let all = op.structural().eval_all(&x).map_err(placed)?;
             values.extend(g.results(n).zip(all));
@@ -48,7 +48,7 @@ pub(super) fn step(g: &Graph, n: NodeId, values: &mut Values, input: &impl Fn(us
 /// `data` if a check fails; `unsupported` if the graph still holds `grad`.
 pub fn run(g: &Graph, inputs: &[Array]) -> Result<Vec<Array>> {
     let mut values = Values::new();
-    let input = |i: usize| inputs.get(i).cloned().ok_or_else(|| err::ty("too few inputs"));
+    let input = |i: usize| inputs.get(i).cloned().ok_or_else(|| err::internal("too few inputs"));
     for n in g.nodes() {
         step(g, n, &mut values, &input)?;
     }
@@ -60,8 +60,8 @@ pub fn run(g: &Graph, inputs: &[Array]) -> Result<Vec<Array>> {
         .enumerate()
         .map(|(k, a)| match g.output_views.get(k) {
             Some(Some(v)) => v.views.iter().try_fold(inputs[v.param].clone(), |base, op| {
-                let l = op.layout(&base.layout).ok_or_else(|| err::shape("a returned view is impossible"))?;
-                let dtype = if let Op::ViewDtype(d) = op { d.0 } else { base.dtype };
+                let l = op.layout(&base.layout).ok_or_else(|| err::internal("a returned view is impossible"))?;
+                let dtype = if let Op::ViewDtype(d) = op { d.to } else { base.dtype };
                 Ok(base.view(l).retyped(dtype))
             }),
             _ if !g.mutated.is_empty() && inputs.iter().any(|i| i.shares(&a)) => Ok(a.copied()),

@@ -26,7 +26,10 @@ impl Structural for Dot {
             return Err(err::shape(format!("`bmm`: {} and {} cannot be multiplied", x[0], x[1])));
         }
         if x[0].dtype != x[1].dtype {
-            return Err(err::dtype(format!("`bmm`: expected the same dtype, got {} and {}", x[0].dtype, x[1].dtype)));
+            return Err(err::internal(format!(
+                "`bmm`: expected the same dtype, got {} and {}",
+                x[0].dtype, x[1].dtype
+            )));
         }
         Ok(smallvec![Type::new(x[0].dtype, [a[0], a[1], b[2]])])
     }

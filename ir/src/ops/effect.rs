@@ -14,7 +14,7 @@ pub struct Write;
 impl Structural for Write {
     fn infer(&self, x: &[&Type]) -> Result<SmallVec<[Type; 1]>> {
         if x[0].shape != x[1].shape || x[0].dtype != x[1].dtype {
-            return Err(err::ty(format!("a write into {} takes the same type, got {}", x[0], x[1])));
+            return Err(err::internal(format!("a write into {} takes the same type, got {}", x[0], x[1])));
         }
         Ok(smallvec![])
     }
@@ -69,7 +69,7 @@ impl Structural for Grad {
         Ok(wrt.iter().map(|t| Type::new(t.dtype, t.shape.iter().copied())).collect())
     }
     fn eval(&self, _: &[Array]) -> Result<Array> {
-        Err(err::unsupported("`grad` is removed by autodiff before anything runs"))
+        Err(err::internal("`grad` is removed by autodiff before anything runs"))
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![None; x.len()]

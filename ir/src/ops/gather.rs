@@ -71,10 +71,10 @@ pub struct Scatter {
 
 fn check(name: &str, axis: usize, x: &Type, index: &Type) -> Result<()> {
     if index.dtype != DType::I64 {
-        return Err(err::dtype(format!("`{name}`: Expected dtype i64 for index, got {}", index.dtype)));
+        return Err(err::internal(format!("`{name}` by an index of {}", index.dtype)));
     }
     if x.rank() != index.rank() || axis >= x.rank() {
-        return Err(err::shape(format!(
+        return Err(err::internal(format!(
             "`{name}`: Index tensor must have the same number of dimensions as input tensor: {index} for {x}"
         )));
     }

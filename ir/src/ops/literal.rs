@@ -18,10 +18,10 @@ pub struct Input;
 
 impl Structural for Input {
     fn infer(&self, _: &[&Type]) -> Types {
-        Err(err::ty("a parameter has no type of its own"))
+        Err(err::internal("a parameter has no type of its own"))
     }
     fn eval(&self, _: &[Array]) -> Result<Array> {
-        Err(err::ty("a parameter has no value of its own"))
+        Err(err::internal("a parameter has no value of its own"))
     }
     fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![]
@@ -78,7 +78,7 @@ pub struct Literal {
 impl Structural for Literal {
     fn infer(&self, _: &[&Type]) -> Types {
         if self.values.len() != checked_numel(&self.shape)? || self.values.iter().any(|v| v.dtype != self.dtype) {
-            return Err(err::ty(format!("{} values for a tensor {}", self.values.len(), ShapeText(&self.shape))));
+            return Err(err::internal(format!("{} values for a tensor {}", self.values.len(), ShapeText(&self.shape))));
         }
         Ok(smallvec![Type::new(self.dtype, self.shape.iter().copied())])
     }

@@ -51,7 +51,7 @@ impl Scan {
 impl Structural for Scan {
     fn infer(&self, x: &[&Type]) -> Result<SmallVec<[Type; 1]>> {
         if self.axis >= x[0].rank() {
-            return Err(err::index(format!("`{}`: axis {} of {}", self.name(), self.axis, x[0])));
+            return Err(err::internal(format!("`{}`: axis {} of {}", self.name(), self.axis, x[0])));
         }
         Ok(smallvec![Type::new(x[0].dtype, x[0].shape.iter().copied())])
     }

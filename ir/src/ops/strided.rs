@@ -1,13 +1,13 @@
-//! Views by strides (`as_strided`), by overlapping windows (`unfold`), and in another dtype of the same size.
+//! Views by strides (`as_strided`), by overlapping windows (`unfold`), and in another dtype.
 //!
 //! They exist while a program is traced, where memory is shared: the layout says all there is to say. A pure graph has no
 //! memory, so functionalize replaces a read through one by [`pure`]: elements picked by their numbers, or [`Bitcast`]. A
-//! write through one is a scatter by those numbers.
+//! write through one is a scatter by those numbers. Through a view of elements of another size programs only read.
 
 use super::view::copied;
 use super::{Effect, Op, Structural};
 use crate::builder::Ex;
-use crate::dim::{Dim, Dims, at_most};
+use crate::dim::{Dim, Dims, at_most, needs_sizes};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::interp::Array;
@@ -142,9 +142,15 @@ impl Unfold {
     }
 }
 
-/// `Op::ViewDtype`: the same bits as elements of another dtype of the same size.
+/// `Op::ViewDtype`: the same bits as elements of another dtype. If their sizes differ, the last dimension has more elements
+/// or fewer.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ViewDtype(pub DType);
+pub struct ViewDtype {
+    /// The dtype that they have.
+    pub from: DType,
+    /// The dtype that they get.
+    pub to: DType,
+}
 
 /// `Op::Bitcast`: what [`ViewDtype`] reads, as new elements.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -158,24 +164,110 @@ fn same_size(to: DType, x: &Type) -> Result<SmallVec<[Type; 1]>> {
     Ok(smallvec![Type::new(to, x.shape.iter().copied())])
 }
 
+impl ViewDtype {
+    /// Whether elements have another size than before.
+    pub fn resizes(&self) -> bool {
+        self.from.size() != self.to.size()
+    }
+
+    /// How many small elements a large one has.
+    fn ratio(&self) -> usize {
+        let (a, b) = (self.from.size(), self.to.size());
+        a.max(b) / a.min(b)
+    }
+
+    fn error(&self, what: &str, got: Option<i64>) -> crate::Error {
+        let got = got.map_or(String::new(), |v| format!(", but got {v}"));
+        err::shape(format!("`view`: {what} to view {} as {} (different element sizes){got}", self.from, self.to))
+    }
+
+    /// The last extent.
+    fn last(&self, shape: &[Dim]) -> Result<Dim> {
+        let k = self.ratio();
+        let Some(n) = shape.last() else { return Err(self.error("self.dim() cannot be 0", None)) };
+        match n.exact_div(k.into()) {
+            _ if self.to.size() < self.from.size() => Ok(*n * k),
+            Some(n) => Ok(n),
+            None if n.known().is_none() => Err(needs_sizes(&n.to_string())),
+            None => Err(self.error(&format!("self.size(-1) must be divisible by {k}"), n.known())),
+        }
+    }
+
+    /// Why elements that lie so are none of the other dtype.
+    pub fn refused(&self, l: &layout::Strided) -> crate::Error {
+        let k = Dim::from(self.ratio());
+        let stride = l.strides.last().filter(|s| !s.is(1));
+        let uneven = |v: &&Dim| v.exact_div(k).is_none();
+        let not = |what: &str, v: &Dim| match v.known() {
+            v @ Some(_) => self.error(&format!("{what} must be divisible by {k}"), v),
+            None => needs_sizes(&v.to_string()),
+        };
+        let larger = self.to.size() > self.from.size();
+        if let Some(offset) = Some(&l.offset).filter(|v| larger && uneven(v)) {
+            return not("self.storage_offset()", offset);
+        }
+        match (stride, l.strides.iter().enumerate().find(|(_, s)| uneven(s))) {
+            (Some(s), _) if s.known().is_none() => needs_sizes(&s.to_string()),
+            (Some(s), _) => self.error("self.stride(-1) must be 1", s.known()),
+            (None, Some((d, s))) => not(&format!("self.stride({d})"), s),
+            (None, None) => self.error("strides must count elements of both", None),
+        }
+    }
+}
+
 impl Structural for ViewDtype {
     fn infer(&self, x: &[&Type]) -> Result<SmallVec<[Type; 1]>> {
-        same_size(self.0, x[0])
+        if x[0].dtype != self.from {
+            return Err(err::internal(format!("`view_dtype` of {} elements, got {}", self.from, x[0])));
+        }
+        let mut shape = x[0].shape.clone();
+        if self.resizes() {
+            let last = self.last(&shape)?;
+            shape.pop();
+            shape.push(last);
+            checked_count(&shape)?;
+        }
+        Ok(smallvec![Type::new(self.to, shape)])
     }
     fn eval(&self, x: &[Array]) -> Result<Array> {
-        Bitcast(self.0).eval(x)
+        if !self.resizes() {
+            return Bitcast(self.to).eval(x);
+        }
+        let mut shape: Dims = x[0].shape().iter().map(Dim::from).collect();
+        let last = self.last(&shape)?;
+        shape.pop();
+        shape.push(last);
+        let shape = crate::dim::extents(&shape)?;
+        Ok(x[0].copied().view(Layout::contiguous(&shape)).retyped(self.to).copied())
     }
     fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![None]
     }
     fn attrs(&self) -> String {
-        self.0.to_string()
+        self.to.to_string()
     }
     fn effect(&self) -> Effect {
         Effect::View
     }
     fn layout(&self, x: &layout::Strided) -> Result<Option<layout::Strided>> {
-        Ok(Some(x.clone()))
+        if !self.resizes() {
+            return Ok(Some(x.clone()));
+        }
+        let mut out = x.clone();
+        let (Some(n), Some(one)) = (out.shape.pop(), out.strides.pop()) else { return Ok(None) };
+        if !one.is(1) {
+            return Ok(None);
+        }
+        let k = Dim::from(self.ratio());
+        let smaller = self.to.size() < self.from.size();
+        let scaled = |v: Dim| if smaller { Some(v * k) } else { v.exact_div(k) };
+        let strides: Option<Dims> = out.strides.iter().map(|s| scaled(*s)).collect();
+        let (Some(n), Some(offset), Some(mut strides)) = (scaled(n), scaled(out.offset), strides) else {
+            return Ok(None);
+        };
+        out.shape.push(n);
+        strides.push(Dim::ONE);
+        Ok(Some(layout::Strided { shape: out.shape, strides, offset }))
     }
 }
 
@@ -283,6 +375,47 @@ fn half_value(b: &mut Block, v: V) -> V {
     b.bitcast(Reg::F32, bits)
 }
 
+/// The integers of that many bytes whose bits are shifted and joined.
+fn integers(bytes: usize) -> DType {
+    match bytes {
+        8 => DType::I64,
+        4 => DType::I32,
+        2 => DType::I16,
+        _ => DType::U8,
+    }
+}
+
+/// The bits of the elements as elements of another dtype, the lowest bytes first: as they lie in memory.
+fn resized<'b>(x: Ex<'b>, to: DType) -> Ex<'b> {
+    let (from, b) = (x.dtype(), x.builder());
+    let bits = |x: Ex<'b>, to: DType| if x.dtype() == to { x } else { x.apply(Op::Bitcast(Bitcast(to)), &[]) };
+    let (large, small) = (integers(from.size().max(to.size())), integers(from.size().min(to.size())));
+    let k = (large.size() / small.size()) as i64;
+    if k == 1 {
+        return x.apply(Op::Bitcast(Bitcast(to)), &[]);
+    }
+    // What part j of a large element is shifted by.
+    let places = b.iota(k as usize) * b.int(8 * small.size() as i64);
+    let places = places.cast(large);
+    let mut shape = x.dims();
+    let Some(last) = shape.pop() else { return x };
+    if to.size() < from.size() {
+        shape.extend([last, k.into()]);
+        let wide = bits(x, large).unsqueeze(x.rank()).expand(&shape);
+        let parts = wide.map("bitwise_right_shift", &[places]).cast(small);
+        shape.truncate(x.rank() - 1);
+        shape.push(last * k);
+        return bits(parts.reshape(&shape), to);
+    }
+    let Some(count) = last.exact_div(k.into()) else { return b.wrap(Err(needs_sizes(&last.to_string()))) };
+    shape.extend([count, k.into()]);
+    let mask = b.number(Scalar::from_i64(large, (1 << (8 * small.size())) - 1));
+    let parts = bits(x, small).reshape(&shape).cast(large).map("bitwise_and", &[mask]);
+    // No two have a bit in common, so their sum joins them.
+    let whole = parts.map("bitwise_left_shift", &[places]).sum(&[x.rank()], false).cast(large);
+    bits(whole, to)
+}
+
 /// What a view op of a traced graph is in a pure one: the op itself, or what picks the same elements without memory.
 pub fn pure<'b>(op: &Op, x: Ex<'b>) -> Ex<'b> {
     match op {
@@ -300,7 +433,7 @@ pub fn pure<'b>(op: &Op, x: Ex<'b>) -> Ex<'b> {
             order.push(window);
             x.gather(u.axis, index).reshape(&shape).permute(&order)
         }
-        Op::ViewDtype(d) => x.apply(Op::Bitcast(Bitcast(d.0)), &[]),
+        Op::ViewDtype(d) => resized(x, d.to),
         op => x.apply(op.clone(), &[]),
     }
 }

@@ -17,7 +17,7 @@ fn one(ty: &Type, shape: Dims) -> Types {
 
 /// The elements of a view as new memory.
 pub(super) fn copied(view: &impl Structural, x: &Array) -> Result<Array> {
-    let l = x.layout.through(|l| view.layout(l)).ok_or_else(|| err::shape("a view that strides cannot say"))?;
+    let l = x.layout.through(|l| view.layout(l)).ok_or_else(|| err::internal("a view that strides cannot say"))?;
     Ok(x.view(l).copied())
 }
 
@@ -179,7 +179,7 @@ impl Slice {
         // A symbolic length that comes out negative at a call is no length.
         self.0.iter().try_for_each(|s| match at_most(0i64, s.len)? {
             true => Ok(()),
-            false => Err(err::index(format!("slice {} has a negative length", self.attrs()))),
+            false => Err(err::internal(format!("slice {} has a negative length", self.attrs()))),
         })
     }
 
@@ -234,7 +234,7 @@ impl Structural for SliceUpdate {
     fn eval(&self, x: &[Array]) -> Result<Array> {
         let out = x[0].copied();
         let part = out.layout.through(|l| self.0.layout(l));
-        let part = part.ok_or_else(|| err::shape("a slice that strides cannot say"))?;
+        let part = part.ok_or_else(|| err::internal("a slice that strides cannot say"))?;
         out.view(part).write(&x[1].bits());
         Ok(out)
     }

@@ -266,6 +266,12 @@ impl Functionalize<'_> {
         let mut at = self.b.iota(crate::dim::product(&shape)).reshape(&shape);
         for step in self.chain(v)? {
             match self.old.op(step.node) {
+                Op::ViewDtype(d) if d.resizes() => {
+                    return Err(err::unsupported(format!(
+                        "a write through views of {} and {} elements of a tensor that does not lie row-major",
+                        d.from, d.to
+                    )));
+                }
                 Op::Detach | Op::ViewDtype(_) => {}
                 op => at = strided::pure(op, at),
             }

@@ -188,11 +188,17 @@ pub enum Fault {
     Rate,
     /// A negative weight of an observation.
     Observation,
+    /// A negative number of repetitions.
+    Repeats,
+    /// Repetitions that are more or fewer than the result has room for.
+    Total,
+    /// Fewer elements than places for them.
+    Source,
 }
 
 impl Fault {
     /// All faults; the position plus one is the code in the error word.
-    pub const ALL: [Fault; 11] = [
+    pub const ALL: [Fault; 14] = [
         Fault::DivByZero,
         Fault::Index,
         Fault::Target,
@@ -204,6 +210,9 @@ impl Fault {
         Fault::Deviation,
         Fault::Rate,
         Fault::Observation,
+        Fault::Repeats,
+        Fault::Total,
+        Fault::Source,
     ];
 
     /// The code kernels record, never 0.

@@ -71,6 +71,9 @@ impl Fault {
             Fault::Deviation => "deviation",
             Fault::Rate => "rate",
             Fault::Observation => "observation",
+            Fault::Repeats => "repeats",
+            Fault::Total => "total",
+            Fault::Source => "source",
         }
     }
 }

@@ -296,7 +296,7 @@ fn complaint(tok: Tok, text: &str) -> Option<Error> {
         (Tok::Bad, _) => Some(match text.chars().next() {
             Some(c) if !c.is_control() && !c.is_whitespace() => err::syntax(format!("no token begins with `{c}`")),
             Some(c) => err::syntax(format!("no token begins with the character U+{:04X}", c as u32)),
-            None => err::syntax("a character that begins no token"),
+            None => err::internal("a character that begins no token"),
         }),
         _ => None,
     }

@@ -35,7 +35,9 @@ impl Element {
             DType::I16 => (types::I16X8, types::I16),
             DType::I8 | DType::U8 => (types::I16X8, types::I8),
             DType::F16 | DType::BF16 | DType::Bool => {
-                return Err(err::dtype(format!("matmul of {dtype} has no kernel of its own: cast the operands first")));
+                return Err(err::internal(format!(
+                    "matmul of {dtype} has no kernel of its own: cast the operands first"
+                )));
             }
         };
         let lanes = if register.is_vector() { register.lane_count() as i64 } else { 1 };

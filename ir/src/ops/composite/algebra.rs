@@ -74,9 +74,7 @@ fn matrix_power<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
             x.ty()
         )));
     }
-    if n < 0 {
-        return Err(err::unsupported("`matrix_power` with a negative exponent: there is no inverse of matrices yet"));
-    }
+    let (x, n) = if n < 0 { (super::inverse::inv(b, x)?, n.unsigned_abs()) } else { (x, n.unsigned_abs()) };
     if n == 0 {
         let one = b.iota(s[r - 1]).unsqueeze(1).eq(b.iota(s[r - 1])).cast(x.dtype());
         return Ok(one.expand(&s).copy());
@@ -195,8 +193,8 @@ pub static FNS: &[FnDef] = &[
         name: "matrix_power",
         sig: "x, n: int",
         example: "x: D[2, 3, 3] => matrix_power(x, 3)",
-        doc: "Square matrices [.., m, m] to a power of at least 0, by squaring; the 0th is the identity. Negative \
-              powers are unsupported. One dtype, not bool.",
+        doc: "Square matrices [.., m, m] to a power, by squaring; the 0th is the identity, negative ones are powers of \
+              the inverse (`inv`: f32 and f64). Not bool.",
         build: |b, a| Ok(matrix_power(b, a)?.into()),
     },
     FnDef {

@@ -19,7 +19,7 @@ fn bags<'b>(b: &'b Builder, offsets: Ex<'b>, n: usize, ends: bool) -> Result<(Ex
     if o.rank() != 1 || count < ends as usize {
         return Err(err::shape(format!("`embedding_bag`: offsets has to be a 1D Tensor, got {}", offsets.ty())));
     }
-    let o = row("check_index", &[o, b.int(n as i64 + 1)])?;
+    let o = row("check_offset", &[o, b.int(n as i64 + 1)])?;
     let bag = counts(o, n + 1).scan(ScanKind::Sum, 0).narrow(0, 0, n) - b.int(1);
     Ok((bag, count - ends as usize))
 }

@@ -36,7 +36,7 @@ pub fn true_places<'b>(mask: Ex<'b>, n: usize) -> Ex<'b> {
 
 /// Where the true elements of a vector stand, in order, as `i64[n]`, and which of the `n` places are taken.
 fn places<'b>(b: &'b Builder, mask: Ex<'b>, n: usize) -> Result<(Ex<'b>, Ex<'b>)> {
-    let found = row("check_index", &[mask.cast(DType::I64).sum(&[0], false), b.int(n + 1)])?;
+    let found = row("check_size", &[mask.cast(DType::I64).sum(&[0], false), b.int(n + 1)])?;
     let taken = b.iota(n).lt(found);
     Ok((taken.select(true_places(mask, n), b.int(0)), taken))
 }

@@ -53,7 +53,7 @@ fn step(dtype: DType, n: usize, wide: usize) -> Result<Body> {
         ("skip", of(DType::Bool, wide)),
     ];
     Body::written("ctc_step", &params, |b, x| {
-        let [a, p, counts, skip] = *x else { return Err(err::ty("`ctc_step` has four parameters")) };
+        let [a, p, counts, skip] = *x else { return Err(err::internal("`ctc_step` has four parameters")) };
         let over = behind(b, a, 2)?;
         let over = skip.select(over, over.number(f64::NEG_INFINITY));
         let next = log_sum(&[a, behind(b, a, 1)?, over]) + p;
@@ -63,11 +63,14 @@ fn step(dtype: DType, n: usize, wide: usize) -> Result<Body> {
 
 /// Lengths `[n]`, from 0 to `most`, which are checked: here if they are numbers, else when it runs.
 fn lengths<'b>(b: &'b Builder, a: &Args<'b>, i: usize, [n, most]: [usize; 2], what: &str) -> Result<Ex<'b>> {
-    let outside = |v: i64| err::ty(format!("`{NAME}`: expected {what} to have values from 0 to {most}, but got {v}"));
+    let outside = |v: i64| {
+        let (side, bound) = if v < 0 { ("least", 0) } else { ("most", most) };
+        err::ty(format!("`{NAME}`: Expected {what} to have value at {side} {bound}, but got value {v}"))
+    };
     let t = match a.raw(i) {
         Arg::Tensor(t) => {
             let t = index_of(NAME, *t)?;
-            let t = row("check_index", &[t, b.int(most as i64 + 1)])?;
+            let t = row("check_length", &[t, b.int(most as i64 + 1)])?;
             if t.rank() == 0 { t.reshape(&[1]) } else { t }
         }
         _ => {
@@ -131,7 +134,7 @@ fn ctc_loss<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     let x = given.cast(given.dtype().compute());
     let x = if batched { x } else { x.unsqueeze(1) };
-    let [steps, n, classes] = *x.shape().as_slice() else { return Err(err::shape("`ctc_loss`: no log_probs")) };
+    let [steps, n, classes] = *x.shape().as_slice() else { return Err(err::internal("`ctc_loss`: no log_probs")) };
     if blank < 0 || blank >= classes as i64 {
         return Err(err::ty(format!("`{NAME}`: blank must be in label range")));
     }

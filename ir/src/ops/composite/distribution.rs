@@ -252,7 +252,8 @@ pub static FNS: &[FnDef] = &[
             }
             if to - from > most {
                 return Err(err::ty(format!(
-                    "`uniform` expects to-from to be at most the largest number, but found to={to} and from={from}"
+                    "`uniform` expects to-from to be at most the largest {}, but found to={to:e} and from={from:e}",
+                    x.dtype()
                 )));
             }
             // In the dtype itself, so that halves are rounded once; the upper bound may be met where it rounds to it.

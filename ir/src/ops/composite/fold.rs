@@ -4,11 +4,11 @@
 use super::conv::{Axis, overlaid, spatial, windows};
 use super::shape::view_of;
 use crate::builder::{Builder, Ex};
-use crate::dtype::Scalar;
+use crate::dtype::{DType, Scalar};
 use crate::error::{Result, err};
 use crate::layout::Layout;
 use crate::ops::registry::{Arg, Args, FnDef, Out, require_float};
-use crate::ops::strided::{Strided, Unfold, row_major_order, strides_of};
+use crate::ops::strided::{Strided, Unfold, ViewDtype, row_major_order, strides_of};
 use crate::ops::{Op, view};
 use crate::types::{ShapeText, axis};
 
@@ -45,7 +45,13 @@ fn as_strided<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         .filter(|(n, _)| **n > 1)
         .try_fold(offset as i64, |r, (n, s)| r.checked_add((*n as i64 - 1).checked_mul(*s)?));
     let want = Layout { shape: size, strides, offset };
-    let held = b.storage(root).1.known()?;
+    // The memory that x is a view of, in elements as x has them.
+    let mut memory = b.ex(root);
+    if memory.dtype() != x.dtype() {
+        let view = ViewDtype { from: memory.dtype(), to: x.dtype() };
+        memory = view_of(memory, Op::ViewDtype(view)).unwrap_or(x);
+    }
+    let held = b.storage(memory.value()?).1.known()?;
     let outside = || {
         let (size, each) = (ShapeText(&want.shape), x.dtype().size());
         let needs = reach.and_then(|r| (r + 1).checked_mul(each as i64)).map_or("more".into(), |n| n.to_string());
@@ -62,7 +68,7 @@ fn as_strided<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         return view;
     }
     // More than x has: what it is a view of may have it.
-    strided(b.ex(root), &held, &want).unwrap_or_else(|| Err(outside()))
+    strided(memory, &held, &want).unwrap_or_else(|| Err(outside()))
 }
 
 /// `x.unfold(dimension, size, step)`.
@@ -98,7 +104,9 @@ fn image_axes(name: &str, [kernel, dilation, padding, stride]: [&[i64]; 4]) -> R
 
 /// Windows of `[batch, channel, h, w]` as columns `[batch, channel * k, windows]`.
 fn columns<'b>(x: Ex<'b>, axes: &[Axis]) -> Result<Ex<'b>> {
-    require_float("unfold", x)?;
+    if x.dtype() != DType::Bool {
+        require_float("unfold", x)?;
+    }
     if x.rank() != 3 && x.rank() != 4 {
         return Err(err::shape(format!(
             "`unfold`: expected 3D or 4D input with possibly 0 batch size, but got: {}",
@@ -136,7 +144,9 @@ fn unfold<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
 
 fn fold<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let x = a.tensor(b, 0)?;
-    require_float("fold", x)?;
+    if x.dtype() != DType::Bool {
+        require_float("fold", x)?;
+    }
     let out = spatial("fold", "output_size", &a.ints(1)?, 2, 1)?;
     let axes = image_axes("fold", [&a.ints(2)?, &a.ints(3)?, &a.ints(4)?, &a.ints(5)?])?;
     let full: Vec<usize> = out.iter().zip(&axes).map(|(n, a)| n + 2 * a.pad.0).collect();
@@ -150,7 +160,8 @@ fn fold<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
         )));
     };
     let pads: Vec<usize> = axes.iter().map(|a| a.pad.0).collect();
-    let cols = super::widen(x).reshape(&[s[0], s[1] / k, s[2] * k]);
+    let cols = if x.dtype() == DType::Bool { x.cast(DType::F32) } else { super::widen(x) };
+    let cols = cols.reshape(&[s[0], s[1] / k, s[2] * k]);
     let y = overlaid(b, cols, &axes, &full, &windows, &pads)?.cast(x.dtype());
     Ok(if x.rank() == 3 { y } else { y.reshape(&y.shape()[1..]) })
 }
@@ -175,7 +186,7 @@ pub static FNS: &[FnDef] = &[
         example: "x: D[2, 6] => unfold(x, 1, 3, 2)",
         doc: "With three integers, `x.unfold(dimension, size, step)`: windows of a dimension, step apart, as a new last \
               dimension; a view. Otherwise `unfold(x, kernel_size, dilation=1, padding=0, stride=1)`: the windows of images \
-              [batch, channel, h, w] (or without batch) as columns [batch, channel * k, windows]; floats. With three integers \
+              [batch, channel, h, w] (or without batch) as columns [batch, channel * k, windows]; floats or bool. With three integers \
               the image form takes a list or names.",
         build: unfold,
     },
@@ -184,7 +195,7 @@ pub static FNS: &[FnDef] = &[
         sig: "x, output_size: ints, kernel_size: ints, dilation: ints = 1, padding: ints = 0, stride: ints = 1",
         example: "x: D[2, 8, 4] => fold(x, [3, 3], [2, 2])",
         doc: "The sum of columns [batch, channel * k, windows] (or without batch) at the places in [batch, channel, h, w] \
-              that `unfold` takes them from. Floats only.",
+              that `unfold` takes them from; of bool whether one of them is true. Floats or bool.",
         build: |b, a| Ok(fold(b, a)?.into()),
     },
 ];

@@ -46,11 +46,14 @@ fn samples<'b>(b: &'b Builder, a: &Args<'b>, x: Ex<'b>, [batch, channels]: [usiz
     };
     super::same_dtype(name, &[x, u])?;
     let s = u.shape();
-    if s.len() != 3 || s[0] < batch || s[1] != channels || s[2] != n {
+    if s.len() != 3 || s[0] < batch || s[1] != channels {
         return Err(err::shape(format!(
             "`{name}`: expected _random_samples [{batch}, {channels}, {n}], got {}",
             u.ty()
         )));
+    }
+    if s[2] != n {
+        return Err(err::shape(format!("`{name}`: Expect _random_samples.size(2) equals to {n}; got {}", s[2])));
     }
     Ok(u.narrow(0, 0, batch))
 }
@@ -81,22 +84,17 @@ fn fractional<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Out<'b>> {
         return Err(err::shape(format!("`{name}`: expected a {}D or {}D tensor, but got {}", n + 1, n + 2, x.ty())));
     }
     let lead = s.len() - n;
-    if s[lead - 1..].contains(&0) {
-        return Err(err::shape(format!(
-            "`{name}`: expected input to have non-zero size for non-batch dimensions, but got {}",
-            x.ty()
-        )));
-    }
+    super::unpool::not_empty(name, x, lead - 1)?;
     let kernel = spatial(name, "kernel_size", &a.ints(1)?, n, 1)?;
     let out = sizes(a, name, &s[lead..])?;
     for i in 0..n {
         if out[i] + kernel[i] > s[lead + i] + 1 {
+            let what = ["time", "height", "width"][3 - n + i];
             return Err(err::shape(format!(
-                "`{name}`: {} windows of {} are too large relative to the extent {} of dimension {}",
-                out[i],
+                "`{name}`: pool {what} {} too large relative to input {what} {} for an output of {}",
                 kernel[i],
                 s[lead + i],
-                lead + i
+                out[i]
             )));
         }
     }

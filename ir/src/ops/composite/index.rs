@@ -12,6 +12,7 @@ use crate::builder::{Builder, Ex};
 use crate::dim::{Dim, Dims, at_most, product};
 use crate::dtype::DType;
 use crate::error::{Result, err};
+use crate::ops::elementwise::range::held;
 use crate::ops::gather::ScatterMode;
 use crate::ops::registry;
 use crate::types::{ShapeText, Span, broadcast};
@@ -155,7 +156,7 @@ fn join<'b>(b: &'b Builder, x: Ex<'b>, tensors: &[(usize, Ex<'b>)]) -> Result<Jo
             None => i,
         });
     }
-    let index = index.ok_or_else(|| err::index("no index tensor"))?.expand(&shape);
+    let index = index.ok_or_else(|| err::internal("no index tensor"))?.expand(&shape);
     let dims: Vec<usize> = tensors.iter().map(|(d, _)| *d).collect();
     let neighbours = dims.windows(2).all(|w| w[1] == w[0] + 1);
     Ok(Joined { index, place: if neighbours { dims[0] } else { 0 }, dims })
@@ -331,16 +332,28 @@ fn set_mask<'b>(view: Ex<'b>, tensors: &[(usize, Ex<'b>)], value: Ex<'b>, mode: 
 pub fn placed<'b>(x: Ex<'b>, mask: Ex<'b>, source: Ex<'b>, exact: bool) -> Result<Ex<'b>> {
     let b = x.builder();
     let (n, have) = (x.numel(), source.numel());
+    if n == 0 {
+        return match have {
+            1.. if exact => Err(err::shape(format!(
+                "shape mismatch: value tensor of shape [{have}] cannot be broadcast to indexing result of shape [0]"
+            ))),
+            _ => Ok(x),
+        };
+    }
     let ones = mask.reshape(&[n]).cast(DType::I64);
     let wanted = ones.sum(&[0], false);
-    let extra = if exact { (wanted - b.int(have)).abs() } else { wanted };
-    let extra = row("check_index", &[extra, b.int(if exact { 1 } else { have + 1 })])?;
     // The checked number takes part in the result, so that the check stays with it.
-    if have == 0 || n == 0 {
-        return row("where", &[extra.eq(b.int(0)), x, x.zeros()]);
+    let limit = if exact {
+        let limit = row("check_places", &[wanted, b.int(have + 1)])?;
+        let few = b.int(have) - row("check_values", &[b.int(have), wanted + b.int(1)])?;
+        limit - few
+    } else {
+        held("check_source", wanted.le(b.int(have)), wanted, 0.0)
+    };
+    if have == 0 {
+        return row("where", &[limit.eq(b.int(0)), x, x.zeros()]);
     }
     let place = ones.scan(crate::ops::scan::ScanKind::Sum, 0) - b.int(1);
-    let limit = if exact { wanted + extra } else { extra };
     let mask = row("logical_and", &[mask, place.lt(limit).reshape(&x.shape())])?;
     let place = place.maximum(b.int(0)).minimum(b.int(have - 1));
     let picked = source.reshape(&[have]).gather(0, place).reshape(&x.shape());

@@ -188,7 +188,11 @@ fn instance_norm<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let (fresh, momentum, eps) = (a.bool(5)?, a.float(6)?, a.float(7)?);
     check_parameters("instance_norm", x, &[rm, rv, w, bias], &[c])?;
     if x.rank() < 3 {
-        return Err(err::shape(format!("`instance_norm` takes [batch, channel, ..], got {}", x.ty())));
+        return Err(err::shape(format!(
+            "`instance_norm`: Expected more than 1 spatial element when training, got input size {}: there are no dimensions \
+             behind [batch, channel]",
+            ShapeText(&x.dims())
+        )));
     }
     let axes: Vec<usize> = (2..x.rank()).collect();
     let shape = channel_shape(x, c);

@@ -34,7 +34,6 @@ pub fn reduction(a: &Args<'_>, i: usize) -> Result<Reduction> {
         "mean" => Ok(Reduction::Mean),
         "sum" => Ok(Reduction::Sum),
         "none" => Ok(Reduction::None),
-        "batchmean" => Ok(Reduction::BatchMean),
         other => Err(err::ty(format!("{other:?} is not a valid value for reduction: \"mean\", \"sum\" or \"none\""))),
     }
 }
@@ -59,7 +58,7 @@ pub fn pairwise<'b>(
     b: &'b Builder,
     a: &Args<'b>,
     name: &str,
-    at: usize,
+    reduction: Reduction,
     f: impl FnOnce(Ex<'b>, Ex<'b>) -> Ex<'b>,
 ) -> Result<Ex<'b>> {
     let (x, t) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
@@ -69,7 +68,44 @@ pub fn pairwise<'b>(
     }
     let wide = |e: Ex<'b>| e.cast(dtype.compute());
     let loss = f(wide(x), wide(t));
-    Ok(reduction(a, at)?.of(loss).cast(dtype))
+    Ok(reduction.of(loss).cast(dtype))
+}
+
+/// How the mean of weighted losses divides.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Divisor {
+    /// By the sum of the weights.
+    Weights,
+    /// By the number of elements.
+    Count,
+}
+
+/// [`pairwise`] whose reduction is argument 2, with weights of the shape of x, argument `weight`, if they are given.
+fn weighable<'b>(
+    b: &'b Builder,
+    a: &Args<'b>,
+    name: &str,
+    (weight, divisor): (usize, Divisor),
+    f: impl FnOnce(Ex<'b>, Ex<'b>) -> Ex<'b>,
+) -> Result<Ex<'b>> {
+    let Some(w) = a.opt_tensor(b, weight)? else { return pairwise(b, a, name, reduction(a, 2)?, f) };
+    let (x, t) = (a.tensor(b, 0)?, a.tensor(b, 1)?);
+    if w.dims() != x.dims() {
+        let (w, x) = (w.ty(), x.ty());
+        return Err(err::shape(format!("`{name}`: Weights and input must have the same size, got {w} and {x}")));
+    }
+    let loss = common(&[x, t]);
+    if !loss.is_float() {
+        return Err(crate::ops::elementwise::not_float(name, loss));
+    }
+    let dtype = common(&[x, t, w]);
+    let wide = |e: Ex<'b>| e.cast(dtype.compute());
+    let loss = row("mul", &[f(wide(x), wide(t)), wide(w)])?;
+    let reduced = match (reduction(a, 2)?, divisor) {
+        (Reduction::Mean, Divisor::Weights) => loss.sum_all() / wide(w).sum_all(),
+        (r, _) => r.of(loss),
+    };
+    Ok(reduced.cast(dtype))
 }
 
 /// A loss whose operands have one shape and dtype, possibly weighted.
@@ -351,17 +387,19 @@ fn with_logits<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
 pub static FNS: &[FnDef] = &[
     FnDef {
         name: "mse_loss",
-        sig: "x, target, reduction: str = mean",
+        sig: "x, target, reduction: str = mean, weight = None",
         example: "x: D[2, 3], target: D[2, 3] => mse_loss(x, target)",
-        doc: "(x - target)^2, which broadcast; reduction \"mean\", \"sum\" or \"none\". Floats.",
-        build: |b, a| Ok(pairwise(b, a, "mse_loss", 2, |x, t| (x - t).map("square", &[]))?.into()),
+        doc: "weight (x - target)^2, which broadcast; weight has the shape of x. reduction \"mean\", over the sum of the \
+              weights, \"sum\" or \"none\". Floats.",
+        build: |b, a| Ok(weighable(b, a, "mse_loss", (3, Divisor::Weights), |x, t| (x - t).map("square", &[]))?.into()),
     },
     FnDef {
         name: "l1_loss",
-        sig: "x, target, reduction: str = mean",
+        sig: "x, target, reduction: str = mean, weight = None",
         example: "x: D[2, 3], target: D[2, 3] => l1_loss(x, target)",
-        doc: "|x - target|, which broadcast; reduction \"mean\", \"sum\" or \"none\". Floats. The gradient at 0 is 0.",
-        build: |b, a| Ok(pairwise(b, a, "l1_loss", 2, |x, t| (x - t).abs())?.into()),
+        doc: "weight |x - target|, which broadcast; weight has the shape of x. reduction \"mean\", over the sum of the \
+              weights, \"sum\" or \"none\". Floats. The gradient at 0 is 0.",
+        build: |b, a| Ok(weighable(b, a, "l1_loss", (3, Divisor::Weights), |x, t| (x - t).abs())?.into()),
     },
     FnDef {
         name: "smooth_l1_loss",
@@ -374,22 +412,23 @@ pub static FNS: &[FnDef] = &[
             if beta < 0.0 {
                 return Err(err::ty("`smooth_l1_loss` does not support negative values for beta"));
             }
-            Ok(pairwise(b, a, "smooth_l1_loss", 2, |x, t| smooth(x - t, beta))?.into())
+            Ok(pairwise(b, a, "smooth_l1_loss", reduction(a, 2)?, |x, t| smooth(x - t, beta))?.into())
         },
     },
     FnDef {
         name: "huber_loss",
-        sig: "x, target, reduction: str = mean, delta: float = 1.0",
+        sig: "x, target, reduction: str = mean, delta: float = 1.0, weight = None",
         example: "x: D[2, 3], target: D[2, 3] => huber_loss(x, target)",
         doc: "d^2 / 2 for |d| below delta, else delta (|d| - delta / 2), with d = x - target, which broadcast; delta \
-              is positive. reduction \"mean\", \"sum\" or \"none\". Floats.",
+              is positive. A weight, of the shape of x, is a factor. reduction \"mean\", over the number of elements also \
+              with a weight, \"sum\" or \"none\". Floats.",
         build: |b, a| {
             let delta = a.float(3)?;
             if delta <= 0.0 {
                 return Err(err::ty("`huber_loss` does not support non-positive values for delta"));
             }
             let f = |d| rounded_corner(d, delta, |d| d * d * 0.5, |m| (m - 0.5 * delta) * delta);
-            Ok(pairwise(b, a, "huber_loss", 2, |x, t| f(x - t))?.into())
+            Ok(weighable(b, a, "huber_loss", (4, Divisor::Count), |x, t| f(x - t))?.into())
         },
     },
     FnDef {
@@ -416,7 +455,8 @@ pub static FNS: &[FnDef] = &[
               or \"batchmean\", the sum divided by the first extent. 0 where the target is 0. Floats that broadcast.",
         build: |b, a| {
             let log = a.bool(3)?;
-            Ok(pairwise(b, a, "kl_div", 2, |x, t| if log { t.exp() * (t - x) } else { t.map("xlogy", &[t]) - t * x })?
+            let r = if a.str(2)? == "batchmean" { Reduction::BatchMean } else { reduction(a, 2)? };
+            Ok(pairwise(b, a, "kl_div", r, |x, t| if log { t.exp() * (t - x) } else { t.map("xlogy", &[t]) - t * x })?
                 .into())
         },
     },

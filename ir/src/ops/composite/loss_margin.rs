@@ -297,7 +297,7 @@ pub static FNS: &[FnDef] = &[
               or \"none\". Floats.",
         build: |b, a| {
             let margin = a.float(2)?;
-            Ok(pairwise(b, a, "hinge_embedding_loss", 3, |x, t| {
+            Ok(pairwise(b, a, "hinge_embedding_loss", reduction(a, 3)?, |x, t| {
                 let (far, zero) = (hinge(margin - x), x.number(0.0));
                 t.ne(t.number(1.0)).select(far, zero) + t.ne(t.number(-1.0)).select(x, zero)
             })?
@@ -353,7 +353,7 @@ pub static FNS: &[FnDef] = &[
         example: "x: D[2, 3] => soft_margin_loss(x, tensor([1, -1, 1]))",
         doc: "log(1 + e^(-target x)), for targets -1 and 1; they broadcast. reduction \"mean\", \"sum\" or \"none\". \
               Floats.",
-        build: |b, a| Ok(pairwise(b, a, "soft_margin_loss", 2, |x, t| (-t * x).exp().log1p())?.into()),
+        build: |b, a| Ok(pairwise(b, a, "soft_margin_loss", reduction(a, 2)?, |x, t| (-t * x).exp().log1p())?.into()),
     },
     FnDef {
         name: "triplet_margin_loss",

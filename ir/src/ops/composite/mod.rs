@@ -24,6 +24,7 @@ pub mod grid;
 pub mod grid_sample;
 pub mod heads;
 pub mod index;
+pub mod inverse;
 pub mod join;
 pub mod layers;
 pub mod loss;
@@ -59,7 +60,7 @@ pub fn all() -> impl Iterator<Item = &'static FnDef> {
 }
 
 /// All composites by subject, in the order of the documentation.
-pub fn families() -> [(&'static str, &'static [FnDef]); 41] {
+pub fn families() -> [(&'static str, &'static [FnDef]); 42] {
     [
         ("Creation", create::FNS),
         ("Random numbers", random::FNS),
@@ -84,6 +85,7 @@ pub fn families() -> [(&'static str, &'static [FnDef]); 41] {
         ("Products", matmul::FNS),
         ("Products", einsum::FNS),
         ("Products", algebra::FNS),
+        ("Products", inverse::FNS),
         ("Distances", distance::FNS),
         ("Softmax", softmax::FNS),
         ("Normalization", layers::FNS),
@@ -126,6 +128,7 @@ pub static ALIASES: &[(&str, &str)] = &[
     ("ger", "outer"),
     ("greater", "gt"),
     ("greater_equal", "ge"),
+    ("inverse", "inv"),
     ("less", "lt"),
     ("less_equal", "le"),
     ("moveaxis", "movedim"),
@@ -163,7 +166,7 @@ pub fn widen(x: Ex<'_>) -> Ex<'_> {
 /// What the row says.
 pub fn row<'b>(name: &'static str, x: &[Ex<'b>]) -> Result<Ex<'b>> {
     let values = x.iter().map(|e| e.value()).collect::<Result<Vec<_>>>()?;
-    let r = Row::find(name).ok_or_else(|| err::name(format!("no elementwise function `{name}`")))?;
+    let r = Row::find(name).ok_or_else(|| err::internal(format!("no elementwise function `{name}`")))?;
     let b = x[0].builder();
     Ok(b.ex(b.map(r, &values)?))
 }

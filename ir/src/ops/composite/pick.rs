@@ -101,7 +101,7 @@ fn one_hot<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     }
     let n = usize::try_from(n).map_err(|_| err::shape("`one_hot`: num_classes must not be negative"))?;
     let size = b.number(Scalar::from_i64(DType::I64, n as i64));
-    let i = row("check_index", &[x, size])?;
+    let i = row("check_class", &[x, size])?;
     Ok(i.unsqueeze(x.rank()).eq(b.iota(n)).cast(DType::I64))
 }
 

@@ -40,7 +40,9 @@ fn rejection<'b>(rate: Ex<'b>, u: Ex<'b>, v: Ex<'b>) -> (Ex<'b>, Ex<'b>) {
 
 /// Another attempt for every element that is open. Carries: the number of the attempt, counts, products, what is open.
 fn more<'b>(b: &'b Builder, x: &[Ex<'b>]) -> Result<Vec<Ex<'b>>> {
-    let [i, count, factors, open, rate, seed] = *x else { return Err(err::ty("`poisson_draw` has six parameters")) };
+    let [i, count, factors, open, rate, seed] = *x else {
+        return Err(err::internal("`poisson_draw` has six parameters"));
+    };
     let [w0, w1, w2, w3] = attempt(b, b.iota(rate.count()), i, seed);
     let (u, v) = (uniform([w0, w1, w2, w3], DType::F64), uniform([w2, w3, w0, w1], DType::F64));
     let large = rate.ge(rate.number(LARGE));

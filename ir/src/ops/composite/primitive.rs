@@ -165,11 +165,15 @@ pub static FNS: &[FnDef] = &[
         name: "view_dtype",
         sig: "x, dtype: dtype",
         example: "x: D[2, 3] => view_dtype(x, D)",
-        doc: "The bits of the elements as elements of another dtype of the same size, sharing memory: `x.view(dtype)`. \
-              No gradient flows.",
+        doc: "The bits of the elements as elements of another dtype, sharing memory: `x.view(dtype)`. If these are smaller \
+              or larger, the last dimension has more of them or fewer, the lowest bytes first; then x is no scalar, its \
+              last stride is 1, and what larger ones are made of must divide into them: the last extent, the other \
+              strides and the offset. Such a view is for reading: a program that writes through it is refused. No gradient \
+              flows.",
         build: |b, a| {
-            let (x, d) = (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::ty("`view_dtype` needs a dtype"))?);
-            one(x, Op::ViewDtype(ViewDtype(d)), &[])
+            let (x, d) =
+                (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::internal("`view_dtype` without a dtype"))?);
+            one(x, Op::ViewDtype(ViewDtype { from: x.dtype(), to: d }), &[])
         },
     },
     FnDef {
@@ -179,7 +183,7 @@ pub static FNS: &[FnDef] = &[
         doc: "The bits of the elements as elements of another dtype of the same size, in new memory. No gradient \
               flows. The node that a read through `view_dtype` becomes.",
         build: |b, a| {
-            let (x, d) = (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::ty("`bitcast` needs a dtype"))?);
+            let (x, d) = (a.tensor(b, 0)?, a.opt_dtype(1)?.ok_or_else(|| err::internal("`bitcast` without a dtype"))?);
             one(x, Op::Bitcast(Bitcast(d)), &[])
         },
     },

@@ -8,7 +8,7 @@ use crate::builder::{Builder, Ex};
 use crate::dim::{Dim, Dims, at_most, needs_sizes, product};
 use crate::dtype::DType;
 use crate::error::{Result, err};
-use crate::ops::registry::{Args, FnDef, Out};
+use crate::ops::registry::{Arg, Args, FnDef, Out};
 use crate::ops::{Op, view};
 use crate::types::{Span, axis};
 use smallvec::SmallVec;
@@ -430,14 +430,18 @@ pub static FNS: &[FnDef] = &[
     },
     FnDef {
         name: "to",
-        sig: "x, dtype: dtype, non_blocking: bool = false, copy: bool = false",
+        sig: "x, dtype: any, non_blocking: bool = false, copy: bool = false",
         example: "x: f32[2, 3] => to(x, D)",
-        doc: "The elements in another dtype; x itself if it has it, unless copy is true. Floats to integers are cut \
-              off toward 0, integers wrap, anything but 0 is true. The gradient is cast back; non_blocking means \
-              nothing here.",
+        doc: "The elements in another dtype, or in that of another tensor; x itself if it has it, unless copy is true. \
+              Floats to integers are cut off toward 0, integers wrap, anything but 0 is true. The gradient is cast back; \
+              non_blocking means nothing here.",
         build: |b, a| {
             let x = a.tensor(b, 0)?;
-            let y = a.opt_dtype(1)?.map_or(x, |d| x.cast(d));
+            let y = match a.raw(1) {
+                Arg::Tensor(other) => x.cast(other.dtype()),
+                Arg::DType(d) => x.cast(*d),
+                _ => return Err(a.not(1, "a dtype or a tensor")),
+            };
             let new = y.dtype() != x.dtype() || !a.bool(3)?;
             Ok(if new { y } else { y.copy() }.into())
         },

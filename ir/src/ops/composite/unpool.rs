@@ -43,10 +43,30 @@ fn extents(a: &Args<'_>, name: &str, inside: &[usize]) -> Result<Vec<usize>> {
         }
         out = given.to_vec();
     }
-    let sizes: Option<Vec<usize>> = out.iter().map(|v| usize::try_from(*v).ok()).collect();
-    sizes.ok_or_else(|| {
-        err::shape(format!("`{name}`: output_size must contain non-negative spatial dimensions, but got {out:?}"))
-    })
+    let size = |(i, v): (usize, &i64)| {
+        usize::try_from(*v).map_err(|_| {
+            err::shape(format!(
+                "`{name}`: output_size must contain non-negative spatial dimensions, but got output_size[{i}]={v}"
+            ))
+        })
+    };
+    out.iter().enumerate().map(size).collect()
+}
+
+/// Refuses an input without elements whose dimensions from `first` on, which are not the batch, are the reason.
+///
+/// # Errors
+/// `shape`, naming the first empty one.
+pub(super) fn not_empty(name: &str, x: Ex<'_>, first: usize) -> Result<()> {
+    let s = x.shape();
+    match (first..s.len()).find(|d| s[*d] == 0) {
+        Some(d) => Err(err::shape(format!(
+            "`{name}`: Expected input to have non-zero size for non-batch dimensions, but got {} with dimension {d} being \
+             empty",
+            ShapeText(&s)
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn max_unpool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
@@ -73,18 +93,13 @@ fn max_unpool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
         )));
     }
     let lead = s.len() - n;
-    if s[lead - 1..].contains(&0) {
-        return Err(err::shape(format!(
-            "`{name}`: expected input to have non-zero size for non-batch dimensions, but got {}",
-            x.ty()
-        )));
-    }
+    not_empty(name, x, lead - 1)?;
     let out = extents(a, name, &s[lead..])?;
     let shape = [&s[..lead], &out[..]].concat();
     checked_numel(&shape)?;
     let (c, from, to): (usize, usize, usize) =
         (s[..lead].iter().product(), s[lead..].iter().product(), out.iter().product());
-    let at = row("check_index", &[at.reshape(&[c, from]), b.int(to)])?;
+    let at = row("check_max_index", &[at.reshape(&[c, from]), b.int(to)])?;
     let zero = b.full(crate::dtype::Scalar::from_f64(x.dtype(), 0.0), &[c, to]);
     Ok(zero.scatter(1, ScatterMode::Set, at, x.reshape(&[c, from])).reshape(&shape))
 }

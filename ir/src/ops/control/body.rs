@@ -110,7 +110,7 @@ impl Body {
     /// # Errors
     /// `type` if a parameter is missing.
     pub fn with_params(g: &Graph, args: usize, captured: &[Option<usize>], types: &[(DType, Dims)]) -> Result<Body> {
-        let lost = || err::ty(format!("`{}` lost a parameter", g.name));
+        let lost = || err::internal(format!("`{}` lost a parameter", g.name));
         let mut new = Graph::new(g.name.clone());
         new.phase = g.phase;
         let mut map: HashMap<Value, Value> = HashMap::new();
@@ -165,7 +165,7 @@ impl Body {
     /// # Errors
     /// `type` if the arguments do not fit.
     pub(crate) fn inline(&self, b: &Builder, args: &[Value], op: impl Fn(Op) -> Op) -> Result<Vec<Value>> {
-        let lost = || err::ty(format!("the body `{}` lost a value", self.name));
+        let lost = || err::internal(format!("the body `{}` lost a value", self.name));
         let mut map: HashMap<Value, Value> = HashMap::new();
         for n in self.nodes() {
             let node = self.node(n);

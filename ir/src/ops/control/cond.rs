@@ -40,7 +40,7 @@ impl Structural for Cond {
     }
 
     fn eval(&self, x: &[Array]) -> Result<Array> {
-        self.eval_all(x)?.into_iter().next().ok_or_else(|| err::ty("a `cond` without a result"))
+        self.eval_all(x)?.into_iter().next().ok_or_else(|| err::internal("a `cond` without a result"))
     }
 
     fn eval_all(&self, x: &[Array]) -> Result<Vec<Array>> {

@@ -72,7 +72,7 @@ impl Structural for Scan {
     fn infer(&self, x: &[&Type]) -> Result<SmallVec<[Type; 1]>> {
         let (n, m) = (self.carries, self.xs);
         if x.len() < n + m || self.body.outputs.len() < n {
-            return Err(err::ty(format!("`scan`: {} operands for {n} carries and {m} slices", x.len())));
+            return Err(err::internal(format!("`scan`: {} operands for {n} carries and {m} slices", x.len())));
         }
         let mut slices = Vec::new();
         for t in &x[n..n + m] {
@@ -102,7 +102,7 @@ impl Structural for Scan {
     }
 
     fn eval(&self, x: &[Array]) -> Result<Array> {
-        self.eval_all(x)?.into_iter().next().ok_or_else(|| err::ty("a `scan` without a result"))
+        self.eval_all(x)?.into_iter().next().ok_or_else(|| err::internal("a `scan` without a result"))
     }
 
     fn eval_all(&self, x: &[Array]) -> Result<Vec<Array>> {

@@ -52,7 +52,7 @@ impl Structural for While {
     }
 
     fn eval(&self, x: &[Array]) -> Result<Array> {
-        self.eval_all(x)?.into_iter().next().ok_or_else(|| err::ty("a `while_loop` without a carry"))
+        self.eval_all(x)?.into_iter().next().ok_or_else(|| err::internal("a `while_loop` without a carry"))
     }
 
     fn eval_all(&self, x: &[Array]) -> Result<Vec<Array>> {

@@ -43,6 +43,35 @@ pub static ROWS: &[RowDef] = &[
                             only.",
         |b, x| checked(b, Fault::Target, x[0], x[1])
     ),
+    check!("check_class", "`check_index` of a class that `one_hot` places.", |b, x| checked(
+        b,
+        Fault::Target,
+        x[0],
+        x[1]
+    )),
+    check!("check_size", "`check_index` of a number of elements, for which there are size - 1 places.", |b, x| {
+        checked(b, Fault::Index, x[0], x[1])
+    }),
+    check!("check_values", "`check_index` of a number of values, for which a mask has size - 1 places.", |b, x| {
+        checked(b, Fault::Index, x[0], x[1])
+    }),
+    check!("check_places", "`check_index` of the places of a mask, for which there are size - 1 values.", |b, x| {
+        checked(b, Fault::Index, x[0], x[1])
+    }),
+    check!("check_max_index", "`check_index` of a place that `max_unpool2d` and its like write to.", |b, x| {
+        checked(b, Fault::Index, x[0], x[1])
+    }),
+    check!("check_offset", "`check_index` of where a bag begins among size - 1 indices.", |b, x| {
+        checked(b, Fault::Index, x[0], x[1])
+    }),
+    check!("check_length", "`check_index` of the length of a sequence, which is at most size - 1.", |b, x| {
+        checked(b, Fault::Index, x[0], x[1])
+    }),
+    check!(
+        "check_pivot",
+        "`check_index` of a column in elimination, to which size is added if its pivot is 0.",
+        |b, x| { checked(b, Fault::Index, x[0], x[1]) }
+    ),
     check!(
         "wrap_index",
         "x, or x + size if x is negative; an error of the run, of the kind `data`, if that is not in \
@@ -62,9 +91,30 @@ pub fn wrong(row: &str, x: &[Array]) -> Option<String> {
     let least = |n: i64| if row == "wrap_index" { -n } else { 0 };
     let pairs = index.bits().into_iter().zip(size.bits()).map(|(i, n)| (i as i64, n as i64));
     let (i, n) = pairs.into_iter().find(|(i, n)| *i < least(*n) || i >= n)?;
+    let most = n - 1;
+    let broadcast = |values: i64, places: i64| {
+        format!(
+            "shape mismatch: value tensor of shape [{values}] cannot be broadcast to indexing result of shape [{places}]"
+        )
+    };
     match row {
         "check_index" | "wrap_index" => Some(format!("index {i} is out of bounds for a dimension with size {n}")),
         "check_target" => Some(format!("Target {i} is out of bounds: there are {n} classes")),
+        "check_class" if i < 0 => Some(format!("Class values must be non-negative, got {i}")),
+        "check_class" => Some(format!("Class values must be smaller than num_classes, {n}, got {i}")),
+        "check_size" => Some(format!("the result has {i} elements, more than `size={most}`")),
+        "check_values" => Some(broadcast(i, most)),
+        "check_places" => Some(broadcast(most, i)),
+        "check_max_index" => Some(format!("Found an invalid max index: {i} (output volumes are of size {n})")),
+        "check_offset" => Some(format!("offsets can not be greater than input's length {most} but got {i}")),
+        "check_pivot" => Some(format!(
+            "The diagonal element {} is zero, the inversion could not be completed because the input matrix is singular",
+            i - n + 1
+        )),
+        "check_length" => {
+            let (side, bound) = if i < 0 { ("least", 0) } else { ("most", most) };
+            Some(format!("Expected lengths to have value at {side} {bound}, but got value {i}"))
+        }
         _ => None,
     }
 }

@@ -228,12 +228,17 @@ pub fn promote(x: &[&Type]) -> DType {
 impl Structural for Row {
     fn infer(&self, x: &[&Type]) -> Result<SmallVec<[Type; 1]>> {
         if x.len() != self.0.args.len() {
-            return Err(err::ty(format!("`{}` takes {} operands, got {}", self.name(), self.0.args.len(), x.len())));
+            return Err(err::internal(format!(
+                "`{}` takes {} operands, got {}",
+                self.name(),
+                self.0.args.len(),
+                x.len()
+            )));
         }
         let (want, out) = self.dtypes(x)?;
         for (t, d) in x.iter().zip(&want) {
             if t.dtype != *d || t.shape != x[0].shape {
-                return Err(err::ty(format!(
+                return Err(err::internal(format!(
                     "`{}` in the graph takes equal shapes and dtypes, got {x:?}",
                     self.name()
                 )));

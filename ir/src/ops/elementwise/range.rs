@@ -43,4 +43,7 @@ pub static ROWS: &[RowDef] = &[
     condition!("check_deviation", Deviation, "a standard deviation is at least 0"),
     condition!("check_rate", Rate, "a rate is at least 0"),
     condition!("check_observation", Observation, "the weight of an observation is not negative"),
+    condition!("check_repeats", Repeats, "a number of repetitions is not negative"),
+    condition!("check_total", Total, "repetitions are as many as the result has room for"),
+    condition!("check_source", Source, "there are as many elements as places for them"),
 ];

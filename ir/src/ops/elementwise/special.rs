@@ -96,8 +96,7 @@ pub static ROWS: &[RowDef] = &[
     },
     unary(
         "i0",
-        "The modified Bessel function of the first kind of order 0; infinite at infinity (NaN in PyTorch). The derivative is \
-         i1(x).",
+        "The modified Bessel function of the first kind of order 0; NaN at infinity, as in PyTorch. The derivative is i1(x).",
         |b, x| math::i0(b, x[0]),
         |x, _, dy| vec![Some(dy * x[0].map("i1", &[]))],
         (-12.0, 12.0),
@@ -105,7 +104,7 @@ pub static ROWS: &[RowDef] = &[
     .within(4.0),
     unary(
         "i1",
-        "The modified Bessel function of the first kind of order 1; infinite at infinity (NaN in PyTorch). The derivative is \
+        "The modified Bessel function of the first kind of order 1; NaN at infinity, as in PyTorch. The derivative is \
          i0(x) - y / x, 1/2 at 0.",
         |b, x| math::i1(b, x[0]),
         |x, y, dy| {

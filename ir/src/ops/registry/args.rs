@@ -21,6 +21,11 @@ impl<'b> Args<'b> {
         err::ty(format!("`{}`: argument {} is {}", self.name, i + 1, self.values[i].describe()))
     }
 
+    /// The error of an argument that is something else than that.
+    pub fn not(&self, i: usize, expected: &str) -> crate::Error {
+        err::ty(format!("`{}`: argument {} is {}, expected {expected}", self.name, i + 1, self.values[i].describe()))
+    }
+
     /// The function's name.
     pub fn name(&self) -> &'static str {
         self.name

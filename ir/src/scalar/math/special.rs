@@ -186,17 +186,20 @@ fn bessel<'a>(a: Expr<'a>, t: &Bessel) -> (Pair<'a>, Expr<'a>) {
     (near, far)
 }
 
-/// The modified Bessel function of the first kind of order 0.
+/// The modified Bessel function of the first kind of order 0; NaN at infinity, as in PyTorch, where it is computed as
+/// infinity over infinity.
 pub(super) fn i0<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
     let a = x.abs();
     let (near, far) = bessel(a, &I0);
+    let far = a.eq(f64::INFINITY).select(f64::NAN, far);
     a.lt(8.0).select(near.sum(), far)
 }
 
-/// The modified Bessel function of the first kind of order 1.
+/// The modified Bessel function of the first kind of order 1; NaN at infinity, see [`i0`].
 pub(super) fn i1<'a>([x]: [Expr<'a>; 1]) -> Expr<'a> {
     let a = x.abs();
     let (near, far) = bessel(a, &I1);
+    let far = a.eq(f64::INFINITY).select(f64::NAN, far);
     let h = x * 0.5;
     let near = h.fma(near.hi, h * near.lo);
     let near = x.eq(0.0).select(x, near);

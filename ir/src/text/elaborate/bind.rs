@@ -39,7 +39,8 @@ pub struct ViewOf {
 pub fn view_of(expr: &str, args: &[(&str, Type, Layout)]) -> Result<ViewOf, Vec<Error>> {
     parse_expr(expr)?;
     let types: Vec<String> = args.iter().map(|(n, t, _)| format!("{n}: {t}")).collect();
-    let before = format!("fn view({}) {{ ", types.join(", ").replace("[]", ""));
+    // A name that no expression calls.
+    let before = format!("fn view_expression_of_arguments({}) {{ ", types.join(", ").replace("[]", ""));
     // Errors have places in the text of that function.
     let moved = |e: &Error| {
         let d = e.diagnostic();

@@ -192,7 +192,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
         if let Some(l) = call.layouts
             && (l.len() != types.len() || l.iter().zip(&types).any(|(l, t)| l.shape != t.shape))
         {
-            let e = err::ty(format!("`{}`: the layouts are not the parameters'", decl.name.text));
+            let e = err::internal(format!("`{}`: the layouts are not the parameters'", decl.name.text));
             return self.fail(decl.name.loc, e);
         }
         let mut values: Vec<Option<Ex<'b>>> = Vec::new();
@@ -206,7 +206,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
         }
         for bound in call.bound {
             let (Some(p), Some(Some(of))) = (decl.params.get(bound.param), values.get(bound.of)) else {
-                let e = err::ty(format!("`{}`: a parameter is bound to no other", decl.name.text));
+                let e = err::internal(format!("`{}`: a parameter is bound to no other", decl.name.text));
                 return self.fail(decl.name.loc, e);
             };
             self.b.set_loc(p.loc);

@@ -213,7 +213,7 @@ fn ints(op: BinaryOp, x: i64, y: i64) -> Result<Num> {
         BinaryOp::Le => Ok(Num::Bool(x <= y)),
         BinaryOp::Gt => Ok(Num::Bool(x > y)),
         BinaryOp::Ge => Ok(Num::Bool(x >= y)),
-        BinaryOp::Div | BinaryOp::MatMul => Err(err::ty("not an operation on integers")),
+        BinaryOp::Div | BinaryOp::MatMul => Err(err::internal("not an operation on integers")),
     }
 }
 
