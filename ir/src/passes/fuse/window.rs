@@ -87,7 +87,11 @@ mod tests {
         let line = Layout::contiguous(&[10_000]);
         // Rows of 100 out of blocks of 100: half a row to the right is in two of them.
         let cut = |start| line.slice(&[Range { start, len: 9_000, step: 1 }]);
-        let rows = |l: Layout| Layout { shape: [90, 100].into(), strides: [100, 1].into(), offset: l.offset };
+        let rows = |l: Layout| Layout {
+            shape: [90, 100].as_slice().into(),
+            strides: [100, 1].as_slice().into(),
+            offset: l.offset,
+        };
         assert_eq!(Window::of(&rows(cut(100)), &[rows(cut(50))]), None);
         assert!(Window::of(&rows(cut(100)), &[rows(cut(0))]).is_some());
     }
