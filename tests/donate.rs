@@ -1,7 +1,7 @@
 //! Donated arguments: the call gets their memory, and whoever uses them afterwards gets an error that names the call.
 
 use tensorc::dtype::{F32, I64};
-use tensorc::{Kind, Result, Tensor, arange, jit, ones, tensor, zeros};
+use tensorc::{Kind, Result, Tensor, arange, jit, ones, tensor, with_borrowed, with_borrowed_ref, zeros};
 
 fn numbers(n: usize) -> Result<Tensor> {
     arange(n)?.to(F32)
@@ -120,7 +120,8 @@ fn what_others_share_cannot_be_donated() -> Result<()> {
     for (x, y) in [(m.clone(), m.clone()), (low.clone(), high.clone()), (low.clone(), m.i(1..3)?)] {
         let e = f.call((x, y)).unwrap_err();
         assert_eq!(e.kind(), Kind::Alias);
-        assert!(e.to_string().contains("a donated argument shares its memory with another argument"), "{e}");
+        let text = "a donated argument shares its memory with another argument or a captured tensor";
+        assert!(e.to_string().contains(text), "{e}");
     }
     let g = jit(|x: Tensor| x.add(&low)).donate(0);
     assert_eq!(g.call(high.clone()).unwrap_err().kind(), Kind::Alias);
@@ -153,5 +154,26 @@ fn a_long_loop_keeps_one_memory() -> Result<()> {
     }
     assert_eq!([address(&n), address(&x)], at);
     assert_eq!((n.item::<i64>()?, x.item::<i64>()?), (100_000, 4_999_950_000));
+    Ok(())
+}
+
+#[test]
+fn memory_of_others_cannot_be_donated() -> Result<()> {
+    let f = jit(|x: Tensor| x.add(1.0)).donate(0);
+    let mut numbers = [1f32, 2.0];
+    let e = with_borrowed(&mut numbers, &[2], |x| Ok(f.call(x.clone()).unwrap_err()))?;
+    let text = "memory that is lent for a scope, or comes from another library, cannot be donated";
+    assert!(e.to_string().contains(text), "{e}");
+    let e = with_borrowed_ref(&numbers, &[2], |x| Ok(f.call(x.clone()).unwrap_err()))?;
+    assert_eq!((e.kind(), numbers), (Kind::Alias, [1.0, 2.0]));
+    // A vector's memory that a tensor has taken over is the tensor's.
+    let x = Tensor::from_vec(numbers.to_vec(), &[2])?;
+    assert_eq!((vec(&f.call(x.clone())?), x.sum().is_err()), (vec![2.0, 3.0], true));
+    // In use elsewhere.
+    let x = tensor([1f32, 2.0])?;
+    let held = x.read::<f32>()?;
+    assert!(f.call(x.clone()).unwrap_err().to_string().contains("cannot be written while it is being read"));
+    drop(held);
+    assert_eq!(vec(&f.call(x)?), [2.0, 3.0]);
     Ok(())
 }

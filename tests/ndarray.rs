@@ -115,7 +115,9 @@ fn a_tensor_is_seen_as_an_array() -> Result<()> {
     assert_eq!(kind(wide.view_ndarray_mut::<i64, Ix2>()), Kind::Alias);
     let windows = arange(5)?.unfold(0, 3, 1)?;
     assert_eq!(windows.view_ndarray::<i64, Ix2>()?.view()[[2, 2]], 4);
-    assert_eq!(kind(windows.view_ndarray_mut::<i64, Ix2>()), Kind::Alias);
+    let e = windows.view_ndarray_mut::<i64, Ix2>().map(|_| ()).unwrap_err().to_string();
+    let text = "more than one index of this tensor refers to a single memory location, so it cannot be lent to write";
+    assert!(e.contains(text), "{e}");
     // What does not fit.
     for e in [
         t.view_ndarray::<i64, Ix2>().err(),
@@ -200,7 +202,8 @@ fn what_lies_between_belongs_to_others() -> Result<()> {
         let f = jit(|(x, y): (Tensor, Tensor)| x.add_(&y).map(|_| ()));
         let parts = (t.i(..40)?, t.i(24..)?);
         let e = f.call((parts.0, parts.1.i(..40)?)).unwrap_err();
-        assert!(e.to_string().contains("gaps"), "{e}");
+        let text = "arguments share lent memory with gaps, which belong to others, and one is written";
+        assert!(e.to_string().contains(text), "{e}");
         // Apart they are fine, and one tensor is its own part.
         f.call((t.i(..20)?, t.i(20..40)?))?;
         f.call((t.clone(), t.clone()))

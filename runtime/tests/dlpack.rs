@@ -192,11 +192,13 @@ fn any_strides() {
     assert_eq!(p.deleted(), 1);
 }
 
+const OUTSIDE: &str = "invalid DLPack tensor: its elements lie outside of the address space";
+
 #[test]
 fn what_does_not_exist_here_is_refused_by_name() {
     let with = |code, bits, lanes| Producer { dtype: DLDataType::new(code, bits, lanes), ..Producer::new(&[2]) };
     for (p, name) in [
-        (with(DLDataTypeCode::COMPLEX, 64, 1), "complex64"),
+        (with(DLDataTypeCode::COMPLEX, 64, 1), "complex64, a dtype that does not exist here"),
         (with(DLDataTypeCode::UINT, 16, 1), "uint16"),
         (with(DLDataTypeCode::UINT, 32, 1), "uint32"),
         (with(DLDataTypeCode::UINT, 64, 1), "uint64"),
@@ -204,15 +206,18 @@ fn what_does_not_exist_here_is_refused_by_name() {
         (with(DLDataTypeCode::FLOAT, 128, 1), "float128"),
         (with(DLDataTypeCode::BOOL, 1, 1), "bool1"),
         (with(DLDataTypeCode::FLOAT8_E4M3FN, 8, 1), "float8"),
-        (with(DLDataTypeCode(99), 8, 1), "dtype code 99"),
-        (Producer { device: DLDeviceType::CUDA, ..Producer::new(&[2]) }, "a CUDA device"),
+        (with(DLDataTypeCode(99), 8, 1), "a DLPack tensor of the unknown dtype code 99"),
+        (
+            Producer { device: DLDeviceType::CUDA, ..Producer::new(&[2]) },
+            "a CUDA device: memory of the CPU only can be shared",
+        ),
         (Producer { device: DLDeviceType(77), ..Producer::new(&[2]) }, "type 77"),
-        (with(DLDataTypeCode::FLOAT, 32, 0), "invalid"),
+        (with(DLDataTypeCode::FLOAT, 32, 0), "invalid DLPack tensor:"),
         (Producer::new(&[-1]), "invalid"),
         (Producer { strides: Some(vec![i64::MAX]), ..Producer::new(&[3]) }, "strides are too large"),
         (Producer { strides: Some(vec![i64::MIN]), ..Producer::new(&[3]) }, "strides are too large"),
         (Producer { shape: vec![1 << 40, 1 << 40], strides: Some(vec![0, 0]), ..Producer::new(&[1]) }, ""),
-        (Producer { byte_offset: u64::MAX, ..Producer::new(&[3]) }, "invalid"),
+        (Producer { byte_offset: u64::MAX, ..Producer::new(&[3]) }, OUTSIDE),
     ] {
         let text = p.refused();
         assert!(text.contains(name), "{name}: {text}");
@@ -230,7 +235,7 @@ fn memory_need_not_be_aligned() {
     let view = p.import().unwrap();
     assert_eq!(floats(&view), [0.0; 3]);
     let e = view.storage.values::<f32>(&view.layout, Loc::Unknown).map(|_| ()).unwrap_err();
-    assert!(e.to_string().contains("not aligned"), "{e}");
+    assert!(e.to_string().contains("this tensor's memory is not aligned to the 4 bytes of its elements"), "{e}");
 }
 
 /// Two storages over one memory would not know of each other's writes.
@@ -248,7 +253,8 @@ fn memory_that_is_imported_twice_is_one_storage_or_refused() {
     let readable = Producer { memory: p.memory.clone(), flags: DlpackFlags::READ_ONLY, ..Producer::new(&[4]) };
     for other in [&more, &shifted, &readable] {
         let e = other.refused();
-        assert!(e.contains("has been imported") && e.contains("that was imported here"), "{e}");
+        let text = "this memory overlaps memory that has been imported, of which it is no part with the same access";
+        assert!(e.contains(text) && e.contains("that was imported here"), "{e}");
     }
     drop((a, b));
     assert_eq!(p.deleted(), 1);
@@ -263,6 +269,8 @@ fn memory_that_is_imported_twice_is_one_storage_or_refused() {
     let view = even.import().unwrap();
     assert!(!view.storage.is_whole() && view.storage.read(Loc::Unknown).is_err());
     assert_eq!(floats(&view), [0.0; 4]);
+    let e = view.storage.values::<f32>(&view.layout, Loc::Unknown).map(|_| ()).unwrap_err().to_string();
+    assert!(e.contains("between the elements of this tensor lies memory that belongs to others"), "{e}");
 }
 
 #[test]
@@ -323,13 +331,18 @@ fn exports_are_readers_or_one_writer() {
     // What is shown twice, or lent for a scope.
     let wide =
         View { layout: Layout { shape: [3].as_slice().into(), strides: [0].as_slice().into(), offset: 1 }, ..view };
-    assert!(export(&wide, Access::Write, Loc::Unknown).is_err());
+    let e = export(&wide, Access::Write, Loc::Unknown).map(|_| ()).unwrap_err().to_string();
+    assert!(e.contains("more than one index of this tensor refers to a single memory location"), "{e}");
     assert_eq!(export(&wide, Access::Read, Loc::Unknown).unwrap().validate().unwrap().strides(), Some(&[0][..]));
     let lent = lend::with_borrowed(&mut [1i64, 2], Loc::Unknown, |s| {
         let view = View { storage: s.clone(), dtype: DType::I64, layout: Layout::contiguous(&[2]) };
         export(&view, Access::Read, Loc::Unknown).map(|_| ())
     });
-    assert!(lent.unwrap_err().to_string().contains("scope"));
+    let e = lent.unwrap_err().to_string();
+    assert!(
+        e.contains("memory that is lent for a scope cannot be exported: the consumer may outlive the scope"),
+        "{e}"
+    );
     let none = View { storage: Storage::alloc(0).unwrap(), dtype: DType::Bool, layout: Layout::contiguous(&[0]) };
     assert!(import(export(&none, Access::Write, Loc::Unknown).unwrap(), Loc::Unknown).unwrap().layout.numel() == 0);
 }

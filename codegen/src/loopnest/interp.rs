@@ -25,7 +25,7 @@ pub fn run(nest: &LoopNest, bufs: &mut [Vec<u8>], params: &[i64]) -> Result<u64>
 pub fn run_range(nest: &LoopNest, bufs: &mut [Vec<u8>], params: &[i64], range: Option<(i64, i64)>) -> Result<u64> {
     verify(nest)?;
     if bufs.len() != nest.bufs.len() || params.len() != nest.params as usize {
-        return Err(err::internal(format!(
+        return Err(err::index(format!(
             "the kernel takes {} buffers and {} parameters, not {} and {}",
             nest.bufs.len(),
             nest.params,
@@ -182,7 +182,7 @@ impl State<'_> {
         start
             .and_then(|s| Some(s..s.checked_add(size)?))
             .filter(|r| r.end <= bytes)
-            .ok_or_else(|| err::internal(format!("{buf} has {} elements; the access is to {index}", bytes / size)))
+            .ok_or_else(|| err::index(format!("{buf} has {} elements; the access is to {index}", bytes / size)))
     }
 }
 

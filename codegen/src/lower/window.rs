@@ -75,8 +75,8 @@ impl Chunks {
 /// `unsupported` if a value cannot be pulled.
 pub fn lower_window(g: &Graph, fusion: &Fusion, places: &Places, k: usize, aside: &Aside) -> Result<Vec<LoopStep>> {
     let n = root(g, &fusion.groups[k])?;
-    let Op::SliceUpdate(s) = g.op(n) else { return Err(err::unsupported("no slice update")) };
-    let whole = places.get(&n.into()).ok_or_else(|| err::unsupported("an update without a place"))?;
+    let Op::SliceUpdate(s) = g.op(n) else { return Err(err::internal("no slice update")) };
+    let whole = places.get(&n.into()).ok_or_else(|| err::internal("an update without a place"))?;
     let place = Place { buffer: whole.buffer, layout: whole.layout.slice(&s.0.0) };
     let value = g.operands(n)[1];
     let job = Job { g, fusion, places, k, value, dtype: g.ty(value).dtype, aside, place };
