@@ -9,7 +9,7 @@
 //!    and what is computed from them run at the *outer* level, over the kept axes.
 //! 2. *Sink*, backward: a node whose readers are all in one later group moves there and is computed in place, at whatever
 //!    index it is asked for.
-//! 3. *Merge*: groups over one domain that read the same memory become one ([`siblings`]).
+//! 3. *Merge*: groups over one domain that read the same memory become one (`siblings.rs`).
 //!
 //! For every pair of neighbours left apart there is a reason ([`Fusion::apart`]).
 
