@@ -46,6 +46,9 @@ struct Planner<'a> {
     /// For each node, every group that reads its memory and the readers' nodes.
     readers: Vec<Vec<(usize, NodeId)>>,
     versions: Versions<'a>,
+    leaves: Leaves,
+    /// For each value that is read in another shape, the views on the ways to those, outermost first.
+    reshaped: HashMap<NodeId, Vec<Vec<NodeId>>>,
     /// Bytes of the arena that are free again, as (offset, size).
     free: Vec<(Dim, Dim)>,
     /// Buffers of the arena to free after a group.
@@ -67,8 +70,26 @@ struct Planner<'a> {
     controls: HashMap<NodeId, Vec<Step>>,
 }
 
-fn is_root(g: &Graph, value: Value) -> bool {
-    g.computed_roots().any(|v| source(g, v).0 == value)
+/// What leaves the graph, behind views.
+struct Leaves {
+    /// Results with memory of their own, and final values.
+    roots: HashSet<Value>,
+    outputs: HashSet<Value>,
+    /// Of how many parameters a value is the final one.
+    finals: HashMap<Value, usize>,
+}
+
+impl Leaves {
+    fn of(g: &Graph) -> Leaves {
+        let is_view = |k: usize| g.output_views.get(k).is_some_and(Option::is_some);
+        let mut finals = HashMap::new();
+        g.mutated.iter().for_each(|(_, v)| *finals.entry(source(g, *v).0).or_default() += 1);
+        Leaves {
+            roots: g.computed_roots().map(|v| source(g, v).0).collect(),
+            outputs: g.outputs.iter().enumerate().filter(|(k, _)| !is_view(*k)).map(|(_, v)| source(g, *v).0).collect(),
+            finals,
+        }
+    }
 }
 
 impl<'a> Planner<'a> {
@@ -81,6 +102,11 @@ impl<'a> Planner<'a> {
                 readers[source(g, v).0.node.0 as usize].push((k, n));
             }
         }
+        let mut reshaped: HashMap<NodeId, Vec<Vec<NodeId>>> = HashMap::new();
+        for n in g.nodes().filter(|n| matches!(g.op(*n), Op::Reshape(_))) {
+            let (s, views) = source(g, n.into());
+            reshaped.entry(s.node).or_default().push(views);
+        }
         let last_reader = readers.iter().map(|r| r.iter().map(|(k, _)| *k).max()).collect();
         Planner {
             g,
@@ -91,6 +117,8 @@ impl<'a> Planner<'a> {
             last_reader,
             readers,
             versions: Versions::new(g),
+            leaves: Leaves::of(g),
+            reshaped,
             free: Vec::new(),
             expire: HashMap::new(),
             in_place: HashSet::new(),

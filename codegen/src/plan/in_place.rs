@@ -9,7 +9,7 @@
 //! that writes there: what does not by itself has its checks run ahead, by a kernel that computes and stores nothing; where
 //! that is impossible the parameter has no home, and its final value is copied there at the end.
 
-use super::{Planner, is_root};
+use super::Planner;
 use crate::lower::{Aside, Chunks};
 use crate::program::{Place, Why};
 use std::collections::HashMap;
@@ -95,13 +95,12 @@ impl Planner<'_> {
 
     /// Whether a value has memory that goes to the caller.
     pub(super) fn leaves(&self, v: Value) -> bool {
-        is_root(self.g, v) || self.leaving.contains(&v)
+        self.leaves.roots.contains(&v) || self.leaving.contains(&v)
     }
 
     /// Whether a value is a result with memory of its own.
     fn is_output(&self, v: Value) -> bool {
-        let is_view = |k: usize| self.g.output_views.get(k).is_some_and(Option::is_some);
-        self.g.outputs.iter().enumerate().any(|(k, o)| !is_view(k) && source(self.g, *o).0 == v)
+        self.leaves.outputs.contains(&v)
     }
 
     /// Whether a value has memory of its own that may be written.
@@ -109,7 +108,7 @@ impl Planner<'_> {
         match self.g.op(v.node) {
             Op::Input(_) => Err(Why::OfCaller),
             Op::Const(_) | Op::Literal(_) => Err(Why::Constant),
-            _ if is_root(self.g, v) => Err(Why::IsResult),
+            _ if self.leaves.roots.contains(&v) => Err(Why::IsResult),
             _ if self.at_home.contains_key(&v.node) => Err(Why::OfCaller),
             _ if !self.fusion.stored[v.node.0 as usize] => Err(Why::Elsewhere),
             _ => Ok(()),
@@ -178,7 +177,7 @@ impl Planner<'_> {
             return Err(Why::OnItself);
         }
         let (at, above) = source(g, v);
-        if g.mutated.iter().filter(|(_, w)| source(g, *w).0 == at).count() != 1 {
+        if self.leaves.finals.get(&at) != Some(&1) {
             return Err(Why::OfSeveral);
         }
         let chain = self.chain(at, param, 0, &mut HashMap::new())?;
@@ -200,14 +199,15 @@ impl Planner<'_> {
     /// Whether whoever reads `n` in another shape can do so where it lies like `layout`.
     fn seen_in(&self, n: NodeId, layout: &Strided) -> Result<(), Why> {
         let g = self.g;
-        let reshapes = g.nodes().filter(|m| matches!(g.op(*m), Op::Reshape(_)));
-        let of_n = reshapes.map(|m| source(g, m.into())).filter(|(s, _)| s.node == n);
-        let mut unseen = of_n.filter(|(_, views)| {
+        if layout.is_contiguous() {
+            return Ok(());
+        }
+        let mut unseen = self.reshaped.get(&n).into_iter().flatten().filter(|views| {
             let to = |v: &NodeId| &g.ty((*v).into()).shape;
             let affine = views.first().is_none_or(|v| is_affine(&g.ty(g.operands(*v)[0]).shape, to(v)));
             !affine && through(g, Some(layout.clone()), views).ok().flatten().is_none()
         });
-        if layout.is_contiguous() || unseen.next().is_none() { Ok(()) } else { Err(Why::Elsewhere) }
+        if unseen.next().is_none() { Ok(()) } else { Err(Why::Elsewhere) }
     }
 
     /// The values that follow each other in the parameter's memory up to `at`, oldest first, each with the views of the
@@ -223,7 +223,7 @@ impl Planner<'_> {
         let mut chain = Vec::new();
         while !is_param(g, at.node, param) {
             let last = depth == 0 && chain.is_empty();
-            let kept = if last { self.is_output(at) } else { is_root(g, at) };
+            let kept = if last { self.is_output(at) } else { self.leaves.roots.contains(&at) };
             if kept {
                 return Err(Why::IsResult);
             }
