@@ -55,6 +55,8 @@ struct Planner<'a> {
     expire: HashMap<usize, Vec<(Dim, Dim)>>,
     /// Updates that are stored over their bases.
     in_place: HashSet<NodeId>,
+    /// Those, by the oldest value in the same memory.
+    sharing: HashMap<NodeId, Vec<NodeId>>,
     /// Values that live in the memory of a parameter, and where in it.
     at_home: HashMap<NodeId, (usize, Strided)>,
     /// Values that become results by updates in place.
@@ -122,6 +124,7 @@ impl<'a> Planner<'a> {
             free: Vec::new(),
             expire: HashMap::new(),
             in_place: HashSet::new(),
+            sharing: HashMap::new(),
             at_home: HashMap::new(),
             leaving: HashSet::new(),
             ahead: None,
@@ -190,7 +193,7 @@ impl<'a> Planner<'a> {
         }
         if let Ok(base) = self.takes_over(n) {
             let place = self.place(self.g.operands(n)[0])?;
-            self.in_place.insert(n);
+            self.note_in_place(n);
             // The buffer now lives as long as its new value.
             if let BufferKind::Temp(at) = self.program.buffers[place.buffer.0 as usize].kind {
                 let old = self.g.ty(base);

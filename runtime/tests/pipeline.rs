@@ -106,6 +106,19 @@ fn products_scans_and_indices() {
     });
 }
 
+/// Both updates of `a` could be stored over it, but not one after the other: `y` still needs the row that `z` changes.
+#[test]
+fn two_updates_of_one_value_and_of_a_part_of_it() {
+    let rows = |start, len| [Range { start, len, step: 1 }, Range::all(4)];
+    agree("updates", &[f32s(&[3, 4])], |_, x| {
+        let a = x[0] + x[0];
+        let y = a.slice_update(&rows(2, 1), a.slice(&rows(0, 1)));
+        let part = a.slice(&rows(1, 1));
+        let z = part.slice_update(&rows(0, 1), part * part);
+        vec![y + x[0], z.map("exp", &[])]
+    });
+}
+
 #[test]
 fn running_sums_of_negative_zeros() {
     agree("scan", &[f32s(&[3])], |_, x| vec![((x[0] - x[0]) * -1.0).scan(ScanKind::Sum, 0)]);

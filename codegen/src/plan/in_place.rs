@@ -143,10 +143,27 @@ impl Planner<'_> {
                 return Err(Why::ReadLater(g.node(*r).loc));
             }
         }
+        // Another update of an older version may be in this memory too, and what it left alone is read from here.
+        let line: Vec<NodeId> = self.versions.back(root).map(|v| v.node).collect();
+        let others = line.last().and_then(|oldest| self.sharing.get(oldest)).into_iter().flatten();
+        for w in others.filter(|w| !line.contains(w)) {
+            let late = |(j, r): &&(usize, NodeId)| *j > k && !self.versions.is_apart(*r, (*w).into(), &written);
+            if let Some((_, r)) = self.readers[w.0 as usize].iter().find(late) {
+                return Err(Why::ReadLater(g.node(*r).loc));
+            }
+        }
         let inside = |m: NodeId| self.fusion.group_of[m.0 as usize] == Some(k);
         match self.versions.overwritten(n, inside) {
             Some(r) if self.versions.window(n, inside).is_none() => Err(Why::ReadLater(g.node(r).loc)),
             _ => Ok((root, views)),
+        }
+    }
+
+    /// Notes that an update is stored over its base.
+    pub(super) fn note_in_place(&mut self, n: NodeId) {
+        self.in_place.insert(n);
+        if let Some(oldest) = self.versions.back(n.into()).last() {
+            self.sharing.entry(oldest.node).or_default().push(n);
         }
     }
 

@@ -171,7 +171,16 @@ fn step_in(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, smooth: bool
             // A strided update of a value that nothing else sees.
             let ranges: Vec<Range> = shape.iter().map(|d| range(c, *d)).collect();
             let part = b.ex(x).slice(&ranges);
-            b.ex(other).slice_update(&ranges, part * part).value()
+            let updated = b.ex(other).slice_update(&ranges, part * part).value();
+            // And another one of the same value, or of a part of it.
+            if c.below(2) == 0
+                && let Ok(part) = b.emit(Op::Slice(some(c, shape)), &[other])
+            {
+                let whole: Vec<Range> = b.ex(part).shape().iter().map(|d| range(c, *d)).collect();
+                let new = b.ex(part).slice(&whole);
+                pool.extend(b.ex(part).slice_update(&whole, new + new).value());
+            }
+            updated
         }
         12 if !shape.is_empty() && shape[axis] > 1 => {
             // A part of a tensor written to another part of it, which it may overlap.
