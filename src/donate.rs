@@ -8,6 +8,12 @@ use crate::trace::Trace;
 use std::sync::Arc;
 use tensorc_ir::{Op, Result, Value};
 
+/// What `make` gives with donated memory used, or without where that would cost a copy.
+pub(crate) fn unless_copied<T>(make: impl Fn(bool) -> Result<T>, copies: impl Fn(&T) -> bool) -> Result<T> {
+    let made = make(true)?;
+    if copies(&made) { make(false) } else { Ok(made) }
+}
+
 /// For each donated argument, makes the first result of its type that has memory of its own lie in it.
 pub(crate) fn reuse(trace: &Arc<Trace>, args: &[Tensor], donated: &[usize], results: &mut [Tensor]) -> Result<()> {
     let values: Vec<Value> = results.iter().map(|t| trace.value_of(t)).collect::<Result<_>>()?;

@@ -6,7 +6,7 @@
 //! closure has captured are arguments that are not passed: they are read and written at each call. What the closure itself
 //! makes is made at each call.
 
-use crate::donate::reuse;
+use crate::donate::{reuse, unless_copied};
 use crate::dynamic::{Table, Variant};
 use crate::sharing::{Params, record, sharing, writes_to_shared};
 use crate::tensor::{Repr, Tensor, compile_traced};
@@ -222,7 +222,7 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
             views.iter().cloned().chain(captured.iter().map(|v| (**v).clone())).collect::<Vec<_>>()
         };
         let make = |reuses: bool| {
-            let made = Variant::compile(&Sizes::new(sizes.clone()), Options::default(), || {
+            Variant::compile(&Sizes::new(sizes.clone()), Options::default(), || {
                 let layouts: Vec<Strided> = (0..views.len()).map(|i| self.symbolic(i, &views[i].layout)).collect();
                 let trace = Trace::new("jit");
                 let inputs = inputs(&trace, &views, &layouts)?;
@@ -236,14 +236,10 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
                 }
                 let layouts = layouts.into_iter().chain(captured.iter().map(|v| Strided::from(&v.layout))).collect();
                 Ok::<_, Error>((graph, layouts, (captured, structure)))
-            })?;
-            Ok::<_, Error>(made)
+            })
         };
         let make = || {
-            let mut made = make(true)?;
-            if made.writes_back(&self.donated) {
-                made = make(false)?;
-            }
+            let made = unless_copied(make, |v| v.writes_back(&self.donated))?;
             self.compilations.fetch_add(1, Ordering::Relaxed);
             Ok(made)
         };
@@ -266,7 +262,7 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
     }
 
     fn compile(&self, structure: &A::Structure, views: &[View]) -> Result<Compiled<R>> {
-        let made = |reuses: bool| {
+        let make = |reuses: bool| {
             let (graph, params, structure) = record(views, |trace, args| self.trace(trace, args, structure, reuses))?;
             let layouts: Vec<Layout> = params.of(views.to_vec()).into_iter().map(|v| v.layout).collect();
             let exe = compile_traced(&graph, &layouts, Options::default())?;
@@ -274,10 +270,7 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
             let sharing = params.sharing(views);
             Ok::<_, Error>(Compiled { exe, params, sharing, donated, structure })
         };
-        let mut compiled = made(true)?;
-        if compiled.exe.program().writes_back(&compiled.donated) {
-            compiled = made(false)?;
-        }
+        let compiled = unless_copied(make, |c| c.exe.program().writes_back(&c.donated))?;
         self.compilations.fetch_add(1, Ordering::Relaxed);
         Ok(compiled)
     }

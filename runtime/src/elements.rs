@@ -12,18 +12,10 @@ use tensorc_ir::types::for_each_index;
 use tensorc_ir::{Layout, Loc, Result};
 
 use crate::lend::is_dense;
-use crate::plain::{Native, bytes_of_elements};
+use crate::plain::Native;
 use crate::storage::{Access, Hold, Storage};
 
 impl Storage {
-    /// A copy of those elements.
-    ///
-    /// # Errors
-    /// As [`Storage::alloc`].
-    pub fn from_elements<T: Native>(values: &[T]) -> Result<Storage> {
-        Storage::from_bytes(bytes_of_elements(values))
-    }
-
     /// The memory of a vector, which is not copied.
     pub fn from_vec<T: Native>(mut values: Vec<T>) -> Storage {
         let start = NonNull::from(values.as_mut_slice()).cast();

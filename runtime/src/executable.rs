@@ -16,6 +16,7 @@ use tensorc_codegen::program::{BufferDecl, BufferKind, Output, Program, Step};
 use tensorc_ir::dim::{Assumption, Scope, Sizes, strongest};
 use tensorc_ir::error::err;
 use tensorc_ir::interp::{self, Array, may_fail};
+use tensorc_ir::ops::strided::ViewDtype;
 use tensorc_ir::passes::fuse::Mode;
 use tensorc_ir::{DType, Error, Graph, Kind, Layout, Loc, Result, Scalar, Strided, alias};
 
@@ -36,20 +37,11 @@ impl View {
         if !self.storage.same(&other.storage) {
             return false;
         }
-        match self.dtype.size() == other.dtype.size() {
-            true => alias::overlap(&self.layout, &other.layout),
-            false => alias::overlap(&self.bytes(), &other.bytes()),
+        if self.dtype.size() == other.dtype.size() {
+            return alias::overlap(&self.layout, &other.layout);
         }
-    }
-
-    /// Where its bytes lie.
-    fn bytes(&self) -> Layout {
-        let (size, l) = (self.dtype.size(), &self.layout);
-        Layout {
-            shape: l.shape.iter().copied().chain([size]).collect(),
-            strides: l.strides.iter().map(|s| s * size as isize).chain([1]).collect(),
-            offset: l.offset * size,
-        }
+        let bytes = |v: &View| v.layout.through(|l| Ok(Some(l.in_bytes(v.dtype.size()))));
+        bytes(self).zip(bytes(other)).is_none_or(|(a, b)| alias::overlap(&a, &b))
     }
 }
 
@@ -345,13 +337,7 @@ impl Executable {
                 let a = &args[*p];
                 let before = a.layout.offset * a.dtype.size();
                 if !before.is_multiple_of(dtype.size()) {
-                    return Err(err::shape(format!(
-                        "`view`: self.storage_offset() must be divisible by {} to view {} as {dtype} (different element \
-                         sizes), but got {}",
-                        dtype.size() / a.dtype.size(),
-                        a.dtype,
-                        a.layout.offset
-                    )));
+                    return Err(ViewDtype { from: a.dtype, to: *dtype }.refused(&Strided::from(&a.layout)));
                 }
                 let layout = Layout { offset: layout.offset + before / dtype.size(), ..layout.clone() };
                 Ok(View { storage: a.storage.clone(), dtype: *dtype, layout })

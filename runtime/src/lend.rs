@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 
 use tensorc_ir::{Layout, Loc};
 
-use crate::plain::{Native, bytes_of_elements};
+use crate::plain::{Native, bytes_of};
 use crate::storage::{Owner, Storage};
 
 /// Runs `f` on a storage that is the memory of `values`. When it returns (or panics) the storage is revoked; if another
@@ -24,7 +24,7 @@ pub fn with_borrowed<T: Native, R>(values: &mut [T], loc: Loc, f: impl FnOnce(&S
 /// As [`with_borrowed`], for memory that may be read only: every write is an error.
 pub fn with_borrowed_ref<T: Native, R>(values: &[T], loc: Loc, f: impl FnOnce(&Storage) -> R) -> R {
     let layout = Layout::contiguous(&[values.len()]);
-    let start = NonNull::from(bytes_of_elements(values)).cast();
+    let start = NonNull::from(bytes_of(values)).cast();
     // SAFETY: the elements are ours to read until this returns, and the storage is not writable.
     unsafe { scope::<T, R>(start, &layout, false, loc, f) }
 }

@@ -53,14 +53,8 @@ unsafe impl Native for bool {
 }
 
 /// The bytes of a slice.
-pub fn bytes_of<T: Plain>(values: &[T]) -> &[u8] {
-    // SAFETY: the same memory; `Plain` has no padding, so every byte is initialised.
-    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
-}
-
-/// The bytes of a slice of elements.
-pub fn bytes_of_elements<T: Native>(values: &[T]) -> &[u8] {
-    // SAFETY: as above; a `bool` is an initialised byte too.
+pub fn bytes_of<T: Native>(values: &[T]) -> &[u8] {
+    // SAFETY: the same memory; elements have no padding, so every byte is initialised.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 

@@ -19,7 +19,7 @@ use tensorc_ir::{Error, Loc, Result};
 
 use crate::borrow::{BorrowWord, Conflict};
 use crate::buffer::{Allocator, Buffer};
-use crate::plain::{Plain, bytes_of, values_of, values_of_mut};
+use crate::plain::{Native, Plain, bytes_of, values_of, values_of_mut};
 
 pub use crate::borrow::Access;
 pub use crate::lend::{with_borrowed, with_borrowed_ref};
@@ -85,7 +85,7 @@ impl Storage {
     ///
     /// # Errors
     /// As [`Storage::alloc`].
-    pub fn from_slice<T: Plain>(values: &[T]) -> Result<Storage> {
+    pub fn from_slice<T: Native>(values: &[T]) -> Result<Storage> {
         Storage::from_bytes(bytes_of(values))
     }
 
@@ -218,6 +218,11 @@ impl Storage {
         err::index(format!("{len} bytes from {offset} on are not inside a storage of {} bytes", self.len())).at(loc)
     }
 
+    /// Ends all use for good, unless someone holds the word at this moment: whether that worked.
+    pub(crate) fn revoke(&self, loc: Loc) -> bool {
+        self.0.word.revoke(loc)
+    }
+
     fn acquire(&self, access: Access, loc: Loc) -> Result<()> {
         if access == Access::Write && !self.0.writable {
             return Err(err::alias("this tensor's memory is lent to read only, and cannot be written")
@@ -285,13 +290,6 @@ fn explain(access: Access, conflict: Conflict, loc: Loc) -> Error {
             .at(loc)
             .note(call, "the call was here")
             .help("use what the call gave, or donate a copy"),
-    }
-}
-
-impl Storage {
-    /// Ends all use for good, unless someone holds the word at this moment: whether that worked.
-    pub(crate) fn revoke(&self, loc: Loc) -> bool {
-        self.0.word.revoke(loc)
     }
 }
 
@@ -387,9 +385,7 @@ impl<'s> Borrows<'s> {
         }
         Ok(taken)
     }
-}
 
-impl Borrows<'_> {
     /// Moves memory that is held to write to a new handle, and ends the use of all that there are; `None` if it is not
     /// held so. `loc` is the place that later errors name.
     pub fn donate(&mut self, storage: &Storage, loc: Loc) -> Option<Storage> {

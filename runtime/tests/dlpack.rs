@@ -275,7 +275,7 @@ fn memory_that_is_imported_twice_is_one_storage_or_refused() {
 
 #[test]
 fn what_is_exported_is_held_until_the_deleter_is_called() {
-    let storage = Storage::from_elements(&[1.0f32, 2.0, 3.0, 4.0]).unwrap();
+    let storage = Storage::from_slice(&[1.0f32, 2.0, 3.0, 4.0]).unwrap();
     let layout = Layout { shape: [2, 2].as_slice().into(), strides: [-2, 1].as_slice().into(), offset: 2 };
     let view = View { storage, dtype: DType::F32, layout };
     let here = Loc::text(70..77);
@@ -313,7 +313,7 @@ fn what_is_exported_is_held_until_the_deleter_is_called() {
 
 #[test]
 fn exports_are_readers_or_one_writer() {
-    let storage = Storage::from_elements(&[1i64, 2]).unwrap();
+    let storage = Storage::from_slice(&[1i64, 2]).unwrap();
     let view = View { storage, dtype: DType::I64, layout: Layout::contiguous(&[2]) };
     let readers = [0; 3].map(|_| export(&view, Access::Read, Loc::Unknown).unwrap());
     assert!(export(&view, Access::Write, Loc::Unknown).is_err() && view.storage.write(Loc::Unknown).is_err());

@@ -102,7 +102,7 @@ impl Tensor {
     #[track_caller]
     pub fn from_slice<T: Element>(values: &[T], shape: &[usize]) -> Result<Tensor> {
         let layout = shaped(shape, values.len())?;
-        let storage = Storage::from_elements(values).map_err(|e| e.at(Loc::caller()))?;
+        let storage = Storage::from_slice(values).map_err(|e| e.at(Loc::caller()))?;
         Ok(Tensor::of_numbers(View { storage, dtype: T::DTYPE, layout }))
     }
 

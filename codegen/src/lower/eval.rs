@@ -45,6 +45,12 @@ impl Lower<'_> {
         dst
     }
 
+    /// Stores a value at an index, in the innermost loop.
+    pub(super) fn store(&mut self, place: &Place, dtype: tensorc_ir::DType, ix: &Ix, value: V) {
+        let (buf, at, _) = self.access(place, dtype, ix, true);
+        self.push(Stmt::Store { buf, at, value });
+    }
+
     fn compute(&mut self, v: Value, ix: &Ix) -> Result<V> {
         if let Some(place) = self.place(v) {
             let dtype = self.g.ty(v).dtype;

@@ -47,23 +47,13 @@ pub fn lower_stores(
 pub fn lower_group(g: &Graph, fusion: &Fusion, places: &Places, k: usize) -> Result<Option<LoopStep>> {
     let group = &fusion.groups[k];
     let stored = |n: &&NodeId| fusion.stored[n.0 as usize];
-    let store = |n: &NodeId| -> Result<Store> {
-        let place = places.get(&(*n).into()).cloned().ok_or_else(|| err::internal("a stored value has no place"))?;
-        Ok(Store { value: (*n).into(), place })
-    };
+    let store = |n: &NodeId| Ok(Store { value: (*n).into(), place: stored_at(places, *n)? });
     match group.kind {
         GroupKind::Map => {
             let stores = group.nodes.iter().filter(stored).map(store).collect::<Result<Vec<_>>>()?;
             lower_stores(g, fusion, places, k, &group.domain, &stores)
         }
-        GroupKind::SliceUpdate => {
-            let n = root(g, group)?;
-            let Op::SliceUpdate(s) = g.op(n) else { return Err(err::internal("no slice update")) };
-            let whole = store(&n)?.place;
-            let place = Place { buffer: whole.buffer, layout: whole.layout.slice(&s.0.0) };
-            let update = Store { value: g.operands(n)[1], place };
-            lower_stores(g, fusion, places, k, &group.domain, &[update])
-        }
+        GroupKind::SliceUpdate => lower_stores(g, fusion, places, k, &group.domain, &[updated(g, places, group)?]),
         GroupKind::Rows => rows(Lower::new(g, fusion, places, k), group),
         GroupKind::Scan => scan(Lower::new(g, fusion, places, k), group),
         GroupKind::Scatter => scatter(Lower::new(g, fusion, places, k), group),
@@ -110,6 +100,18 @@ pub(super) fn root(g: &Graph, group: &Group) -> Result<NodeId> {
     group.nodes.iter().rev().find(own).copied().ok_or_else(|| err::internal("a group without its root"))
 }
 
+fn stored_at(places: &Places, n: NodeId) -> Result<Place> {
+    places.get(&n.into()).cloned().ok_or_else(|| err::internal("a stored value has no place"))
+}
+
+/// What a group of a slice update stores, and where.
+pub(super) fn updated(g: &Graph, places: &Places, group: &Group) -> Result<Store> {
+    let n = root(g, group)?;
+    let Op::SliceUpdate(s) = g.op(n) else { return Err(err::internal("no slice update")) };
+    let whole = stored_at(places, n)?;
+    Ok(Store { value: g.operands(n)[1], place: Place { buffer: whole.buffer, layout: whole.layout.slice(&s.0.0) } })
+}
+
 impl Lower<'_> {
     /// Opens loops over a shape and gives its index; extents of 1 need no loop.
     pub(super) fn loops(&mut self, shape: &[Dim], vector: bool) -> Ix {
@@ -126,9 +128,7 @@ impl Lower<'_> {
     fn store_all(&mut self, stores: &[Store], ix: &Ix) -> Result<()> {
         let values = stores.iter().map(|s| self.eval(s.value, ix)).collect::<Result<Vec<V>>>()?;
         for (s, value) in stores.iter().zip(values) {
-            let dtype = self.g.ty(s.value).dtype;
-            let (buf, at, _) = self.access(&s.place, dtype, ix, true);
-            self.push(Stmt::Store { buf, at, value });
+            self.store(&s.place, self.g.ty(s.value).dtype, ix, value);
         }
         Ok(())
     }
@@ -175,12 +175,11 @@ fn rows(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
     };
     let full = store(&l, Level::Full);
     if !full.is_empty() && !reduced.contains(&Dim::ZERO) {
+        let depth = l.scopes.len();
         let inner = l.loops(&reduced, lanes > 1);
         let ix = full_index(group, &outer, &inner);
         l.store_all(&full, &ix)?;
-        for _ in reduced.iter().filter(|d| !d.is(1)) {
-            l.close();
-        }
+        l.close_to(depth);
     }
     // Values of the outer level have the kept dimensions, or all of them with one element where they are reduced.
     let zeros: Ix = reduced.iter().map(|_| Lin::default()).collect();
@@ -367,6 +366,7 @@ fn operands(l: &mut Lower<'_>, nodes: &[NodeId], ix: &Ix) -> Result<Vec<V>> {
 /// Positions of extremes: plain loops in row-major order.
 fn positions(l: &mut Lower<'_>, group: &Group, nodes: &[NodeId], outer: &Ix, reduced: &[Dim]) -> Result<()> {
     let accs = declare(l, nodes, 1);
+    let depth = l.scopes.len();
     let inner = l.loops(reduced, false);
     let mut position = Lin::default();
     for (lin, s) in inner.iter().zip(row_major_dims(reduced)) {
@@ -377,9 +377,7 @@ fn positions(l: &mut Lower<'_>, group: &Group, nodes: &[NodeId], outer: &Ix, red
     for (acc, value) in accs.iter().zip(values) {
         l.push(Stmt::Update { acc: *acc, value, index: Some(index) });
     }
-    for _ in reduced.iter().filter(|d| !d.is(1)) {
-        l.close();
-    }
+    l.close_to(depth);
     for (n, v) in nodes.iter().zip(read(l, &accs, nodes)) {
         l.reduced.insert(*n, v);
     }
@@ -405,9 +403,8 @@ fn scan(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
     l.push(Stmt::Update { acc, value, index: None });
     let dst = l.define(dtype.reg(), l.here());
     l.push(Stmt::Read { dst, acc });
-    let place = l.places.get(&n.into()).cloned().ok_or_else(|| err::internal("a scan has no place"))?;
-    let (buf, at, _) = l.access(&place, dtype, &ix, true);
-    l.push(Stmt::Store { buf, at, value: dst });
+    let place = stored_at(l.places, n)?;
+    l.store(&place, dtype, &ix, dst);
     Ok(Some(l.finish()))
 }
 
@@ -424,7 +421,7 @@ fn scatter(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
     let index = l.eval(x[1], &ix)?;
     let at = l.checked_index(index, ty.shape[s.axis]);
     let source = l.eval(x[2], &ix)?;
-    let place = l.places.get(&n.into()).cloned().ok_or_else(|| err::internal("a scatter has no place"))?;
+    let place = stored_at(l.places, n)?;
     let mut to = ix.clone();
     to[s.axis] = Lin { dynamic: Some(at), ..Lin::default() };
     let value = match s.mode.combiner() {
@@ -440,7 +437,6 @@ fn scatter(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
             })
         }
     };
-    let (buf, at, _) = l.access(&place, ty.dtype, &to, true);
-    l.push(Stmt::Store { buf, at, value });
+    l.store(&place, ty.dtype, &to, value);
     Ok(Some(l.finish()))
 }

@@ -154,6 +154,13 @@ impl<'a> Lower<'a> {
         }
     }
 
+    /// Closes loops until so many scopes are open.
+    fn close_to(&mut self, scopes: usize) {
+        while self.scopes.len() > scopes {
+            self.close();
+        }
+    }
+
     fn push(&mut self, s: Stmt) {
         if let Some(scope) = self.scopes.last_mut() {
             scope.stmts.push(s);
@@ -269,9 +276,7 @@ impl<'a> Lower<'a> {
 
     /// The kernel as a step.
     fn finish(mut self) -> LoopStep {
-        while self.scopes.len() > 1 {
-            self.close();
-        }
+        self.close_to(1);
         let body = self.scopes.pop().map(|s| s.stmts).unwrap_or_default();
         let regs = (0..self.block.len()).map(|i| self.block.ty(V(i as u32))).collect();
         let loc = self.fault_loc();

@@ -93,7 +93,6 @@ pub(super) fn merge(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>>
     let mut to = first;
     to.add(&Lin::var(k));
     ix[axis] = to;
-    let (buf, at, _) = l.access(&out, DType::I64, &ix, true);
-    l.push(Stmt::Store { buf, at, value });
+    l.store(&out, DType::I64, &ix, value);
     Ok(Some(l.finish()))
 }

@@ -9,13 +9,12 @@
 //! chunk:  head: `back` rows | rows the window stores | tail: `ahead` rows
 //! ```
 
-use super::groups::root;
+use super::groups::{Store, updated};
 use super::{Ix, Lin, Lower, Places};
-use crate::loopnest::{LoopKind, Stmt};
+use crate::loopnest::LoopKind;
 use crate::program::{LoopStep, Place};
-use tensorc_ir::ops::Op;
 use tensorc_ir::passes::fuse::{Fusion, Window};
-use tensorc_ir::{DType, Dim, Graph, Result, Value, error::err};
+use tensorc_ir::{DType, Dim, Graph, Result, Value};
 
 /// The most chunks: enough for threads to take turns, few enough that edges cost nothing.
 const MOST_CHUNKS: usize = 16;
@@ -52,10 +51,10 @@ impl Chunks {
         Chunks { window, count, rows: n / count, rest: n % count }
     }
 
-    /// Rows of [`Aside::edges`], [`Aside::kept`] and [`Aside::fresh`].
-    pub fn rows_aside(&self) -> [usize; 3] {
-        let edge = self.window.back + self.window.ahead;
-        [self.count * edge + self.rest, self.count * self.window.back, self.count]
+    /// The extents before a row's of [`Aside::edges`], [`Aside::kept`] and [`Aside::fresh`].
+    pub fn extents(&self) -> [Vec<usize>; 3] {
+        let Window { back, ahead, .. } = self.window;
+        [vec![self.count * (back + ahead) + self.rest], vec![self.count, back], vec![self.count]]
     }
 
     /// The edges: how many there are, how many rows each has, and the first row of the first one in the update and aside.
@@ -74,21 +73,11 @@ impl Chunks {
 /// # Errors
 /// `unsupported` if a value cannot be pulled.
 pub fn lower_window(g: &Graph, fusion: &Fusion, places: &Places, k: usize, aside: &Aside) -> Result<Vec<LoopStep>> {
-    let n = root(g, &fusion.groups[k])?;
-    let Op::SliceUpdate(s) = g.op(n) else { return Err(err::internal("no slice update")) };
-    let whole = places.get(&n.into()).ok_or_else(|| err::internal("an update without a place"))?;
-    let place = Place { buffer: whole.buffer, layout: whole.layout.slice(&s.0.0) };
-    let value = g.operands(n)[1];
+    let Store { value, place } = updated(g, places, &fusion.groups[k])?;
     let job = Job { g, fusion, places, k, value, dtype: g.ty(value).dtype, aside, place };
-    let mut steps = Vec::new();
-    for edge in aside.chunks.edges().into_iter().filter(|e| e[1] > 0) {
-        steps.push(job.edge(edge, true)?);
-    }
-    steps.push(job.window()?);
-    for edge in aside.chunks.edges().into_iter().filter(|e| e[1] > 0) {
-        steps.push(job.edge(edge, false)?);
-    }
-    Ok(steps)
+    let edges = |computes| aside.chunks.edges().into_iter().filter(|e| e[1] > 0).map(move |e| (e, computes));
+    let edge = |(edge, computes)| job.edge(edge, computes);
+    edges(true).map(edge).chain([job.window()]).chain(edges(false).map(edge)).collect()
 }
 
 struct Job<'a> {
@@ -126,27 +115,22 @@ impl<'a> Job<'a> {
         std::iter::repeat_n(Lin::default(), axis).chain([row]).chain(tail.iter().cloned()).collect()
     }
 
-    fn store(&self, l: &mut Lower<'a>, place: &Place, ix: &Ix, value: tensorc_ir::scalar::V) {
-        let (buf, at, _) = l.access(place, self.dtype, ix, true);
-        l.push(Stmt::Store { buf, at, value });
-    }
-
     /// Computes rows at edges, or stores them where they belong.
-    fn edge(&self, [count, rows, first, aside]: [usize; 4], computes: bool) -> Result<LoopStep> {
+    fn edge(&self, [count, of_edge, first, aside]: [usize; 4], computes: bool) -> Result<LoopStep> {
         let mut l = self.lower();
-        let chunk = Lin::var(l.open_whole(count.into(), LoopKind::Serial));
-        let k = Lin::var(l.open_whole(rows.into(), LoopKind::Serial));
-        let tail = l.loops(self.tail(), true);
         let Chunks { window, rows, .. } = self.aside.chunks;
+        let chunk = Lin::var(l.open_whole(count.into(), LoopKind::Serial));
+        let k = Lin::var(l.open_whole(of_edge.into(), LoopKind::Serial));
+        let tail = l.loops(self.tail(), true);
         let there = self.index(row(first, &chunk, rows, &k), &tail);
         let here: Ix =
             std::iter::once(row(aside, &chunk, window.back + window.ahead, &k)).chain(tail.iter().cloned()).collect();
         if computes {
             let value = l.eval(self.value, &there)?;
-            self.store(&mut l, &self.aside.edges, &here, value);
+            l.store(&self.aside.edges, self.dtype, &here, value);
         } else {
             let value = l.load(&self.aside.edges, self.dtype, &here);
-            self.store(&mut l, &self.place, &there, value);
+            l.store(&self.place, self.dtype, &there, value);
         }
         Ok(l.finish())
     }
@@ -159,25 +143,20 @@ impl<'a> Job<'a> {
         let chunk = Lin::var(l.open_whole((*count).into(), LoopKind::Serial));
         let with = |lead: &[Lin], tail: &Ix| -> Ix { lead.iter().chain(tail).cloned().collect() };
         let depth = l.scopes.len();
-        let close = |l: &mut Lower<'a>, depth: usize| {
-            while l.scopes.len() > depth {
-                l.close();
-            }
-        };
         if back > 0 {
             // The first rows of the window are kept, and nothing is stored yet.
             let k = Lin::var(l.open_whole(back.into(), LoopKind::Serial));
             let tail = l.loops(self.tail(), true);
             let value = l.eval(self.value, &self.index(row(back, &chunk, *rows, &k), &tail))?;
-            self.store(&mut l, kept, &with(&[chunk.clone(), k], &tail), value);
-            close(&mut l, depth);
+            l.store(kept, self.dtype, &with(&[chunk.clone(), k], &tail), value);
+            l.close_to(depth);
         }
         let i = Lin::var(l.open_whole((rows - 2 * back - ahead).into(), LoopKind::Serial));
         let inside = l.scopes.len();
         let tail = l.loops(self.tail(), true);
         let value = l.eval(self.value, &self.index(row(2 * back, &chunk, *rows, &i), &tail))?;
-        self.store(&mut l, fresh, &with(std::slice::from_ref(&chunk), &tail), value);
-        close(&mut l, inside);
+        l.store(fresh, self.dtype, &with(std::slice::from_ref(&chunk), &tail), value);
+        l.close_to(inside);
         // The oldest row leaves, the others move up, the newest follows.
         let tail = l.loops(self.tail(), true);
         let mut moving = Vec::new();
@@ -188,19 +167,19 @@ impl<'a> Job<'a> {
         let mut moving = moving.into_iter();
         if let Some(oldest) = moving.next() {
             let there = self.index(row(back, &chunk, *rows, &i), &tail);
-            self.store(&mut l, &self.place, &there, oldest);
+            l.store(&self.place, self.dtype, &there, oldest);
         }
         for (k, value) in moving.enumerate() {
-            self.store(&mut l, kept, &with(&[chunk.clone(), Lin::at(k.into())], &tail), value);
+            l.store(kept, self.dtype, &with(&[chunk.clone(), Lin::at(k.into())], &tail), value);
         }
-        close(&mut l, depth);
+        l.close_to(depth);
         if back > 0 {
             let k = Lin::var(l.open_whole(back.into(), LoopKind::Serial));
             let tail = l.loops(self.tail(), true);
             let value = l.load(kept, self.dtype, &with(&[chunk.clone(), k.clone()], &tail));
             let there = self.index(row(rows - ahead - back, &chunk, *rows, &k), &tail);
-            self.store(&mut l, &self.place, &there, value);
-            close(&mut l, depth);
+            l.store(&self.place, self.dtype, &there, value);
+            l.close_to(depth);
         }
         Ok(l.finish())
     }

@@ -17,7 +17,9 @@ use tensorc_ir::dim::{Dims, product};
 use tensorc_ir::error::Loc;
 use tensorc_ir::interp::may_fail;
 use tensorc_ir::ops::Op;
-use tensorc_ir::passes::fuse::{DimMap, GroupKind, Level, is_affine, is_point, needs_memory, source, through};
+use tensorc_ir::passes::fuse::{
+    DimMap, GroupKind, Level, Overwritten, is_affine, is_point, needs_memory, source, through,
+};
 use tensorc_ir::{Dim, Graph, NodeId, Strided, Value};
 
 /// The nodes that live in a parameter's memory, and where in it.
@@ -154,7 +156,7 @@ impl Planner<'_> {
         }
         let inside = |m: NodeId| self.fusion.group_of[m.0 as usize] == Some(k);
         match self.versions.overwritten(n, inside) {
-            Some(r) if self.versions.window(n, inside).is_none() => Err(Why::ReadLater(g.node(r).loc)),
+            Some(Overwritten { reader, window: None }) => Err(Why::ReadLater(g.node(reader).loc)),
             _ => Ok((root, views)),
         }
     }
@@ -170,7 +172,7 @@ impl Planner<'_> {
     /// Memory for the window of rows of an update in place, if it needs one.
     pub(super) fn assign_aside(&mut self, k: usize, n: NodeId) {
         let inside = |m: NodeId| self.fusion.group_of[m.0 as usize] == Some(k);
-        let Some(window) = self.versions.window(n, inside) else { return };
+        let Some(Overwritten { window: Some(window), .. }) = self.versions.overwritten(n, inside) else { return };
         let ty = self.g.ty(self.g.operands(n)[1]).clone();
         // Windows are of known sizes.
         let Some(rows) = ty.shape[window.axis].known() else { return };
@@ -180,10 +182,8 @@ impl Planner<'_> {
             let buffer = self.temporary(ty.dtype, product(&shape), k);
             Place { buffer, layout: Strided::contiguous(&shape) }
         };
-        let [edges, kept, fresh] = chunks.rows_aside();
-        let aside =
-            Aside { chunks, edges: place(&[edges]), kept: place(&[fresh, kept / fresh]), fresh: place(&[fresh]) };
-        self.aside.insert(n, aside);
+        let [edges, kept, fresh] = chunks.extents().map(|lead| place(&lead));
+        self.aside.insert(n, Aside { chunks, edges, kept, fresh });
     }
 
     /// The nodes that are computed in the memory of a parameter whose final value is `v`.

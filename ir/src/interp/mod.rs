@@ -65,7 +65,7 @@ impl Array {
     pub fn bits(&self) -> Vec<u64> {
         let data = self.data.borrow();
         if self.dtype.size() != self.held.size() {
-            return self.layout.indices().into_iter().map(|i| self.across(&data, i)).collect();
+            return self.layout.indices().into_iter().map(|i| self.read_across(&data, i)).collect();
         }
         let bits = self.layout.indices().into_iter().map(|i| data[i]).collect();
         Array::rebits(self.held, self.dtype, bits)
@@ -89,28 +89,28 @@ impl Array {
         }
     }
 
-    /// The bits of element `i`, which is a part of an element that is held, or several of them.
-    fn across(&self, data: &[u64], i: usize) -> u64 {
+    /// The bytes of the elements that are held which element `i` is a part of, or consists of; which these are, and where
+    /// among the bytes it begins.
+    fn held_around(&self, data: &[u64], i: usize) -> ([u8; 8], std::ops::Range<usize>, usize) {
         let (size, held) = (self.dtype.size(), self.held.size());
         let (first, last) = (i * size / held, (i * size + size).div_ceil(held));
         let mut bytes = [0; 8];
         for (k, cell) in data[first..last].iter().enumerate() {
             eval::from_bits(self.held, *cell).write(&mut bytes[k * held..][..held]);
         }
-        let start = i * size - first * held;
-        eval::to_bits(Scalar::read(self.dtype, &bytes[start..][..size]))
+        (bytes, first..last, i * size - first * held)
+    }
+
+    fn read_across(&self, data: &[u64], i: usize) -> u64 {
+        let (bytes, _, start) = self.held_around(data, i);
+        eval::to_bits(Scalar::read(self.dtype, &bytes[start..][..self.dtype.size()]))
     }
 
     fn write_across(&self, data: &mut [u64], i: usize, bits: u64) {
+        let (mut bytes, cells, start) = self.held_around(data, i);
         let (size, held) = (self.dtype.size(), self.held.size());
-        let (first, last) = (i * size / held, (i * size + size).div_ceil(held));
-        let mut bytes = [0; 8];
-        for (k, cell) in data[first..last].iter().enumerate() {
-            eval::from_bits(self.held, *cell).write(&mut bytes[k * held..][..held]);
-        }
-        let start = i * size - first * held;
         eval::from_bits(self.dtype, bits).write(&mut bytes[start..][..size]);
-        for (k, cell) in data[first..last].iter_mut().enumerate() {
+        for (k, cell) in data[cells].iter_mut().enumerate() {
             *cell = eval::to_bits(Scalar::read(self.held, &bytes[k * held..][..held]));
         }
     }

@@ -193,6 +193,12 @@ impl ViewDtype {
         }
     }
 
+    /// The extents of elements of another size.
+    fn shape(&self, shape: &[Dim]) -> Result<Dims> {
+        let last = self.last(shape)?;
+        Ok(shape[..shape.len() - 1].iter().copied().chain([last]).collect())
+    }
+
     /// Why elements that lie so are none of the other dtype.
     pub fn refused(&self, l: &layout::Strided) -> crate::Error {
         let k = Dim::from(self.ratio());
@@ -220,24 +226,18 @@ impl Structural for ViewDtype {
         if x[0].dtype != self.from {
             return Err(err::internal(format!("`view_dtype` of {} elements, got {}", self.from, x[0])));
         }
-        let mut shape = x[0].shape.clone();
-        if self.resizes() {
-            let last = self.last(&shape)?;
-            shape.pop();
-            shape.push(last);
-            checked_count(&shape)?;
+        if !self.resizes() {
+            return Ok(smallvec![Type::new(self.to, x[0].shape.clone())]);
         }
+        let shape = self.shape(&x[0].shape)?;
+        checked_count(&shape)?;
         Ok(smallvec![Type::new(self.to, shape)])
     }
     fn eval(&self, x: &[Array]) -> Result<Array> {
         if !self.resizes() {
             return Bitcast(self.to).eval(x);
         }
-        let mut shape: Dims = x[0].shape().iter().map(Dim::from).collect();
-        let last = self.last(&shape)?;
-        shape.pop();
-        shape.push(last);
-        let shape = crate::dim::extents(&shape)?;
+        let shape = crate::dim::extents(&self.shape(&crate::dim::dims(x[0].shape()))?)?;
         Ok(x[0].copied().view(Layout::contiguous(&shape)).retyped(self.to).copied())
     }
     fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {

@@ -102,11 +102,13 @@ fn image_axes(name: &str, [kernel, dilation, padding, stride]: [&[i64]; 4]) -> R
     Ok(vec![one(0), one(1)])
 }
 
+fn require_float_or_bool(name: &str, x: Ex<'_>) -> Result<()> {
+    if x.dtype() == DType::Bool { Ok(()) } else { require_float(name, x) }
+}
+
 /// Windows of `[batch, channel, h, w]` as columns `[batch, channel * k, windows]`.
 fn columns<'b>(x: Ex<'b>, axes: &[Axis]) -> Result<Ex<'b>> {
-    if x.dtype() != DType::Bool {
-        require_float("unfold", x)?;
-    }
+    require_float_or_bool("unfold", x)?;
     if x.rank() != 3 && x.rank() != 4 {
         return Err(err::shape(format!(
             "`unfold`: expected 3D or 4D input with possibly 0 batch size, but got: {}",
@@ -144,9 +146,7 @@ fn unfold<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Out<'b>> {
 
 fn fold<'b>(b: &'b Builder, a: &Args<'b>) -> Result<Ex<'b>> {
     let x = a.tensor(b, 0)?;
-    if x.dtype() != DType::Bool {
-        require_float("fold", x)?;
-    }
+    require_float_or_bool("fold", x)?;
     let out = spatial("fold", "output_size", &a.ints(1)?, 2, 1)?;
     let axes = image_axes("fold", [&a.ints(2)?, &a.ints(3)?, &a.ints(4)?, &a.ints(5)?])?;
     let full: Vec<usize> = out.iter().zip(&axes).map(|(n, a)| n + 2 * a.pad.0).collect();

@@ -84,7 +84,7 @@ fn fractional<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Out<'b>> {
         return Err(err::shape(format!("`{name}`: expected a {}D or {}D tensor, but got {}", n + 1, n + 2, x.ty())));
     }
     let lead = s.len() - n;
-    super::unpool::not_empty(name, x, lead - 1)?;
+    super::unpool::not_empty(name, x, n)?;
     let kernel = spatial(name, "kernel_size", &a.ints(1)?, n, 1)?;
     let out = sizes(a, name, &s[lead..])?;
     for i in 0..n {

@@ -64,10 +64,16 @@ fn check_not_empty(name: &str, x: Ex<'_>, n: usize) -> Result<()> {
     check_elements(name, x, n).map_err(|e| if n < 3 { not_image(name, x, n) } else { e })
 }
 
+/// The first of the `n` spatial dimensions and the channels before them that is empty.
+pub fn first_empty(x: Ex<'_>, n: usize) -> Option<usize> {
+    let s = x.shape();
+    (s.len() - n - 1..s.len()).find(|d| s[*d] == 0)
+}
+
 /// As `check_not_empty`, in the words for windows of three dimensions and for adaptive ones.
 pub fn check_elements(name: &str, x: Ex<'_>, n: usize) -> Result<()> {
     let s = x.shape();
-    match (s.len() - n - 1..s.len()).find(|d| s[*d] == 0) {
+    match first_empty(x, n) {
         None => Ok(()),
         Some(d) => Err(err::shape(format!(
             "`{name}`: Expected input to have non-zero size for non-batch dimensions, but input has sizes {} with dimension \

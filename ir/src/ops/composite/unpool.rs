@@ -53,17 +53,16 @@ fn extents(a: &Args<'_>, name: &str, inside: &[usize]) -> Result<Vec<usize>> {
     out.iter().enumerate().map(size).collect()
 }
 
-/// Refuses an input without elements whose dimensions from `first` on, which are not the batch, are the reason.
+/// Refuses an input in which one of the `n` spatial dimensions, or the channels before them, is empty.
 ///
 /// # Errors
 /// `shape`, naming the first empty one.
-pub(super) fn not_empty(name: &str, x: Ex<'_>, first: usize) -> Result<()> {
-    let s = x.shape();
-    match (first..s.len()).find(|d| s[*d] == 0) {
+pub(super) fn not_empty(name: &str, x: Ex<'_>, n: usize) -> Result<()> {
+    match super::pool::first_empty(x, n) {
         Some(d) => Err(err::shape(format!(
             "`{name}`: Expected input to have non-zero size for non-batch dimensions, but got {} with dimension {d} being \
              empty",
-            ShapeText(&s)
+            ShapeText(&x.shape())
         ))),
         None => Ok(()),
     }
@@ -93,7 +92,7 @@ fn max_unpool<'b>(b: &'b Builder, a: &Args<'b>, n: usize) -> Result<Ex<'b>> {
         )));
     }
     let lead = s.len() - n;
-    not_empty(name, x, lead - 1)?;
+    not_empty(name, x, n)?;
     let out = extents(a, name, &s[lead..])?;
     let shape = [&s[..lead], &out[..]].concat();
     checked_numel(&shape)?;

@@ -30,48 +30,34 @@ macro_rules! check {
     };
 }
 
+/// A check of another kind of number, in other words.
+macro_rules! named {
+    ($name:literal, $fault:ident, $doc:literal) => {
+        check!($name, $doc, |b, x| checked(b, Fault::$fault, x[0], x[1]))
+    };
+}
+
 /// The rows.
 pub static ROWS: &[RowDef] = &[
-    check!(
+    named!(
         "check_index",
-        "x, if it is in 0..size; else an error of the run, of the kind `data`. Integers only.",
-        |b, x| checked(b, Fault::Index, x[0], x[1])
+        Index,
+        "x, if it is in 0..size; else an error of the run, of the kind `data`. Integers only."
     ),
-    check!(
+    named!(
         "check_target",
+        Target,
         "The class x, if it is in 0..size; else an error of the run, of the kind `data`. Integers \
-                            only.",
-        |b, x| checked(b, Fault::Target, x[0], x[1])
+                            only."
     ),
-    check!("check_class", "`check_index` of a class that `one_hot` places.", |b, x| checked(
-        b,
-        Fault::Target,
-        x[0],
-        x[1]
-    )),
-    check!("check_size", "`check_index` of a number of elements, for which there are size - 1 places.", |b, x| {
-        checked(b, Fault::Index, x[0], x[1])
-    }),
-    check!("check_values", "`check_index` of a number of values, for which a mask has size - 1 places.", |b, x| {
-        checked(b, Fault::Index, x[0], x[1])
-    }),
-    check!("check_places", "`check_index` of the places of a mask, for which there are size - 1 values.", |b, x| {
-        checked(b, Fault::Index, x[0], x[1])
-    }),
-    check!("check_max_index", "`check_index` of a place that `max_unpool2d` and its like write to.", |b, x| {
-        checked(b, Fault::Index, x[0], x[1])
-    }),
-    check!("check_offset", "`check_index` of where a bag begins among size - 1 indices.", |b, x| {
-        checked(b, Fault::Index, x[0], x[1])
-    }),
-    check!("check_length", "`check_index` of the length of a sequence, which is at most size - 1.", |b, x| {
-        checked(b, Fault::Index, x[0], x[1])
-    }),
-    check!(
-        "check_pivot",
-        "`check_index` of a column in elimination, to which size is added if its pivot is 0.",
-        |b, x| { checked(b, Fault::Index, x[0], x[1]) }
-    ),
+    named!("check_class", Target, "`check_index` of a class that `one_hot` places."),
+    named!("check_size", Index, "`check_index` of a number of elements, for which there are size - 1 places."),
+    named!("check_values", Index, "`check_index` of a number of values, for which a mask has size - 1 places."),
+    named!("check_places", Index, "`check_index` of the places of a mask, for which there are size - 1 values."),
+    named!("check_max_index", Index, "`check_index` of a place that `max_unpool2d` and its like write to."),
+    named!("check_offset", Index, "`check_index` of where a bag begins among size - 1 indices."),
+    named!("check_length", Index, "`check_index` of the length of a sequence, which is at most size - 1."),
+    named!("check_pivot", Index, "`check_index` of a column in elimination, to which size is added if its pivot is 0."),
     check!(
         "wrap_index",
         "x, or x + size if x is negative; an error of the run, of the kind `data`, if that is not in \

@@ -21,7 +21,7 @@ mod window;
 
 pub use index::{Along, DimMap, blocks, is_affine};
 pub use legalize::{layout_of, legalize, own_results, through};
-pub use overwrite::Versions;
+pub use overwrite::{Overwritten, Versions};
 pub use window::Window;
 
 use crate::dim::{Dim, Dims};
@@ -184,8 +184,7 @@ fn forced_stores(g: &Graph, live: &[bool]) -> Vec<bool> {
     for n in g.nodes().filter(|n| live[n.0 as usize]) {
         if let Op::SliceUpdate(_) = g.op(n)
             && may_be_overwritten(&versions, g, n, &readers)
-            && versions.overwritten(n, |m| is_point(g.op(m))).is_some()
-            && versions.window(n, |m| is_point(g.op(m))).is_none()
+            && versions.overwritten(n, |m| is_point(g.op(m))).is_some_and(|o| o.window.is_none())
         {
             forced[source(g, g.operands(n)[1]).0.node.0 as usize] = true;
         }

@@ -11,6 +11,14 @@ use crate::layout::{Layout, Strided};
 use crate::ops::Op;
 use std::collections::{HashMap, HashSet};
 
+/// An update that is stored over what its own kernel still reads.
+pub struct Overwritten {
+    /// The first node that reads it; the update itself if strides cannot say what it writes.
+    pub reader: NodeId,
+    /// The window of rows with which it can be stored there all the same.
+    pub window: Option<Window>,
+}
+
 /// The values that would share memory if all updates were stored over their bases, each with where it lies in the memory
 /// of the oldest.
 pub struct Versions<'g> {
@@ -75,36 +83,22 @@ impl<'g> Versions<'g> {
         })
     }
 
-    /// The node that reads what update `n` has overwritten, if its operands are computed by a kernel that `inside` is in;
-    /// `n` itself if strides cannot say what it writes.
-    pub fn overwritten(&self, n: NodeId, inside: impl Fn(NodeId) -> bool) -> Option<NodeId> {
-        let Some(written) = self.written(n) else { return Some(n) };
-        let reads = self.reads(n, inside);
-        reads.iter().find(|(_, read)| !self.is_harmless(n, read, &written)).map(|(reader, _)| *reader)
-    }
-
-    /// The window of rows with which update `n` can be stored over its base although its own kernel reads what it
-    /// overwrites; `None` if there is no need of one, or none.
-    pub fn window(&self, n: NodeId, inside: impl Fn(NodeId) -> bool) -> Option<Window> {
-        let written = self.written(n)?;
-        let mut reads = self.reads(n, inside);
-        reads.retain(|(_, read)| !self.is_harmless(n, read, &written));
-        if reads.is_empty() || !matches!(self.g.op(n), Op::SliceUpdate(_)) {
-            return None;
-        }
-        let reads: Vec<Layout> = reads.into_iter().map(|(_, read)| read?.known().ok()).collect::<Option<_>>()?;
-        Window::of(&written.known().ok()?, &reads)
-    }
-
-    /// What the operands of update `n` read of the memory that it is stored to.
-    fn reads(&self, n: NodeId, inside: impl Fn(NodeId) -> bool) -> Vec<(NodeId, Option<Strided>)> {
+    /// What reads what update `n` has overwritten, if its operands are computed by a kernel that `inside` is in.
+    pub fn overwritten(&self, n: NodeId, inside: impl Fn(NodeId) -> bool) -> Option<Overwritten> {
+        let Some(written) = self.written(n) else { return Some(Overwritten { reader: n, window: None }) };
         let x = self.g.operands(n);
         let root = source(self.g, x[0]).0;
         let mut walk = Walk { all: self, root, inside, seen: HashSet::new(), reads: Vec::new() };
         for v in &x[1..] {
             walk.visit(n, *v, &mut Vec::new());
         }
-        walk.reads
+        walk.reads.retain(|(_, read)| !self.is_harmless(n, read, &written));
+        let reader = walk.reads.first()?.0;
+        let window = matches!(self.g.op(n), Op::SliceUpdate(_)).then(|| {
+            let reads = walk.reads.into_iter().map(|(_, read)| read?.known().ok());
+            Window::of(&written.known().ok()?, &reads.collect::<Option<Vec<Layout>>>()?)
+        });
+        Some(Overwritten { reader, window: window.flatten() })
     }
 
     fn is_harmless(&self, n: NodeId, read: &Option<Strided>, written: &Strided) -> bool {

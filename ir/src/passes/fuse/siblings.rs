@@ -8,6 +8,7 @@
 use super::{DimMap, Fusion, GroupKind, Level, Versions, is_leaf, needs_memory, source};
 use crate::graph::{Graph, NodeId, Value};
 use crate::ops::Op;
+use crate::passes::parameter_nodes;
 use std::collections::{HashMap, HashSet};
 
 /// The most values that one kernel reads from memory and writes to it: more streams than that are no longer prefetched.
@@ -20,27 +21,26 @@ const MOST_TRIED: usize = 8;
 
 /// Merges what can be merged. Groups that have moved elsewhere are left empty.
 pub(super) fn merge(g: &Graph, f: &mut Fusion, live: &[bool]) {
-    let finals = |(param, v): &(usize, Value)| {
-        let input = g.nodes().find(|n| matches!(g.op(*n), Op::Input(i) if *i as usize == *param))?;
-        Some((source(g, *v).0.node, input))
-    };
+    let params = parameter_nodes(g).unwrap_or_default();
+    let finals = |(param, v): &(usize, Value)| Some((source(g, *v).0.node, *params.get(*param)?));
     let siblings = Siblings {
         g,
         readers: super::readers(g, live),
         versions: Versions::new(g),
         finals: g.mutated.iter().filter_map(finals).collect(),
     };
+    let mut all: Vec<Summary> = (0..f.groups.len()).map(|k| siblings.summary(f, k)).collect();
     // For each value in memory, the groups that read it or compute it.
     let mut users: HashMap<NodeId, Vec<usize>> = HashMap::new();
     for k in 0..f.groups.len() {
         let mut at = k;
         if f.groups[k].kind == GroupKind::Map {
-            while let Some(to) = siblings.merge_one(f, at, &users) {
+            while let Some(to) = siblings.merge_one(f, at, &mut all, &users) {
                 at = to;
             }
         }
-        for s in siblings.summary(f, at).streams {
-            users.entry(s).or_default().push(at);
+        for s in &all[at].streams {
+            users.entry(*s).or_default().push(at);
         }
     }
 }
@@ -111,19 +111,25 @@ impl Siblings<'_> {
     }
 
     /// Merges group `k` with some earlier one; the number of the result.
-    fn merge_one(&self, f: &mut Fusion, k: usize, users: &HashMap<NodeId, Vec<usize>>) -> Option<usize> {
-        let own = self.summary(f, k);
+    fn merge_one(
+        &self,
+        f: &mut Fusion,
+        k: usize,
+        all: &mut [Summary],
+        users: &HashMap<NodeId, Vec<usize>>,
+    ) -> Option<usize> {
         let near = |j: &usize| *j < k && k - *j <= MOST_BETWEEN;
         let mut tried: Vec<usize> =
-            own.streams.iter().filter_map(|s| users.get(s)).flatten().copied().filter(near).collect();
+            all[k].streams.iter().filter_map(|s| users.get(s)).flatten().copied().filter(near).collect();
         tried.sort_unstable();
         tried.dedup();
         for j in tried.into_iter().rev().take(MOST_TRIED) {
-            if let Some(to) = self.place(f, j, k, &own) {
+            if let Some(to) = self.place(f, j, k, all) {
                 let from = if to == k { j } else { k };
                 let nodes = std::mem::take(&mut f.groups[from].nodes);
                 nodes.iter().for_each(|n| f.group_of[n.0 as usize] = Some(to));
                 f.groups[to].nodes.extend(nodes);
+                all[to] = self.summary(f, to);
                 return Some(to);
             }
         }
@@ -131,7 +137,7 @@ impl Siblings<'_> {
     }
 
     /// Where groups `j < k` can become one: at the place of one of them, if at all.
-    fn place(&self, f: &Fusion, j: usize, k: usize, own: &Summary) -> Option<usize> {
+    fn place(&self, f: &Fusion, j: usize, k: usize, all: &[Summary]) -> Option<usize> {
         let g = self.g;
         let (first, second) = (&f.groups[j], &f.groups[k]);
         let possible = first.kind == GroupKind::Map
@@ -141,7 +147,7 @@ impl Siblings<'_> {
         if !possible {
             return None;
         }
-        let other = self.summary(f, j);
+        let (other, own) = (&all[j], &all[k]);
         let apart = |a: &HashSet<NodeId>, b: &HashSet<NodeId>| a.is_disjoint(b);
         // A value that only the other one reads is no longer a stream; that is left out of account.
         let fits = own.streams.union(&other.streams).count() <= MOST_STREAMS;
@@ -166,11 +172,11 @@ impl Siblings<'_> {
         // What moves must not pass a group that reads what it writes, or writes what it reads.
         let passes = |s: &Summary| {
             between.iter().all(|c| {
-                let c = self.summary(f, *c);
+                let c = &all[*c];
                 apart(&c.reads, &s.writes) && apart(&c.writes, &s.reads) && apart(&c.writes, &s.writes)
             })
         };
-        if !between.iter().any(|c| reads_from(*c, j)) && passes(&other) {
+        if !between.iter().any(|c| reads_from(*c, j)) && passes(other) {
             return Some(k);
         }
         if !between.iter().any(|c| reads_from(k, *c)) && passes(own) {
