@@ -15,7 +15,7 @@ use tensorc_ir::ops::{Op, view};
 use tensorc_ir::passes::PASSES;
 use tensorc_ir::text::print::print;
 use tensorc_ir::types::Range;
-use tensorc_ir::{Builder, DType, Ex, Graph, Scalar, Type, Value};
+use tensorc_ir::{Builder, DType, Ex, Graph, Kind, Scalar, Type, Value};
 
 /// Checks that a graph reads back as it is.
 fn round_trip(g: &Graph) {
@@ -174,6 +174,11 @@ fn program(choices: &[u16]) -> Graph {
     b.finish().unwrap()
 }
 
+/// Whether a graph has a `while_loop`, also in a body.
+fn has_while(g: &Graph) -> bool {
+    g.nodes().any(|n| matches!(g.op(n), Op::While(_)) || g.op(n).bodies().iter().any(|b| has_while(b)))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -184,7 +189,11 @@ proptest! {
         g = read(&print(&g));
         round_trip(&g);
         for pass in PASSES {
-            g = pass.apply(&g).unwrap();
+            g = match pass.apply(&g) {
+                // The one gradient that does not exist.
+                Err(e) if e.kind() == Kind::Grad && has_while(&g) => return Ok(()),
+                g => g.unwrap(),
+            };
             round_trip(&g);
         }
         prop_assert_eq!(g.phase, Phase::Differentiated);
