@@ -169,7 +169,19 @@ impl fmt::Display for Tensor {
         match &self.0 {
             Repr::Traced(t) => write!(f, "traced({})", t.ty),
             Repr::Concrete(_) => match self.scalars() {
-                Ok(values) => f.write_str(&format(self.dtype(), self.shape(), &values)),
+                Ok(values) => {
+                    let text = format(self.dtype(), self.shape(), &values);
+                    // PyTorch's last suffix stands before the closing parenthesis.
+                    let history = match self.grad_fn() {
+                        Some(name) => format!(", grad_fn=<{name}>"),
+                        None if self.requires_grad() => ", requires_grad=True".to_string(),
+                        None => String::new(),
+                    };
+                    match text.strip_suffix(')') {
+                        Some(open) => write!(f, "{open}{history})"),
+                        None => f.write_str(&text),
+                    }
+                }
                 Err(e) => write!(f, "tensor(<{e}>)"),
             },
         }

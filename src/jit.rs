@@ -51,7 +51,7 @@ struct Compiled<R: Tree> {
 }
 
 /// What belongs to a program with symbolic extents: what it captured, and the structure of its result.
-type Kept<R> = (Vec<Arc<View>>, <R as Tree>::Structure);
+type Kept<R> = (Vec<View>, <R as Tree>::Structure);
 
 /// Makes a function that traces `f` at its first call with each signature, and from then on runs compiled code.
 ///
@@ -219,7 +219,7 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
         let key = (structure.clone(), signature(&views, marked));
         let variants = self.dynamic.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
         let args = |(captured, _): &Kept<R>| {
-            views.iter().cloned().chain(captured.iter().map(|v| (**v).clone())).collect::<Vec<_>>()
+            views.iter().chain(captured).cloned().collect::<Vec<_>>()
         };
         let make = |reuses: bool| {
             Variant::compile(&Sizes::new(sizes.clone()), Options::default(), || {
@@ -228,7 +228,7 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
                 let inputs = inputs(&trace, &views, &layouts)?;
                 let (leaves, structure) = self.trace(&trace, inputs, structure, reuses)?;
                 let (graph, captured) = end(&trace, &leaves, views.len())?;
-                let all: Vec<View> = views.iter().cloned().chain(captured.iter().map(|v| (**v).clone())).collect();
+                let all: Vec<View> = views.iter().chain(&captured).cloned().collect();
                 if writes_to_shared(&all, &graph.written()) {
                     return Err(
                         err::alias("a captured tensor shares memory with one that is written").waiting_for_sizes()
@@ -350,7 +350,7 @@ fn traced(
     let inputs = inputs(&trace, &views, &layouts)?;
     let results = trace.within(|| f(&trace, &inputs))?;
     let (graph, captured) = end(&trace, &results, views.len())?;
-    views.extend(captured.iter().map(|v| (**v).clone()));
+    views.extend(captured);
     run_once(&graph, &views, loc)
 }
 
@@ -399,11 +399,11 @@ fn run_once(graph: &Graph, args: &[View], loc: Loc) -> Result<Vec<Tensor>> {
 
 /// The memory of concrete tensors.
 fn views(name: &str, tensors: &[Tensor]) -> Result<Vec<View>> {
-    tensors.iter().map(|t| Ok((**t.view_of(name)?).clone())).collect()
+    tensors.iter().map(|t| t.view_of(name).cloned()).collect()
 }
 
 /// Ends a trace of so many parameters: its graph, and what it captured.
-pub(crate) fn end(trace: &Arc<Trace>, results: &[Tensor], params: usize) -> Result<(Graph, Vec<Arc<View>>)> {
+pub(crate) fn end(trace: &Arc<Trace>, results: &[Tensor], params: usize) -> Result<(Graph, Vec<View>)> {
     let values: Vec<Value> = results.iter().map(|t| trace.value_of(t)).collect::<Result<_>>()?;
     let (graph, captured) = trace.finish(values)?;
     let captured = captured.iter().map(|t| t.view_of("jit").cloned()).collect::<Result<Vec<_>>>()?;

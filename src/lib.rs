@@ -26,6 +26,7 @@
 //! [`Tensor::from_vec`] takes a vector over, [`Tensor::read`] and [`Tensor::write`] give slices; the features `ndarray` and
 //! `dlpack` do the same for arrays of the crate `ndarray` and for other libraries.
 
+pub mod autograd;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod control;
@@ -41,6 +42,7 @@ mod tensor;
 mod trace;
 mod tree;
 
+pub use autograd::{enable_grad, no_grad};
 pub use control::{ScanOptions, cond, scan, scan_with, while_loop};
 pub use grad::{grad, value_and_grad};
 pub use jit::{Jit, jit};

@@ -129,7 +129,7 @@ impl Program {
     pub fn call(&self, f: FnId, call: &Call, mode: Mode) -> Result<Vec<Tensor>, Vec<Error>> {
         let one = |e: Error| vec![e];
         let views: Vec<View> =
-            call.tensors.iter().map(|t| t.view_of("run").map(|v| (**v).clone())).collect::<Result<_>>().map_err(one)?;
+            call.tensors.iter().map(|t| t.view_of("run").cloned()).collect::<Result<_>>().map_err(one)?;
         let shapes: Vec<&[usize]> = call.tensors.iter().map(Tensor::shape).collect();
         let sizes = self.module.bind_sizes(f, &shapes).map_err(one)?;
         let fusion = match mode {

@@ -20,7 +20,7 @@ pub(crate) struct Params {
     /// For each one, if they are not simply the arguments and then the captured tensors.
     each: Option<Vec<Param>>,
     /// The tensors that the function captured.
-    pub(crate) captured: Vec<Arc<View>>,
+    pub(crate) captured: Vec<View>,
 }
 
 enum Param {
@@ -44,7 +44,7 @@ struct Base {
 impl Params {
     /// What to call the program with for these arguments.
     pub(crate) fn of(&self, mut all: Vec<View>) -> Vec<View> {
-        all.extend(self.captured.iter().map(|v| (**v).clone()));
+        all.extend(self.captured.iter().cloned());
         match &self.each {
             None => all,
             Some(each) => each.iter().map(|p| p.view(&all)).collect(),
@@ -108,11 +108,11 @@ pub(crate) fn record<T>(
     f: impl Fn(&Arc<Trace>, Vec<Tensor>) -> Result<(Vec<Tensor>, T)>,
 ) -> Result<(Graph, Params, T)> {
     let mut bases: Vec<Base> = Vec::new();
-    let mut placed: Vec<Arc<View>> = Vec::new();
+    let mut placed: Vec<View> = Vec::new();
     for _ in 0..MOST_ATTEMPTS {
         let trace = Trace::new("jit");
         // The arguments, then the captured tensors that are parts of bases.
-        let all: Vec<View> = args.iter().cloned().chain(placed.iter().map(|v| (**v).clone())).collect();
+        let all: Vec<View> = args.iter().chain(&placed).cloned().collect();
         let mut tensors: Vec<Option<Tensor>> = vec![None; all.len()];
         for b in &bases {
             b.declare(&trace, &all)?.into_iter().for_each(|(i, t)| tensors[i] = Some(t));
@@ -124,7 +124,7 @@ pub(crate) fn record<T>(
         }
         for (v, t) in placed.iter().zip(&tensors[args.len()..]) {
             if let Some(t) = t {
-                trace.place((**v).clone(), trace.value_of(t)?);
+                trace.place(v.clone(), trace.value_of(t)?);
             }
         }
         tensors.truncate(args.len());
@@ -133,7 +133,7 @@ pub(crate) fn record<T>(
         each.extend((0..captured.len()).map(|k| Param::Own(all.len() + k)));
         let plain = placed.is_empty() && each.iter().enumerate().all(|(k, p)| matches!(p, Param::Own(i) if *i == k));
         let params = Params { each: (!plain).then_some(each), captured: placed.into_iter().chain(captured).collect() };
-        let all: Vec<View> = args.iter().cloned().chain(params.captured.iter().map(|v| (**v).clone())).collect();
+        let all: Vec<View> = args.iter().chain(&params.captured).cloned().collect();
         let needed = self::bases(&all, &params.written(&graph.written()));
         if needed.iter().any(|b| b.has_gaps(&all)) {
             return Err(err::alias(
@@ -150,7 +150,7 @@ pub(crate) fn record<T>(
 }
 
 /// The captured tensors that are parts of bases, with the bases numbered for those only.
-fn kept(mut bases: Vec<Base>, captured: Vec<Arc<View>>, args: usize) -> (Vec<Base>, Vec<Arc<View>>) {
+fn kept(mut bases: Vec<Base>, captured: Vec<View>, args: usize) -> (Vec<Base>, Vec<View>) {
     let mut number: Vec<usize> = (0..args).collect();
     let mut placed = Vec::new();
     for (k, v) in captured.into_iter().enumerate() {

@@ -115,7 +115,7 @@ fn arity(op: &Op) -> (usize, usize) {
         | Op::Detach
         | Op::Reduce(_)
         | Op::Scan(_) => exactly(1),
-        Op::SliceUpdate(_) | Op::Dot | Op::Gather(_) | Op::Merge(_) | Op::Write => exactly(2),
+        Op::SliceUpdate(_) | Op::Kept | Op::Dot | Op::Gather(_) | Op::Merge(_) | Op::Write => exactly(2),
         Op::Scatter(_) => exactly(3),
         Op::Cond(_) => (1, usize::MAX),
         Op::While(_) | Op::Loop(_) => (0, usize::MAX),

@@ -108,7 +108,7 @@ impl BorrowWord {
 }
 
 /// A [`Loc`] that can be written and read at the same time. What is read was written, but not always last.
-struct Place {
+pub(crate) struct Place {
     /// The line of Rust, or null.
     rust: AtomicPtr<Location<'static>>,
     /// The bytes of text, start in the high half; [`NO_TEXT`] for none. Means something only if `rust` is null.
@@ -119,11 +119,11 @@ struct Place {
 const NO_TEXT: u64 = 1 << 32;
 
 impl Place {
-    fn new() -> Place {
+    pub(crate) fn new() -> Place {
         Place { rust: AtomicPtr::new(std::ptr::null_mut()), text: AtomicU64::new(NO_TEXT) }
     }
 
-    fn set(&self, loc: Loc) {
+    pub(crate) fn set(&self, loc: Loc) {
         let (rust, text) = match loc {
             Loc::Rust(location) => (std::ptr::from_ref(location).cast_mut(), NO_TEXT),
             Loc::Text { start, end } => (std::ptr::null_mut(), u64::from(start) << 32 | u64::from(end)),
@@ -134,7 +134,7 @@ impl Place {
         self.rust.store(rust, Ordering::Relaxed);
     }
 
-    fn get(&self) -> Loc {
+    pub(crate) fn get(&self) -> Loc {
         let rust = self.rust.load(Ordering::Relaxed);
         // SAFETY: null, or made from a `&'static Location` in `set`; nobody writes through it.
         if let Some(location) = unsafe { rust.as_ref() } {

@@ -305,6 +305,7 @@ impl Executable {
             drop(borrows);
             return Err(self.explained(&args, e));
         }
+        borrows.wrote(loc);
         let mut results = self.outputs.iter().map(|o| self.output(o, &args, &outputs)).collect::<Result<Vec<_>>>()?;
         for i in donated {
             let old = &args[*i].storage;

@@ -13,11 +13,12 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::sync::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 use tensorc_ir::error::err;
 use tensorc_ir::{Error, Loc, Result};
 
-use crate::borrow::{BorrowWord, Conflict};
+use crate::borrow::{BorrowWord, Conflict, Place};
 use crate::buffer::{Allocator, Buffer};
 use crate::plain::{Native, Plain, bytes_of, values_of, values_of_mut};
 
@@ -30,6 +31,9 @@ pub struct Storage(Arc<Shared>);
 
 struct Shared {
     word: BorrowWord,
+    /// How often it was written, and where last.
+    version: AtomicU64,
+    written: Place,
     start: NonNull<u8>,
     len: usize,
     writable: bool,
@@ -107,7 +111,8 @@ impl Storage {
     }
 
     pub(crate) fn new(start: NonNull<u8>, len: usize, writable: bool, whole: bool, owner: Owner) -> Storage {
-        Storage(Arc::new(Shared { word: BorrowWord::new(), start, len, writable, whole, owner: Mutex::new(owner) }))
+        let (word, version, written) = (BorrowWord::new(), AtomicU64::new(0), Place::new());
+        Storage(Arc::new(Shared { word, version, written, start, len, writable, whole, owner: Mutex::new(owner) }))
     }
 
     /// The length in bytes.
@@ -128,6 +133,23 @@ impl Storage {
     /// Whether both are handles on the same memory.
     pub fn same(&self, other: &Storage) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// How often the memory was written so far: a value kept from it is still there as long as this number is the same.
+    pub fn version(&self) -> u64 {
+        self.0.version.load(Ordering::Relaxed)
+    }
+
+    /// Where the memory was last written.
+    pub fn last_write(&self) -> Loc {
+        self.0.written.get()
+    }
+
+    /// Counts a write, by who holds the word.
+    fn wrote(&self, loc: Loc) {
+        // Relaxed: who looks at it later has the word in between, or does not care which of two came first.
+        self.0.version.fetch_add(1, Ordering::Relaxed);
+        self.0.written.set(loc);
     }
 
     /// Whether the memory is lent for a scope, whose end waits for whoever holds it, so that it cannot be given away.
@@ -162,6 +184,9 @@ impl Storage {
     /// gives for this use.
     pub fn hold(&self, access: Access, loc: Loc) -> Result<Hold> {
         self.acquire(access, loc)?;
+        if access == Access::Write {
+            self.wrote(loc);
+        }
         Ok(Hold { storage: self.clone(), access })
     }
 
@@ -384,6 +409,12 @@ impl<'s> Borrows<'s> {
             taken.held.push((storage, access));
         }
         Ok(taken)
+    }
+
+    /// Says that what is held to write has been written: once, however many of the uses write. `loc` is the place that
+    /// [`Storage::last_write`] gives.
+    pub fn wrote(&self, loc: Loc) {
+        self.held.iter().filter(|(_, access)| *access == Access::Write).for_each(|(storage, _)| storage.wrote(loc));
     }
 
     /// Moves memory that is held to write to a new handle, and ends the use of all that there are; `None` if it is not

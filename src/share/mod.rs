@@ -21,7 +21,6 @@ pub use self::ndarray::{ArrayGuard, ArrayGuardMut, with_ndarray, with_ndarray_mu
 
 use crate::tensor::{Element, Tensor};
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 use tensorc_ir::error::err;
 use tensorc_ir::types::{ShapeText, checked_numel};
 use tensorc_ir::{Layout, Loc, Result};
@@ -216,7 +215,7 @@ impl Tensor {
 
     /// The memory of a concrete tensor of that element type.
     #[track_caller]
-    fn typed<T: Element>(&self, what: &str) -> Result<&Arc<View>> {
+    fn typed<T: Element>(&self, what: &str) -> Result<&View> {
         let loc = Loc::caller();
         if self.dtype() != T::DTYPE {
             return Err(err::dtype(format!("`{what}` of a tensor of {} as {}", self.dtype(), T::DTYPE))
@@ -228,7 +227,7 @@ impl Tensor {
 
     /// As [`Tensor::typed`], for a guard: not of memory that a scope takes back.
     #[track_caller]
-    fn kept<T: Element>(&self, what: &str, instead: &str) -> Result<&Arc<View>> {
+    fn kept<T: Element>(&self, what: &str, instead: &str) -> Result<&View> {
         let v = self.typed::<T>(what)?;
         if v.storage.is_lent() {
             return Err(err::alias(format!(

@@ -4,7 +4,9 @@
 //! Numbers that stand where a tensor could (`x + 0.1`) are run-time inputs, so another number compiles nothing; a new
 //! shape traces the op again but finds its kernels compiled. Ops that only make a view run nothing at all.
 
+use super::concrete::Concrete;
 use super::{Argument, Repr, Tensor};
+use crate::autograd::{self, Form, Formula, Recording, Rules};
 use crate::trace::{number, to_arg};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -30,11 +32,16 @@ struct Compiled {
     body: Body,
     /// Whether numbers are inputs.
     numbers: bool,
+    /// No other has this number.
+    id: u64,
+    name: Arc<str>,
+    /// What derivatives of it read.
+    rules: Rules,
 }
 
 enum Body {
     /// Views of parameters, with the ops that make them.
-    Views(Vec<(usize, Vec<Op>)>),
+    Views(Vec<(usize, Arc<[Op]>)>),
     Run(Box<Executable>),
     /// Numbers cannot be inputs: there is a program for each, under a signature that holds them.
     Constants,
@@ -56,7 +63,7 @@ fn cache() -> &'static Cache {
 /// The arguments of a call, flattened: the tensors, and words that tell two signatures apart.
 struct Signature<'a> {
     words: Vec<u64>,
-    tensors: Vec<&'a Arc<View>>,
+    tensors: Vec<&'a Arc<Concrete>>,
     numbers: Vec<Scalar>,
 }
 
@@ -74,7 +81,7 @@ pub(crate) fn run(name: &str, args: &[(Option<&str>, Argument)], loc: Loc) -> Re
     if name.ends_with('_') {
         check_overlap(&s)?;
     }
-    let key = Key { name: name.into(), words: s.words };
+    let key = Key { name: name.into(), words: std::mem::take(&mut s.words) };
     let compiled = match cached(&key) {
         Some(c) => c,
         None => match compile(name, args, loc, true) {
@@ -83,7 +90,7 @@ pub(crate) fn run(name: &str, args: &[(Option<&str>, Argument)], loc: Loc) -> Re
             // Some functions look at a number while they are traced; then it is a part of the program, if that is what
             // was wrong.
             Err(e) => {
-                let constant = Compiled { body: Body::Constants, numbers: false };
+                let constant = Compiled::new(name, Body::Constants, false);
                 let c = compile(name, args, loc, false).map_err(|_| e)?;
                 insert(with_numbers(&key, &s.numbers), c);
                 insert(key.clone(), constant)
@@ -91,14 +98,43 @@ pub(crate) fn run(name: &str, args: &[(Option<&str>, Argument)], loc: Loc) -> Re
         },
     };
     if !matches!(compiled.body, Body::Constants) {
-        return execute(&compiled, &s.tensors, &s.numbers, loc);
+        return recorded(&compiled, args, &s, loc);
     }
     let key = with_numbers(&key, &s.numbers);
     let compiled = match cached(&key) {
         Some(c) => c,
         None => insert(key, compile(name, args, loc, false)?),
     };
-    execute(&compiled, &s.tensors, &s.numbers, loc)
+    recorded(&compiled, args, &s, loc)
+}
+
+impl Compiled {
+    fn new(name: &str, body: Body, numbers: bool) -> Compiled {
+        Compiled { body, numbers, id: autograd::next_id(), name: name.into(), rules: Rules::default() }
+    }
+}
+
+/// Runs an op, and records it if a gradient flows through it. The result of an in-place op is its first operand itself.
+fn recorded(c: &Compiled, args: &[(Option<&str>, Argument)], s: &Signature<'_>, loc: Loc) -> Result<Vec<Tensor>> {
+    let Body::Run(_) = c.body else { return execute(c, &s.tensors, &s.numbers, loc) };
+    let writes = c.name.ends_with('_') && registry::is_in_place(&c.name);
+    let numbers = if c.numbers { s.numbers.as_slice() } else { &[] };
+    let formula = || {
+        let form = |(i, (k, a)): (usize, &(Option<&str>, Argument))| {
+            let number = c.numbers && registry::takes_tensor(&c.name, i, *k);
+            (k.map(str::to_string), Form::of(a, number))
+        };
+        Formula::call(&c.name, args.iter().enumerate().map(form).collect())
+    };
+    let recording = Recording::begin(&c.name, formula, writes, &s.tensors, numbers, &c.rules, loc)?;
+    let mut results = execute(c, &s.tensors, &s.numbers, loc)?;
+    if let (true, Some(to), [result]) = (writes, s.tensors.first(), results.as_mut_slice()) {
+        *result = Tensor(Repr::Concrete((*to).clone()));
+    }
+    if let Some(r) = recording {
+        r.finish(&results)?;
+    }
+    Ok(results)
 }
 
 fn cached(key: &Key) -> Option<Arc<Compiled>> {
@@ -125,11 +161,12 @@ fn with_numbers(key: &Key, numbers: &[Scalar]) -> Key {
     key
 }
 
-fn execute(c: &Compiled, tensors: &[&Arc<View>], numbers: &[Scalar], loc: Loc) -> Result<Vec<Tensor>> {
+fn execute(c: &Compiled, tensors: &[&Arc<Concrete>], numbers: &[Scalar], loc: Loc) -> Result<Vec<Tensor>> {
     match &c.body {
         Body::Views(views) => views
             .iter()
-            .map(|(p, ops)| {
+            .enumerate()
+            .map(|(result, (p, ops))| {
                 let base = tensors.get(*p).ok_or_else(|| err::ty("a view of no tensor"))?;
                 let seen = ops.iter().try_fold(base.layout.clone(), |l, op| match (op.layout(&l), op) {
                     (Some(l), _) => Ok(l),
@@ -140,12 +177,19 @@ fn execute(c: &Compiled, tensors: &[&Arc<View>], numbers: &[Scalar], loc: Loc) -
                 let layout = seen?;
                 let retyped = ops.iter().rev().find_map(|op| if let Op::ViewDtype(d) = op { Some(d.to) } else { None });
                 let dtype = retyped.unwrap_or(base.dtype);
-                Ok(Tensor::concrete(View { storage: base.storage.clone(), dtype, layout }))
+                if ops.is_empty() {
+                    return Ok(Tensor(Repr::Concrete((*base).clone())));
+                }
+                let view = Concrete::new(View { storage: base.storage.clone(), dtype, layout });
+                // What is detached has a history of its own.
+                let detached = ops.iter().any(|op| matches!(op, Op::Detach));
+                let of = |v: Concrete| v.as_view_of(base, ops, c.id + ((result as u64) << 40), (&c.name, result));
+                Ok(Tensor(Repr::Concrete(Arc::new(if detached { view } else { of(view) }))))
             })
             .collect(),
         Body::Constants => Err(err::unsupported("an op without its program")),
         Body::Run(exe) => {
-            let mut args: Vec<View> = tensors.iter().map(|v| (***v).clone()).collect();
+            let mut args: Vec<View> = tensors.iter().map(|v| v.view.clone()).collect();
             if c.numbers {
                 for n in numbers {
                     let mut bytes = [0; 8];
@@ -197,7 +241,7 @@ fn add<'a>(s: &mut Signature<'a>, a: &'a Argument, runtime: bool) {
 fn check_overlap(s: &Signature<'_>) -> Result<()> {
     let Some((to, rest)) = s.tensors.split_first() else { return Ok(()) };
     let partial =
-        |from: &&&Arc<View>| (from.layout != to.layout || from.dtype.size() != to.dtype.size()) && from.overlaps(to);
+        |from: &&&Arc<Concrete>| (from.layout != to.layout || from.dtype.size() != to.dtype.size()) && from.overlaps(to);
     match rest.iter().find(partial) {
         Some(_) => Err(err::alias(
             "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory \
@@ -235,8 +279,8 @@ fn compile(name: &str, args: &[(Option<&str>, Argument)], loc: Loc, numbers: boo
     };
     b.with_graph(|g| g.outputs = outputs);
     let g = run_all(&b.finish()?)?;
-    let views: Option<Vec<(usize, Vec<Op>)>> =
-        g.output_views.iter().map(|v| v.as_ref().map(|v| (v.param, v.views.clone()))).collect();
+    let views: Option<Vec<(usize, Arc<[Op]>)>> =
+        g.output_views.iter().map(|v| v.as_ref().map(|v| (v.param, v.views.as_slice().into()))).collect();
     let body = match views {
         Some(views) if g.mutated.is_empty() && views.len() == g.outputs.len() => Body::Views(views),
         _ => {
@@ -244,7 +288,7 @@ fn compile(name: &str, args: &[(Option<&str>, Argument)], loc: Loc, numbers: boo
             Body::Run(Box::new(Executable::compile(&g, &layouts, options)?))
         }
     };
-    Ok(Compiled { body, numbers })
+    Ok(Compiled::new(name, body, numbers))
 }
 
 /// Declares the tensors of an argument as inputs.

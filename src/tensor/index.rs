@@ -175,6 +175,13 @@ impl Tensor {
                 (Some("step"), list(&step)),
             ],
         )?)?;
-        op("view", [(&sliced).into(), list(&out)])
+        let view = op("view", [(&sliced).into(), list(&out)])?;
+        let last = items.iter().rev().find_map(|i| match i {
+            IndexItem::At(_) => Some("select"),
+            IndexItem::Slice(..) => Some("slice"),
+            IndexItem::NewAxis => Some("unsqueeze"),
+            IndexItem::Ellipsis => None,
+        });
+        Ok(view.made_by(last.unwrap_or("alias")))
     }
 }

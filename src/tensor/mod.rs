@@ -4,6 +4,7 @@
 //! compiled program of one op ([`eager`]). In a function that control flow runs all are recorded: which of them run is not
 //! known yet. Methods are thin wrappers.
 
+pub(crate) mod concrete;
 pub mod create;
 mod eager;
 pub mod index;
@@ -15,6 +16,7 @@ pub(crate) use eager::compile_traced;
 pub use operators::{Operand, add, div, mul, rem, sub};
 
 use crate::trace::{self, Traced};
+use concrete::Concrete;
 use std::sync::Arc;
 use tensorc_ir::error::err;
 use tensorc_ir::ops::registry;
@@ -32,7 +34,7 @@ pub struct Tensor(pub(crate) Repr);
 
 #[derive(Clone)]
 pub(crate) enum Repr {
-    Concrete(Arc<View>),
+    Concrete(Arc<Concrete>),
     Traced(Traced),
 }
 
@@ -181,7 +183,7 @@ impl std::fmt::Display for Size {
 
 impl Tensor {
     pub(crate) fn concrete(view: View) -> Tensor {
-        Tensor(Repr::Concrete(Arc::new(view)))
+        Tensor(Repr::Concrete(Arc::new(Concrete::new(view))))
     }
 
     /// A row-major tensor from scalars of that dtype.
@@ -311,9 +313,9 @@ impl Tensor {
     }
 
     /// The memory of a concrete tensor.
-    pub(crate) fn view_of(&self, what: &str) -> Result<&Arc<View>> {
+    pub(crate) fn view_of(&self, what: &str) -> Result<&View> {
         match &self.0 {
-            Repr::Concrete(v) => Ok(v),
+            Repr::Concrete(v) => Ok(&v.view),
             Repr::Traced(_) => {
                 Err(err::ty(format!("`{what}` needs the elements, which a traced tensor does not have"))
                     .help("return the tensor from the traced function and read it outside"))

@@ -1,4 +1,5 @@
-//! Ops that are more than a value: writing into memory, and asking for a gradient. Both are gone after their pass.
+//! Ops that are more than a value: writing into memory, asking for a gradient, and saying that a value is at hand. Each is
+//! gone after its pass.
 
 use super::{Effect, Structural};
 use crate::builder::Ex;
@@ -27,6 +28,29 @@ impl Structural for Write {
     }
     fn effect(&self) -> Effect {
         Effect::Write
+    }
+}
+
+/// `Op::Kept`: operand 1, a parameter, holds the value of operand 0.
+///
+/// A backward pass that is made of recorded ops reads what was kept of them. The recorded program stands in the graph as
+/// it ran, so that derivatives of any order are those of the program; `simplify`, behind `autodiff`, puts the parameter in
+/// the place of the value, and what would compute it is dead. The result is operand 1; nothing uses it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Kept;
+
+impl Structural for Kept {
+    fn infer(&self, x: &[&Type]) -> Result<SmallVec<[Type; 1]>> {
+        if x[0].shape != x[1].shape || x[0].dtype != x[1].dtype {
+            return Err(err::internal(format!("{} kept as {}", x[0], x[1])));
+        }
+        Ok(smallvec![Type::new(x[0].dtype, x[0].shape.iter().copied())])
+    }
+    fn eval(&self, x: &[Array]) -> Result<Array> {
+        Ok(x[1].copied())
+    }
+    fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+        vec![None; x.len()]
     }
 }
 

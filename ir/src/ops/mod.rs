@@ -66,6 +66,8 @@ pub enum Op {
     Bitcast(strided::Bitcast),
     /// The same tensor, sharing memory; its gradient stops here.
     Detach,
+    /// The second operand holds the value of the first; see [`effect::Kept`].
+    Kept,
     /// The first operand with a slice of it replaced by the second; no memory is shared.
     SliceUpdate(view::SliceUpdate),
     /// Sum, product, extremes along axes.
@@ -171,6 +173,7 @@ impl Op {
             Op::ViewDtype(_) => "view_dtype",
             Op::Bitcast(_) => "bitcast",
             Op::Detach => "detach",
+            Op::Kept => "kept",
             Op::SliceUpdate(_) => "slice_update",
             Op::Reduce(r) => r.kind.name(),
             Op::Dot => "bmm",
@@ -207,6 +210,7 @@ impl Op {
             Op::ViewDtype(d) => d,
             Op::Bitcast(d) => d,
             Op::Detach => &view::Detach,
+            Op::Kept => &effect::Kept,
             Op::SliceUpdate(s) => s,
             Op::Reduce(r) => r,
             Op::Dot => &contract::Dot,

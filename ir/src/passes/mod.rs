@@ -125,6 +125,17 @@ pub fn run_named(g: &Graph, names: &[&str]) -> Result<Graph> {
     Ok(g)
 }
 
+/// The graph without parameters that nothing reads, and the numbers of those that stay.
+///
+/// # Errors
+/// `internal` if a parameter is written, or given back as a view.
+pub fn without_unused_params(g: &Graph) -> Result<(Graph, Vec<usize>)> {
+    if !g.mutated.is_empty() || g.output_views.iter().any(Option::is_some) {
+        return Err(err::internal("a program that shares its parameters' memory keeps all of them"));
+    }
+    Ok(trim::used_params(g))
+}
+
 /// A pass's new graph beside the old one, with the new value of every old one.
 pub(crate) struct Rebuild<'g> {
     old: &'g Graph,

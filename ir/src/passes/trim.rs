@@ -96,6 +96,13 @@ fn read(g: &Graph) -> Vec<bool> {
     read
 }
 
+/// The graph without parameters that nothing reads, and the numbers of those that stay.
+pub(super) fn used_params(g: &Graph) -> (Graph, Vec<usize>) {
+    let read = read(g);
+    let kept: Vec<usize> = (0..g.params.len()).filter(|i| read[*i]).collect();
+    (with_params(g, &kept), kept)
+}
+
 /// The graph with these of its parameters; nothing reads the others.
 fn with_params(g: &Graph, kept: &[usize]) -> Graph {
     let mut new = g.like(g.phase);

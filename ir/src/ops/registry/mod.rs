@@ -186,6 +186,11 @@ pub fn lacks_seed<'a>(name: &str, keywords: impl Iterator<Item = Option<&'a str>
     positional <= at
 }
 
+/// Whether that is the name of an in-place form.
+pub fn is_in_place(name: &str) -> bool {
+    !table().contains_key(name) && in_place_base(name).is_some()
+}
+
 /// Whether some function has that name, in-place forms included.
 pub fn exists(name: &str) -> bool {
     table().contains_key(name) || in_place_base(name).is_some()

@@ -19,6 +19,7 @@ use crate::error::Result;
 use crate::graph::{Graph, Phase, Value};
 use crate::ops::Op;
 use crate::types::Type;
+use std::collections::HashMap;
 
 /// Simplifies a differentiated graph.
 ///
@@ -26,10 +27,21 @@ use crate::types::Type;
 /// None for verified graphs.
 pub fn simplify(g: &Graph) -> Result<Graph> {
     let mut r = Rebuild::new(g, Phase::Differentiated, simplify)?;
+    let kept: HashMap<Value, Value> = kept(g).collect();
+    for (v, s) in kept.iter().filter(|(v, _)| matches!(g.op(v.node), Op::Input(_))) {
+        let s = r.value(*s)?;
+        r.set(v.node, [s]);
+    }
     let live = g.computed();
     for n in g.nodes().filter(|n| live[n.0 as usize]) {
         if g.node(n).types.len() != 1 {
             r.copy(n)?;
+            for v in g.results(n) {
+                if let Some(s) = kept.get(&v) {
+                    let s = r.value(*s)?;
+                    r.map[n.0 as usize][v.result as usize] = s;
+                }
+            }
             continue;
         }
         if matches!(g.op(n), Op::Input(_)) {
@@ -38,10 +50,21 @@ pub fn simplify(g: &Graph) -> Result<Graph> {
         r.b.set_loc(g.node(n).loc);
         let operands = r.operands(n)?;
         let op = r.op(n)?;
-        let v = Rules { b: &r.b }.make(op, &operands)?;
+        let v = match kept.get(&n.into()) {
+            Some(s) => r.value(*s)?,
+            None => Rules { b: &r.b }.make(op, &operands)?,
+        };
         r.set(n, [v]);
     }
     r.finish()
+}
+
+/// The values that are said to be at hand in a parameter, each with it. Now that derivatives are worked out nothing else
+/// tells the two apart, so the parameter takes the place of what would compute it.
+fn kept(g: &Graph) -> impl Iterator<Item = (Value, Value)> + '_ {
+    let kept = g.nodes().filter(|n| matches!(g.op(*n), Op::Kept)).map(|n| g.operands(n));
+    // The first of several is as good as the others.
+    kept.filter_map(|x| Some((*x.first()?, *x.get(1)?))).collect::<Vec<_>>().into_iter().rev()
 }
 
 /// What a rule gives: a value equal to the op's, if it applies.
@@ -82,6 +105,7 @@ impl<'b> Rules<'b> {
             }
             // In a pure graph nothing shares memory, and after autodiff nothing is a gradient asked of.
             Op::Copy | Op::Detach => Ok(Some(x[0])),
+            Op::Kept => Ok(Some(x[1])),
             Op::Reshape(_) | Op::Permute(_) | Op::Expand(_) | Op::Slice(_) | Op::Diagonal(_) => {
                 if self.number(x[0]).is_some() {
                     return consts::view(self, op, x);

@@ -1,0 +1,379 @@
+//! `backward` and `autograd::grad`: a replay, differentiated, compiled once for its structure, and run on what was kept.
+
+use super::replay::{Bound, Replay, given_back};
+use super::rule::{Formula, Rule, live_params};
+use super::tape::{Kept, Node, Operand, Value};
+use super::variable::{Link, next_place};
+use super::no_grad;
+use crate::tensor::concrete::Concrete;
+use crate::tensor::{Repr, Tensor};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use tensorc_ir::error::err;
+use tensorc_ir::passes::{run_all, without_unused_params};
+use tensorc_ir::types::ShapeText;
+use tensorc_ir::{Error, Layout, Loc, Result, Scalar};
+use tensorc_runtime::executable::{Executable, Options, View};
+use tensorc_runtime::storage::Storage;
+
+/// How a backward pass goes.
+#[derive(Clone, Debug, Default)]
+pub struct Backward {
+    /// The cotangent of each output, of its shape and dtype. One that is not given is 1, for an output of one element.
+    pub gradients: Vec<Tensor>,
+    /// Whether what was kept for it stays, so that it can run again. By default as `create_graph`.
+    pub retain_graph: Option<bool>,
+    /// Whether the gradients are recorded themselves, so that they have gradients.
+    pub create_graph: bool,
+    /// The tensors whose `.grad` is accumulated; all leaves if there are none.
+    pub inputs: Vec<Tensor>,
+    /// Of [`grad`]: whether an input that the outputs do not depend on has no gradient instead of being an error.
+    pub allow_unused: bool,
+}
+
+impl Tensor {
+    /// Adds the gradients of this tensor of one element to the `.grad` of all leaves that it depends on; PyTorch's
+    /// `backward`. What was kept for it is given back.
+    ///
+    /// ```
+    /// # fn main() -> tensorc::Result<()> {
+    /// let x = tensorc::tensor([1.0f32, 2.0, 3.0])?.requires_grad_(true)?;
+    /// let y = x.square()?.sum()?;
+    /// y.backward()?;
+    /// assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [2.0, 4.0, 6.0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `grad` if it requires no gradient, has more elements than one, if a value that a derivative reads was written since,
+    /// or if there is no derivative; no `.grad` has changed then.
+    #[track_caller]
+    pub fn backward(&self) -> Result<()> {
+        self.backward_with(Backward::default())
+    }
+
+    /// As [`Tensor::backward`], with a cotangent or other choices.
+    ///
+    /// # Errors
+    /// As [`Tensor::backward`]; `grad` also if the cotangent has another shape or dtype.
+    #[track_caller]
+    pub fn backward_with(&self, options: Backward) -> Result<()> {
+        backward(std::slice::from_ref(self), &options)
+    }
+}
+
+/// Adds the gradients of several tensors, together, to the `.grad` of leaves; see [`Tensor::backward`].
+///
+/// # Errors
+/// As [`Tensor::backward_with`].
+#[track_caller]
+pub fn backward(outputs: &[Tensor], options: &Backward) -> Result<()> {
+    let loc = Loc::caller();
+    let run = || {
+        let targets = match options.inputs.is_empty() {
+            true => Targets::Leaves,
+            false => Targets::These(&options.inputs),
+        };
+        let found = gradients(outputs, targets, options, loc)?;
+        for (c, d) in found {
+            let Some(d) = d else { continue };
+            let mut state = c.track().lock();
+            state.grad = Some(match state.grad.take() {
+                None => d,
+                Some(before) if options.create_graph => before.add(&d)?,
+                Some(before) => no_grad(|| before.add_(&d))?,
+            });
+        }
+        Ok(())
+    };
+    run().map_err(|e: Error| e.at(loc))
+}
+
+/// The gradients of `outputs` by `inputs`, none of whose `.grad` changes; PyTorch's `autograd.grad`. With
+/// [`Backward::allow_unused`], `None` for an input that the outputs do not depend on.
+///
+/// ```
+/// use tensorc::autograd::{Backward, grad};
+///
+/// # fn main() -> tensorc::Result<()> {
+/// let x = tensorc::tensor(2.0f32)?.requires_grad_(true)?;
+/// let y = x.pow(3)?;
+/// let again = Backward { create_graph: true, ..Backward::default() };
+/// let dx = grad(&[y], &[x.clone()], &again)?.remove(0).unwrap();
+/// let second = grad(&[dx.clone()], &[x], &Backward::default())?.remove(0).unwrap();
+/// assert_eq!((dx.item::<f32>()?, second.item::<f32>()?), (12.0, 12.0));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// As [`Tensor::backward_with`]; `grad` also if an input requires no gradient or, unless it is allowed, is not used.
+#[track_caller]
+pub fn grad(outputs: &[Tensor], inputs: &[Tensor], options: &Backward) -> Result<Vec<Option<Tensor>>> {
+    let loc = Loc::caller();
+    let run = || {
+        let found = gradients(outputs, Targets::These(inputs), options, loc)?;
+        if !options.allow_unused && found.iter().any(|(_, d)| d.is_none()) {
+            return Err(err::grad(
+                "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if \
+                 this is the desired behavior.",
+            ));
+        }
+        Ok(found.into_iter().map(|(_, d)| d).collect())
+    };
+    run().map_err(|e| e.at(loc))
+}
+
+enum Targets<'a> {
+    /// All leaves, and all tensors whose gradients are retained.
+    Leaves,
+    These(&'a [Tensor]),
+}
+
+/// Tensors whose gradients are retained: a list for all, since a tape does not know the tensors it made.
+fn retained() -> &'static Mutex<Vec<Weak<Concrete>>> {
+    static RETAINED: OnceLock<Mutex<Vec<Weak<Concrete>>>> = OnceLock::new();
+    RETAINED.get_or_init(Mutex::default)
+}
+
+/// Notes a tensor whose gradient is retained.
+pub(super) fn retain(c: &Arc<Concrete>) {
+    let already = std::mem::replace(&mut c.track().lock().retains, true);
+    if !already {
+        let mut all = retained().lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|w| w.strong_count() > 0);
+        all.push(Arc::downgrade(c));
+    }
+}
+
+/// A compiled backward pass.
+struct Compiled {
+    exe: Executable,
+    /// The parameters of the replay that it reads.
+    used: Vec<usize>,
+}
+
+/// The most structures that are kept compiled; when there are more the cache starts anew.
+const MOST_PROGRAMS: usize = 1024;
+
+fn compiled(words: &[u64], make: impl FnOnce() -> Result<Compiled>) -> Result<Arc<Compiled>> {
+    static PROGRAMS: OnceLock<Mutex<HashMap<Vec<u64>, Arc<Compiled>>>> = OnceLock::new();
+    let programs = || PROGRAMS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(c) = programs().get(words) {
+        return Ok(c.clone());
+    }
+    let c = Arc::new(make()?);
+    let mut programs = programs();
+    if programs.len() >= MOST_PROGRAMS {
+        programs.clear();
+    }
+    programs.insert(words.to_vec(), c.clone());
+    Ok(c)
+}
+
+type Found = Vec<(Arc<Concrete>, Option<Tensor>)>;
+
+/// The gradients of outputs, each with the tensor that it is of.
+fn gradients(outputs: &[Tensor], targets: Targets<'_>, options: &Backward, loc: Loc) -> Result<Found> {
+    let mut ys: Vec<&Arc<Concrete>> = Vec::new();
+    for (k, y) in outputs.iter().enumerate() {
+        let c = y.concrete_for("backward")?;
+        if !c.requires_grad() {
+            return Err(err::grad(format!("element {k} of tensors does not require grad and does not have a grad_fn")));
+        }
+        ys.push(c);
+    }
+    let seeds = seeds(&ys, &options.gradients)?;
+    let links: Vec<Link> = ys.iter().map(|c| c.link()).collect();
+    let mut replay = Replay::of(&links.iter().collect::<Vec<_>>())?;
+    let (all, used): (Vec<Arc<Concrete>>, Vec<bool>) = match targets {
+        Targets::Leaves => {
+            let mut all = replay.leaves.clone();
+            let kept: Vec<_> = {
+                let retained = retained().lock().unwrap_or_else(PoisonError::into_inner);
+                retained.iter().filter_map(Weak::upgrade).collect()
+            };
+            all.extend(kept.into_iter().filter(|c| replay.has(&c.link())));
+            let used = vec![true; all.len()];
+            (all, used)
+        }
+        Targets::These(inputs) => {
+            let mut all = Vec::new();
+            for x in inputs {
+                let c = x.concrete_for("grad")?;
+                if !c.requires_grad() {
+                    return Err(err::grad("One of the differentiated Tensors does not require grad"));
+                }
+                all.push(c.clone());
+            }
+            let used = all.iter().map(|c| replay.has(&c.link())).collect();
+            (all, used)
+        }
+    };
+    let wrt_links: Vec<Link> = all.iter().zip(&used).filter(|(_, used)| **used).map(|(c, _)| c.link()).collect();
+    let (of, wrt): (Vec<&Link>, Vec<&Link>) = (links.iter().collect(), wrt_links.iter().collect());
+    replay.ask(&of, &wrt);
+    let program = compiled(&replay.words, || {
+        let graph = run_all(&replay.program(&of, &wrt, loc)?)?;
+        let (graph, used) = without_unused_params(&graph)?;
+        debug_assert!(live_params(&graph).iter().all(|l| *l) || graph.len() < 2);
+        let layouts: Vec<Layout> = used.iter().map(|i| replay.params[*i].layout.clone()).collect();
+        Ok(Compiled { exe: Executable::compile(&graph, &layouts, Options::default())?, used })
+    })?;
+    let mut args = Vec::with_capacity(program.used.len());
+    for i in &program.used {
+        args.push(bound(&replay, *i, &seeds)?);
+    }
+    let results = program.exe.call(&args, loc)?;
+    let mut results: Vec<Tensor> = results.into_iter().map(Tensor::concrete).collect();
+    if options.create_graph && super::is_grad_enabled() {
+        record(&mut results, links, wrt_links, &seeds, loc)?;
+    }
+    if !options.retain_graph.unwrap_or(options.create_graph) {
+        for n in replay.nodes.iter().filter(|n| n.rule.reads()) {
+            *n.kept() = None;
+        }
+    }
+    let mut results = results.into_iter();
+    Ok(all.into_iter().zip(used).map(|(c, used)| (c, if used { results.next() } else { None })).collect())
+}
+
+/// The cotangents of the outputs.
+fn seeds(ys: &[&Arc<Concrete>], given: &[Tensor]) -> Result<Vec<Arc<Concrete>>> {
+    if given.len() > ys.len() {
+        return Err(err::grad(format!("got {} tensors and {} gradients", ys.len(), given.len())));
+    }
+    let mut seeds = Vec::new();
+    for (k, y) in ys.iter().enumerate() {
+        let Some(g) = given.get(k) else {
+            if y.view.layout.numel() != 1 {
+                return Err(err::grad("grad can be implicitly created only for scalar outputs")
+                    .help("sum it, or give its cotangent in `Backward::gradients`"));
+            }
+            let dtype = y.view.dtype;
+            let one = Tensor::from_scalars(dtype, &y.view.layout.shape, &[Scalar::from_f64(dtype, 1.0)])?;
+            seeds.push(one.concrete_for("backward")?.clone());
+            continue;
+        };
+        let g = g.concrete_for("backward")?;
+        let (of, want) = (&g.view.layout.shape, &y.view.layout.shape);
+        if of != want {
+            return Err(err::grad(format!(
+                "Mismatch in shape: grad_output[{k}] has a shape of {} and output[{k}] has a shape of {}.",
+                ShapeText(of),
+                ShapeText(want)
+            )));
+        }
+        if g.view.dtype != y.view.dtype {
+            return Err(err::grad(format!(
+                "grad_output[{k}] is {} and output[{k}] is {}",
+                g.view.dtype, y.view.dtype
+            )));
+        }
+        // The program takes cotangents row by row.
+        let contiguous = g.view.layout.is_contiguous();
+        seeds.push(match contiguous {
+            true => g.clone(),
+            false => {
+                let copy = no_grad(|| Tensor(Repr::Concrete(g.clone())).copy())?;
+                copy.concrete_for("backward")?.clone()
+            }
+        });
+    }
+    Ok(seeds)
+}
+
+/// What a parameter is bound to.
+///
+/// # Errors
+/// `grad` if the value was written since it was kept.
+fn bound(replay: &Replay, i: usize, seeds: &[Arc<Concrete>]) -> Result<View> {
+    match &replay.params[i].bound {
+        Bound::Value(v, node) => {
+            check(v, node)?;
+            Ok(v.view.clone())
+        }
+        Bound::Number(n) => {
+            let mut bytes = [0; 8];
+            n.write(&mut bytes);
+            Ok(View { storage: Storage::from_bytes(&bytes)?, dtype: n.dtype, layout: Layout::contiguous(&[]) })
+        }
+        Bound::Leaf(c) => Ok(c.view.clone()),
+        Bound::Seed(k) => Ok(seeds.get(*k).ok_or_else(given_back)?.view.clone()),
+        Bound::Nothing => Err(err::internal("a derivative reads a value that was not kept")),
+    }
+}
+
+/// Whether a kept value is still what it was.
+fn check(v: &Value, node: &Arc<Node>) -> Result<()> {
+    let now = v.view.storage.version();
+    if now == v.version {
+        return Ok(());
+    }
+    let kept = node.kept();
+    let same = |k: &Option<Value>| {
+        k.as_ref().is_some_and(|k| k.view.storage.same(&v.view.storage) && k.view.layout == v.view.layout)
+    };
+    let kept = kept.as_ref();
+    let result = kept.and_then(|k| k.results.iter().position(same));
+    let operand = kept.and_then(|k| k.operands.iter().position(same));
+    let creator = operand.and_then(|i| node.operands[i].link.as_ref()).and_then(|l| l.after.as_ref().or(l.creator.as_ref()));
+    let made_by = match (result, creator) {
+        (Some(k), _) => format!(", which is output {k} of {},", super::names::of_op(&node.name, &node.formula)),
+        (None, Some(n)) => format!(", which is output 0 of {},", super::names::of_op(&n.name, &n.formula)),
+        (None, None) => String::new(),
+    };
+    Err(err::grad(format!(
+        "one of the variables needed for gradient computation has been modified by an inplace operation: \
+         [tensorc.{}Tensor {}]{made_by} is at version {now}; expected version {} instead.",
+        v.view.dtype.torch_name(),
+        ShapeText(&v.view.layout.shape),
+        v.version
+    ))
+    .note(v.view.storage.last_write(), "it was written here")
+    .note(node.loc, format!("the derivative of `{}` needs the value that it had", node.name))
+    .help("write to a copy, or use an out-of-place function"))
+}
+
+/// Records a backward pass, so that its results have gradients.
+fn record(results: &mut [Tensor], ys: Vec<Link>, wrt: Vec<Link>, seeds: &[Arc<Concrete>], loc: Loc) -> Result<()> {
+    let [y] = <[Link; 1]>::try_from(ys).map_err(|_| err::unsupported("`create_graph` with several outputs"))?;
+    let seed = &seeds[0];
+    let operand = |link: Option<Link>, layout: &Layout, dtype| Operand {
+        dtype,
+        layout: Layout { offset: 0, ..layout.clone() },
+        link,
+        number: None,
+    };
+    let mut operands = Vec::new();
+    let (layout, dtype) = (y.root.layout.clone(), y.root.dtype);
+    operands.push(operand(Some(y), &layout, dtype));
+    operands.push(operand(seed.requires_grad().then(|| seed.link()), &seed.view.layout, seed.view.dtype));
+    for l in wrt {
+        let (layout, dtype) = (l.root.layout.clone(), l.root.dtype);
+        operands.push(operand(Some(l), &layout, dtype));
+    }
+    let kept = (0..operands.len()).map(|i| (i == 1).then(|| Value::of(&seed.view))).collect();
+    let mut roots = Vec::new();
+    let mut made = Vec::new();
+    for t in results.iter() {
+        let c = t.concrete_for("grad")?.clone();
+        roots.push(Some(c.track().root.clone()));
+        made.push(c);
+    }
+    let node = Arc::new(Node {
+        place: next_place(),
+        name: "grad".into(),
+        formula: Formula::Grad,
+        rule: Arc::new(Rule::grad(operands.len())),
+        operands,
+        results: roots,
+        loc,
+        kept: Mutex::new(Some(Kept { operands: kept, results: Vec::new() })),
+    });
+    for (k, c) in made.iter().enumerate() {
+        c.track().lock().creator = Some((node.clone(), k));
+    }
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! PyTorch's autograd on eager tensors: leaves, `.grad`, `backward`, what is kept and what is refused.
+
+use tensorc::autograd::{Backward, grad};
+use tensorc::dtype::{F32, F64, I64};
+use tensorc::{Error, Kind, Result, Tensor, enable_grad, no_grad, tensor};
+
+fn leaf(values: &[f32]) -> Result<Tensor> {
+    tensor(values)?.requires_grad_(true)
+}
+
+fn f32s(t: &Tensor) -> Result<Vec<f32>> {
+    t.to_vec::<f32>()
+}
+
+fn grad_of(t: &Tensor) -> Result<Vec<f32>> {
+    f32s(&t.grad().expect("a gradient"))
+}
+
+fn message(r: Result<impl Sized>) -> Error {
+    r.err().expect("an error")
+}
+
+#[test]
+fn backward_adds_to_the_gradients_of_leaves() -> Result<()> {
+    let x = leaf(&[1.0, 2.0, 3.0])?;
+    let w = leaf(&[4.0, 5.0, 6.0])?;
+    assert!(x.grad().is_none() && x.is_leaf() && x.requires_grad());
+    let y = (&x * &w)?.add(&x)?.sum()?;
+    assert!(!y.is_leaf() && y.requires_grad());
+    y.backward()?;
+    assert_eq!(grad_of(&x)?, [5.0, 6.0, 7.0]);
+    assert_eq!(grad_of(&w)?, [1.0, 2.0, 3.0]);
+    // Another pass adds, also to what was taken before.
+    let held = x.grad().unwrap();
+    x.sum()?.backward()?;
+    assert_eq!(f32s(&held)?, [6.0, 7.0, 8.0]);
+    x.set_grad(None)?;
+    assert!(x.grad().is_none());
+    Ok(())
+}
+
+#[test]
+fn it_prints_as_pytorch_does() -> Result<()> {
+    let x = leaf(&[1.0, 2.0])?;
+    assert_eq!(x.to_string(), "tensor([1., 2.], requires_grad=True)");
+    assert_eq!(x.add(1.0)?.to_string(), "tensor([2., 3.], grad_fn=<AddBackward0>)");
+    assert_eq!(x.to(F64)?.to_string(), "tensor([1., 2.], dtype=tensorc.f64, grad_fn=<ToCopyBackward0>)");
+    assert_eq!(x.i(0)?.grad_fn().as_deref(), Some("SelectBackward0"));
+    assert_eq!(x.i(1..)?.grad_fn().as_deref(), Some("SliceBackward0"));
+    assert_eq!(x.detach()?.to_string(), "tensor([1., 2.])");
+    assert_eq!(x.grad_fn(), None);
+    Ok(())
+}
+
+#[test]
+fn a_cotangent_may_be_given() -> Result<()> {
+    let x = leaf(&[1.0, 2.0])?;
+    let y = x.square()?;
+    let e = message(y.backward());
+    assert_eq!(e.kind(), Kind::Grad);
+    assert!(e.to_string().contains("grad can be implicitly created only for scalar outputs"), "{e}");
+    y.backward_with(Backward { gradients: vec![tensor([1.0f32, 10.0])?], ..Backward::default() })?;
+    assert_eq!(grad_of(&x)?, [2.0, 40.0]);
+    let y = x.square()?;
+    let e = message(y.backward_with(Backward { gradients: vec![tensor([1.0f32])?], ..Backward::default() }));
+    assert!(e.to_string().contains("Mismatch in shape: grad_output[0] has a shape of [1]"), "{e}");
+    Ok(())
+}
+
+#[test]
+fn what_was_kept_is_given_back() -> Result<()> {
+    let x = leaf(&[3.0])?;
+    let y = x.exp()?;
+    y.backward()?;
+    let e = message(y.backward());
+    assert!(e.to_string().contains("Trying to backward through the graph a second time"), "{e}");
+    // A sum keeps nothing, so there is nothing to give back.
+    let y = x.add(&x)?;
+    y.backward()?;
+    y.backward()?;
+    let y = x.exp()?;
+    y.backward_with(Backward { retain_graph: Some(true), ..Backward::default() })?;
+    y.backward()?;
+    Ok(())
+}
+
+#[test]
+fn a_write_to_a_kept_value_names_three_lines() -> Result<()> {
+    let x = leaf(&[1.0, 2.0])?;
+    let y = x.exp()?;
+    let needed = line!() - 1;
+    y.mul_(2.0)?;
+    let written = line!() - 1;
+    let e = message(y.sum()?.backward());
+    let asked = line!() - 1;
+    let text = e.to_string();
+    assert!(
+        text.contains(
+            "one of the variables needed for gradient computation has been modified by an inplace operation: \
+             [tensorc.FloatTensor [2]], which is output 0 of ExpBackward0, is at version 1; expected version 0 instead."
+        ),
+        "{text}"
+    );
+    for line in [needed, written, asked] {
+        assert!(text.contains(&format!("autograd.rs:{line}:")), "line {line} in {text}");
+    }
+    assert!(x.grad().is_none());
+    Ok(())
+}
+
+#[test]
+fn a_write_to_what_no_derivative_reads_is_fine() -> Result<()> {
+    let x = leaf(&[1.0, 2.0])?;
+    let c = tensor([3.0f32, 4.0])?;
+    let y = x.add(&c)?;
+    c.mul_(2.0)?;
+    y.add_(1.0)?;
+    y.sum()?.backward()?;
+    assert_eq!(grad_of(&x)?, [1.0, 1.0]);
+    // `mul` reads the other factor, and only if its own has a gradient.
+    let y = x.mul(&c)?;
+    let z = y.mul(2.0)?;
+    y.zero_()?;
+    z.sum()?.backward()?;
+    assert_eq!(grad_of(&x)?, [13.0, 17.0]);
+    let y = x.mul(&c)?;
+    c.add_(1.0)?;
+    assert!(message(y.sum()?.backward()).to_string().contains("is at version 2; expected version 1"));
+    Ok(())
+}
+
+#[test]
+fn leaves_may_be_written_under_no_grad_only() -> Result<()> {
+    let x = leaf(&[1.0, 2.0])?;
+    let e = message(x.add_(1.0));
+    assert!(e.to_string().contains("a leaf Variable that requires grad is being used in an in-place operation."), "{e}");
+    let e = message(x.i(0)?.add_(1.0));
+    assert!(e.to_string().contains("a view of a leaf Variable that requires grad"), "{e}");
+    no_grad(|| x.add_(1.0))?;
+    assert_eq!(f32s(&x)?, [2.0, 3.0]);
+    assert!(x.is_leaf() && x.requires_grad());
+    assert!(!no_grad(|| x.mul(2.0))?.requires_grad());
+    assert!(no_grad(|| enable_grad(|| x.mul(2.0)))?.requires_grad());
+    Ok(())
+}
+
+#[test]
+fn writes_are_a_part_of_history() -> Result<()> {
+    let x = leaf(&[1.0, 2.0, 3.0])?;
+    let y = x.mul(2.0)?;
+    y.i(1)?.mul_(10.0)?;
+    assert_eq!(y.grad_fn().as_deref(), Some("CopySlices"));
+    y.sum()?.backward()?;
+    assert_eq!(grad_of(&x)?, [2.0, 20.0, 2.0]);
+    // Into a tensor that required none.
+    let buffer = tensorc::zeros(&[2, 3], F32)?;
+    let row = buffer.i(1)?;
+    buffer.set(1, &x.square()?)?;
+    assert!(buffer.requires_grad() && row.requires_grad());
+    x.set_grad(None)?;
+    row.sum()?.backward()?;
+    assert_eq!(grad_of(&x)?, [2.0, 4.0, 6.0]);
+    Ok(())
+}
+
+#[test]
+fn an_element_may_be_overwritten_by_a_function_of_itself() -> Result<()> {
+    // pytorch#55980: `x[i] = x[i] * y` fails there while `x[i] *= y` works.
+    let w = leaf(&[1.0, 2.0, 3.0])?;
+    let x = w.mul(1.0)?;
+    let y = leaf(&[5.0])?;
+    x.i(0..1)?.mul_(&y)?;
+    x.sum()?.backward()?;
+    assert_eq!(grad_of(&w)?, [5.0, 1.0, 1.0]);
+    assert_eq!(grad_of(&y)?, [1.0]);
+    // Here the product reads memory that is then written, as there.
+    let x = w.mul(1.0)?;
+    x.set(0..1, x.i(0..1)?.mul(&y)?)?;
+    assert!(message(x.sum()?.backward()).to_string().contains("modified by an inplace operation"));
+    // In a traced function every version is at hand.
+    let both = tensorc::grad(|(w, y): (Tensor, Tensor)| {
+        let x = w.mul(1.0)?;
+        x.set(0..1, x.i(0..1)?.mul(&y)?)?;
+        x.sum()
+    });
+    let (dw, dy) = both((w, y))?;
+    assert_eq!((f32s(&dw)?, f32s(&dy)?), (vec![5.0, 1.0, 1.0], vec![1.0]));
+    Ok(())
+}
+
+#[test]
+fn overwriting_all_of_a_tensor_ends_its_history() -> Result<()> {
+    let x = leaf(&[1.0, 2.0])?;
+    let y = x.exp()?;
+    y.copy_(&x)?;
+    assert_eq!(y.grad_fn().as_deref(), Some("CopyBackwards"));
+    y.sum()?.backward()?;
+    assert_eq!(grad_of(&x)?, [1.0, 1.0]);
+    Ok(())
+}
+
+#[test]
+fn derivatives_of_derivatives() -> Result<()> {
+    let x = leaf(&[2.0, 3.0])?;
+    let again = || Backward { create_graph: true, ..Backward::default() };
+    let y = x.pow(4)?.sum()?;
+    let dx = grad(&[y], &[x.clone()], &again())?.remove(0).unwrap();
+    assert_eq!(f32s(&dx)?, [32.0, 108.0]);
+    let ddx = grad(&[dx.sum()?], &[x.clone()], &again())?.remove(0).unwrap();
+    assert_eq!(f32s(&ddx)?, [48.0, 108.0]);
+    ddx.sum()?.backward()?;
+    assert_eq!(grad_of(&x)?, [48.0, 72.0]);
+    // A penalty on a gradient.
+    let w = leaf(&[0.5, -1.5])?;
+    let loss = w.tanh()?.mul(&x)?.sum()?;
+    let dw = grad(&[loss.clone()], &[w.clone()], &again())?.remove(0).unwrap();
+    loss.add(&dw.square()?.sum()?)?.backward()?;
+    let want = |w: f64, x: f64| {
+        let (t, s) = (w.tanh(), 1.0 - w.tanh().powi(2));
+        (x * s + 2.0 * x * s * x * (-2.0 * t * s)) as f32
+    };
+    let got = grad_of(&w)?;
+    for (got, want) in got.iter().zip([want(0.5, 2.0), want(-1.5, 3.0)]) {
+        assert!((got - want).abs() < 1e-5, "{got} {want}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_refused() -> Result<()> {
+    let i = tensor([1i64, 2])?;
+    assert!(message(i.requires_grad_(true)).to_string().contains("only Tensors of floating point"));
+    let x = leaf(&[1.0])?;
+    let y = x.mul(2.0)?;
+    assert!(message(y.requires_grad_(false)).to_string().contains("you can only change requires_grad flags of leaf"));
+    let c = tensor([1.0f32])?;
+    assert!(message(c.backward()).to_string().contains("does not require grad and does not have a grad_fn"));
+    let e = message(grad(&[y.clone()], &[leaf(&[1.0])?], &Backward::default()));
+    assert!(e.to_string().contains("appears to not have been used in the graph"), "{e}");
+    let none = grad(&[y], &[leaf(&[1.0])?], &Backward { allow_unused: true, ..Backward::default() })?;
+    assert!(none[0].is_none());
+    let parts = tensorc::call("unbind", &[(None, (&leaf(&[1.0, 2.0])?.mul(1.0)?).into())])?;
+    let e = message(parts[1].add_(1.0));
+    assert!(e.to_string().contains("Output 1 of UnbindBackward0 is a view and is being modified inplace"), "{e}");
+    let y = x.mul(2.0)?;
+    let view = no_grad(|| y.i(0))?;
+    let e = message(view.add_(&leaf(&[1.0])?.i(0)?));
+    assert!(e.to_string().contains("A view was created in no_grad mode"), "{e}");
+    assert_eq!(x.to(I64)?.requires_grad(), false);
+    Ok(())
+}
+
+#[test]
+fn gradients_of_other_tensors_are_kept_when_asked_for() -> Result<()> {
+    let x = leaf(&[1.0, 2.0])?;
+    let y = x.square()?;
+    assert!(y.grad().is_none());
+    y.retain_grad()?;
+    y.mul(3.0)?.sum()?.backward()?;
+    assert_eq!(grad_of(&y)?, [3.0, 3.0]);
+    assert_eq!(grad_of(&x)?, [6.0, 12.0]);
+    Ok(())
+}
+
+#[test]
+fn a_long_tape_ends_without_a_deep_stack() -> Result<()> {
+    let x = leaf(&[1.0])?;
+    let mut y = x.mul(1.0)?;
+    for _ in 0..200_000 {
+        y = y.add(0.0)?;
+    }
+    drop(y);
+    Ok(())
+}
