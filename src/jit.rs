@@ -9,6 +9,9 @@
 use crate::donate::{reuse, unless_copied};
 use crate::dynamic::{Table, Variant};
 use crate::sharing::{Params, record, sharing, writes_to_shared};
+use crate::autograd::program::{self, Differentiable};
+use crate::autograd;
+use crate::tensor::concrete::Concrete;
 use crate::tensor::{Repr, Tensor, compile_traced};
 use crate::trace::{self, Trace};
 use crate::tree::Tree;
@@ -48,10 +51,11 @@ struct Compiled<R: Tree> {
     /// The donated parameters.
     donated: Vec<usize>,
     structure: R::Structure,
+    traced: Differentiable,
 }
 
 /// What belongs to a program with symbolic extents: what it captured, and the structure of its result.
-type Kept<R> = (Vec<View>, <R as Tree>::Structure);
+type Kept<R> = (Vec<Arc<Concrete>>, <R as Tree>::Structure);
 
 /// Makes a function that traces `f` at its first call with each signature, and from then on runs compiled code.
 ///
@@ -156,6 +160,7 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
             return (self.f)(args);
         }
         if !self.marks.is_empty()
+            && !program::requires_grad(&leaves)
             && let Some(result) = self.call_dynamic(&structure, &leaves, loc)?
         {
             return Ok(result);
@@ -173,8 +178,15 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
                 c
             }
         };
-        let results = compiled.exe.call_donating(&compiled.params.of(views), &compiled.donated, loc)?;
-        R::put_together(&compiled.structure, &mut results.into_iter().map(Tensor::concrete))
+        let recorded = program::requires_grad(&leaves) || program::any_requires_grad(&compiled.params.captured);
+        let tensors = recorded.then(|| compiled.params.tensors(&leaves));
+        let args = compiled.params.of(views);
+        let run = || compiled.exe.call_donating(&args, &compiled.donated, loc);
+        let results = match tensors {
+            None => run()?.into_iter().map(Tensor::concrete).collect(),
+            Some(tensors) => compiled.traced.run("jit", tensors, loc, run)?,
+        };
+        R::put_together(&compiled.structure, &mut results.into_iter())
     }
 
     /// How many signatures have been compiled.
@@ -219,7 +231,7 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
         let key = (structure.clone(), signature(&views, marked));
         let variants = self.dynamic.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
         let args = |(captured, _): &Kept<R>| {
-            views.iter().chain(captured).cloned().collect::<Vec<_>>()
+            views.iter().chain(captured.iter().map(|c| &c.view)).cloned().collect::<Vec<_>>()
         };
         let make = |reuses: bool| {
             Variant::compile(&Sizes::new(sizes.clone()), Options::default(), || {
@@ -228,7 +240,7 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
                 let inputs = inputs(&trace, &views, &layouts)?;
                 let (leaves, structure) = self.trace(&trace, inputs, structure, reuses)?;
                 let (graph, captured) = end(&trace, &leaves, views.len())?;
-                let all: Vec<View> = views.iter().chain(&captured).cloned().collect();
+                let all: Vec<View> = views.iter().chain(captured.iter().map(|c| &c.view)).cloned().collect();
                 if writes_to_shared(&all, &graph.written()) {
                     return Err(
                         err::alias("a captured tensor shares memory with one that is written").waiting_for_sizes()
@@ -245,7 +257,8 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
         };
         let Some(found) = variants.find_or_make(args, make)? else { return Ok(None) };
         let (captured, structure) = &found.variant.with;
-        if captured.iter().any(|c| views.iter().any(|v| v.overlaps(c))) {
+        let recorded = captured.iter().any(|c| c.may_require_grad()) && autograd::is_grad_enabled();
+        if recorded || captured.iter().any(|c| views.iter().any(|v| v.overlaps(c))) {
             return Ok(None);
         }
         let results = found.exe.call_donating(&found.args, &self.donated, loc)?;
@@ -268,7 +281,7 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
             let exe = compile_traced(&graph, &layouts, Options::default())?;
             let donated = self.donated.iter().map(|i| params.position(*i)).collect::<Result<Vec<_>>>()?;
             let sharing = params.sharing(views);
-            Ok::<_, Error>(Compiled { exe, params, sharing, donated, structure })
+            Ok::<_, Error>(Compiled { exe, params, sharing, donated, structure, traced: Differentiable::new(graph) })
         };
         let compiled = unless_copied(make, |c| c.exe.program().writes_back(&c.donated))?;
         self.compilations.fetch_add(1, Ordering::Relaxed);
@@ -345,13 +358,15 @@ fn traced(
         return trace.within(|| f(&trace, leaves));
     }
     let trace = Trace::new(name);
+    let mut tensors = leaves.iter().map(|t| t.concrete_for(name).cloned().map(Some)).collect::<Result<Vec<_>>>()?;
     let mut views = views(name, leaves)?;
     let layouts: Vec<Strided> = views.iter().map(|v| Strided::from(&v.layout)).collect();
     let inputs = inputs(&trace, &views, &layouts)?;
     let results = trace.within(|| f(&trace, &inputs))?;
     let (graph, captured) = end(&trace, &results, views.len())?;
-    views.extend(captured);
-    run_once(&graph, &views, loc)
+    views.extend(captured.iter().map(|c| c.view.clone()));
+    tensors.extend(captured.into_iter().map(Some));
+    run_once(name, &graph, &views, || tensors, loc)
 }
 
 /// As [`run_traced`], for a function that may write to its tensors, and may be traced more than once.
@@ -367,14 +382,20 @@ pub(crate) fn run_recorded(
         }
         let views = views(name, leaves)?;
         let (graph, params, ()) = record(&views, |trace, args| Ok((trace.within(|| f(trace, &args))?, ())))?;
-        run_once(&graph, &params.of(views), loc)
+        run_once(name, &graph, &params.of(views), || params.tensors(leaves), loc)
     };
     run().map_err(|e| e.at(loc))
 }
 
 /// Runs a program that is traced at every call: one of the same text is compiled once.
-fn run_once(graph: &Graph, args: &[View], loc: Loc) -> Result<Vec<Tensor>> {
-    static PROGRAMS: OnceLock<Mutex<HashMap<String, Arc<Executable>>>> = OnceLock::new();
+fn run_once(
+    name: &str,
+    graph: &Graph,
+    args: &[View],
+    tensors: impl FnOnce() -> Vec<Option<Arc<Concrete>>>,
+    loc: Loc,
+) -> Result<Vec<Tensor>> {
+    static PROGRAMS: OnceLock<Mutex<HashMap<String, Arc<(Executable, Differentiable)>>>> = OnceLock::new();
     let programs = || PROGRAMS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     let layouts: Vec<Layout> = args.iter().map(|v| v.layout.clone()).collect();
     let strides: Vec<&[isize]> = layouts.iter().map(|l| l.strides.as_slice()).collect();
@@ -385,7 +406,8 @@ fn run_once(graph: &Graph, args: &[View], loc: Loc) -> Result<Vec<Tensor>> {
     let exe = match found {
         Some(exe) => exe,
         None => {
-            let exe = Arc::new(compile_traced(graph, &layouts, Options::default())?);
+            let exe = compile_traced(graph, &layouts, Options::default())?;
+            let exe = Arc::new((exe, Differentiable::new(graph.clone())));
             let mut programs = programs();
             if programs.len() >= MOST_PROGRAMS {
                 programs.clear();
@@ -394,7 +416,8 @@ fn run_once(graph: &Graph, args: &[View], loc: Loc) -> Result<Vec<Tensor>> {
             exe
         }
     };
-    Ok(exe.call(args, loc)?.into_iter().map(Tensor::concrete).collect())
+    let (exe, traced) = &*exe;
+    traced.run(name, tensors(), loc, || exe.call(args, loc))
 }
 
 /// The memory of concrete tensors.
@@ -403,10 +426,10 @@ fn views(name: &str, tensors: &[Tensor]) -> Result<Vec<View>> {
 }
 
 /// Ends a trace of so many parameters: its graph, and what it captured.
-pub(crate) fn end(trace: &Arc<Trace>, results: &[Tensor], params: usize) -> Result<(Graph, Vec<View>)> {
+pub(crate) fn end(trace: &Arc<Trace>, results: &[Tensor], params: usize) -> Result<(Graph, Vec<Arc<Concrete>>)> {
     let values: Vec<Value> = results.iter().map(|t| trace.value_of(t)).collect::<Result<_>>()?;
     let (graph, captured) = trace.finish(values)?;
-    let captured = captured.iter().map(|t| t.view_of("jit").cloned()).collect::<Result<Vec<_>>>()?;
+    let captured = captured.iter().map(|t| t.concrete_for("jit").cloned()).collect::<Result<Vec<_>>>()?;
     if graph.params.len() != params + captured.len() {
         return Err(err::ty("a traced function has lost a parameter"));
     }

@@ -5,7 +5,8 @@
 //! what by the rules of views that it makes itself, and there is one set of rules. Programs that only read have no bases.
 
 use crate::jit::end;
-use crate::tensor::Tensor;
+use crate::tensor::concrete::Concrete;
+use crate::tensor::{Repr, Tensor};
 use crate::trace::Trace;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ pub(crate) struct Params {
     /// For each one, if they are not simply the arguments and then the captured tensors.
     each: Option<Vec<Param>>,
     /// The tensors that the function captured.
-    pub(crate) captured: Vec<View>,
+    pub(crate) captured: Vec<Arc<Concrete>>,
 }
 
 enum Param {
@@ -44,7 +45,7 @@ struct Base {
 impl Params {
     /// What to call the program with for these arguments.
     pub(crate) fn of(&self, mut all: Vec<View>) -> Vec<View> {
-        all.extend(self.captured.iter().cloned());
+        all.extend(self.captured.iter().map(|c| c.view.clone()));
         match &self.each {
             None => all,
             Some(each) => each.iter().map(|p| p.view(&all)).collect(),
@@ -59,6 +60,16 @@ impl Params {
             words.push(u64::MAX);
         }
         words
+    }
+
+    /// For each parameter, the argument or captured tensor that it is; `None` for memory that several share.
+    pub(crate) fn tensors(&self, args: &[Tensor]) -> Vec<Option<Arc<Concrete>>> {
+        let args = args.iter().map(|t| if let Repr::Concrete(c) = &t.0 { Some(c.clone()) } else { None });
+        let all: Vec<_> = args.chain(self.captured.iter().cloned().map(Some)).collect();
+        match &self.each {
+            None => all,
+            Some(each) => each.iter().map(|p| if let Param::Own(i) = p { all[*i].clone() } else { None }).collect(),
+        }
     }
 
     /// The parameter that an argument is.
@@ -108,11 +119,11 @@ pub(crate) fn record<T>(
     f: impl Fn(&Arc<Trace>, Vec<Tensor>) -> Result<(Vec<Tensor>, T)>,
 ) -> Result<(Graph, Params, T)> {
     let mut bases: Vec<Base> = Vec::new();
-    let mut placed: Vec<View> = Vec::new();
+    let mut placed: Vec<Arc<Concrete>> = Vec::new();
     for _ in 0..MOST_ATTEMPTS {
         let trace = Trace::new("jit");
         // The arguments, then the captured tensors that are parts of bases.
-        let all: Vec<View> = args.iter().chain(&placed).cloned().collect();
+        let all: Vec<View> = args.iter().chain(placed.iter().map(|c| &c.view)).cloned().collect();
         let mut tensors: Vec<Option<Tensor>> = vec![None; all.len()];
         for b in &bases {
             b.declare(&trace, &all)?.into_iter().for_each(|(i, t)| tensors[i] = Some(t));
@@ -124,7 +135,7 @@ pub(crate) fn record<T>(
         }
         for (v, t) in placed.iter().zip(&tensors[args.len()..]) {
             if let Some(t) = t {
-                trace.place(v.clone(), trace.value_of(t)?);
+                trace.place(Tensor(Repr::Concrete(v.clone())), trace.value_of(t)?);
             }
         }
         tensors.truncate(args.len());
@@ -133,7 +144,7 @@ pub(crate) fn record<T>(
         each.extend((0..captured.len()).map(|k| Param::Own(all.len() + k)));
         let plain = placed.is_empty() && each.iter().enumerate().all(|(k, p)| matches!(p, Param::Own(i) if *i == k));
         let params = Params { each: (!plain).then_some(each), captured: placed.into_iter().chain(captured).collect() };
-        let all: Vec<View> = args.iter().chain(&params.captured).cloned().collect();
+        let all: Vec<View> = args.iter().chain(params.captured.iter().map(|c| &c.view)).cloned().collect();
         let needed = self::bases(&all, &params.written(&graph.written()));
         if needed.iter().any(|b| b.has_gaps(&all)) {
             return Err(err::alias(
@@ -150,7 +161,7 @@ pub(crate) fn record<T>(
 }
 
 /// The captured tensors that are parts of bases, with the bases numbered for those only.
-fn kept(mut bases: Vec<Base>, captured: Vec<View>, args: usize) -> (Vec<Base>, Vec<View>) {
+fn kept(mut bases: Vec<Base>, captured: Vec<Arc<Concrete>>, args: usize) -> (Vec<Base>, Vec<Arc<Concrete>>) {
     let mut number: Vec<usize> = (0..args).collect();
     let mut placed = Vec::new();
     for (k, v) in captured.into_iter().enumerate() {

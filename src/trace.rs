@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tensorc_ir::error::err;
 use tensorc_ir::ops::registry::{self, Arg, Out};
 use tensorc_ir::{Builder, DType, Error, Graph, Kind, Layout, Loc, Op, Result, Scalar, Shape, Strided, Type, Value};
-use tensorc_runtime::executable::View;
 use tensorc_runtime::storage::Storage;
 
 /// A value of a trace.
@@ -226,8 +225,8 @@ impl Trace {
     }
 
     /// Says which value a concrete tensor is, should the closure use it.
-    pub(crate) fn place(&self, view: View, value: Value) {
-        self.lock().placed.push((Tensor::concrete(view), value));
+    pub(crate) fn place(&self, tensor: Tensor, value: Value) {
+        self.lock().placed.push((tensor, value));
     }
 
     /// Notes memory that the closure fills with numbers while it is recorded.

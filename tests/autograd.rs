@@ -263,6 +263,55 @@ fn gradients_of_other_tensors_are_kept_when_asked_for() -> Result<()> {
 }
 
 #[test]
+fn a_compiled_function_is_one_recorded_op() -> Result<()> {
+    let w = leaf(&[1.0, -2.0])?;
+    let scale = leaf(&[3.0])?;
+    // What a closure captures has gradients, too.
+    let f = tensorc::jit(|x: Tensor| x.tanh()?.mul(&scale));
+    let y = f.call(w.mul(0.5)?)?;
+    assert_eq!(y.grad_fn().as_deref(), Some("JitBackward0"));
+    y.sum()?.backward()?;
+    let (dw, dscale) = (grad_of(&w)?, grad_of(&scale)?);
+    let plain = tensorc::grad(|(w, s): (Tensor, Tensor)| w.mul(0.5)?.tanh()?.mul(&s)?.sum())((w.copy()?, scale.copy()?))?;
+    assert_eq!((dw, dscale), (f32s(&plain.0)?, f32s(&plain.1)?));
+    assert_eq!(f.compilations(), 1);
+    // A result that is a view of an argument is a view of it for autograd, too.
+    let rows = tensorc::jit(|x: Tensor| Ok((x.i(0)?, x.mul(2.0)?)));
+    let x = leaf(&[1.0, 2.0])?;
+    let base = x.mul(1.0)?.view([2, 1])?;
+    let (row, twice) = rows.call(base.clone())?;
+    row.mul_(7.0)?;
+    base.sum()?.add(&twice.sum()?)?.backward()?;
+    assert_eq!(grad_of(&x)?, [9.0, 3.0]);
+    let writes = tensorc::jit(|x: Tensor| x.add_(1.0));
+    assert_eq!(message(writes.call(x.mul(1.0)?)).kind(), Kind::Unsupported);
+    no_grad(|| writes.call(x.clone()))?;
+    assert_eq!(f32s(&x)?, [2.0, 3.0]);
+    Ok(())
+}
+
+#[test]
+fn gradients_go_through_control_flow_and_grad() -> Result<()> {
+    let x = leaf(&[0.5, 2.0])?;
+    let flag = x.detach()?.sum()?.gt(0.0)?;
+    let y = tensorc::cond(&flag, |x: Tensor| x.square(), |x| x.exp(), x.clone())?;
+    y.sum()?.backward()?;
+    assert_eq!(grad_of(&x)?, [1.0, 4.0]);
+    x.set_grad(None)?;
+    let (last, _) = tensorc::scan(|c: Tensor, x: Tensor| Ok((c.mul(&x)?, c)), Tensor::scalar(1.0f32)?, x.clone())?;
+    last.backward()?;
+    assert_eq!(grad_of(&x)?, [2.0, 0.5]);
+    x.set_grad(None)?;
+    let dx = tensorc::grad(|x: Tensor| x.pow(3)?.sum())(x.clone())?;
+    assert_eq!(f32s(&dx)?, [0.75, 12.0]);
+    dx.sum()?.backward()?;
+    assert_eq!(grad_of(&x)?, [3.0, 12.0]);
+    let grown = tensorc::while_loop(|x: Tensor| x.sum()?.lt(9.0), |x: Tensor| x.mul(2.0), x.clone())?;
+    assert!(message(grown.sum()?.backward()).to_string().contains("while_loop"));
+    Ok(())
+}
+
+#[test]
 fn a_long_tape_ends_without_a_deep_stack() -> Result<()> {
     let x = leaf(&[1.0])?;
     let mut y = x.mul(1.0)?;

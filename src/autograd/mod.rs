@@ -11,6 +11,7 @@
 mod backward;
 mod check;
 mod names;
+pub(crate) mod program;
 mod replay;
 mod rule;
 mod tape;
@@ -179,7 +180,7 @@ impl Tensor {
         self
     }
 
-    fn concrete_for(&self, what: &str) -> Result<&Arc<Concrete>> {
+    pub(crate) fn concrete_for(&self, what: &str) -> Result<&Arc<Concrete>> {
         match &self.0 {
             Repr::Concrete(c) => Ok(c),
             Repr::Traced(_) => Err(err::ty(format!("`{what}` of a traced tensor"))

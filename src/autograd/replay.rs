@@ -357,7 +357,8 @@ impl Values {
                 for o in operands {
                     given.push(match *o {
                         From::Number(p) => inputs[p],
-                        From::Constant(p) => b.emit(Op::Copy, &[inputs[p]])?,
+                        From::Constant(p) if node.formula.may_write() => b.emit(Op::Copy, &[inputs[p]])?,
+                        From::Constant(p) => inputs[p],
                         From::Linked(place, kept) => {
                             let v = self.at(place)?;
                             if let Some(p) = kept {

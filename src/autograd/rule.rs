@@ -19,6 +19,8 @@ use tensorc_ir::{Builder, Error, Graph, Op, Result, Type, Value};
 pub(crate) enum Formula {
     /// A function of the table.
     Call { name: Arc<str>, args: Vec<(Option<String>, Form)> },
+    /// A traced function that writes to none of its parameters, which are the operands.
+    Program(Arc<Graph>),
     /// The gradients of a tensor, by a backward pass that is to be differentiated in its turn. Operands are the tensor,
     /// the cotangent, and the tensors to differentiate by.
     Grad,
@@ -71,6 +73,11 @@ impl Formula {
         Formula::Call { name: name.clone(), args }
     }
 
+    /// Whether it may write to operands that are no tensor of the tape's.
+    pub(super) fn may_write(&self) -> bool {
+        matches!(self, Formula::Call { .. })
+    }
+
     /// Whether it replaces all of its first operand by what does not depend on it.
     pub(super) fn overwrites(&self) -> bool {
         matches!(self, Formula::Call { name, .. } if matches!(&**name, "copy_" | "fill_" | "zero_"))
@@ -92,12 +99,31 @@ impl Formula {
                     Out::Many(l) => l.into_iter().map(|e| e.value()).collect(),
                 }
             }
+            Formula::Program(g) => inlined(b, g, operands),
             Formula::Grad => {
                 let n = b.emit_all(Op::Grad(Grad { seeded, allow_unused: true }), operands)?;
                 Ok(b.results(n).into_vec())
             }
         }
     }
+}
+
+/// The nodes of a traced graph, over these values as its parameters: its results.
+fn inlined(b: &Builder, g: &Graph, params: &[Value]) -> Result<Vec<Value>> {
+    let mut map: HashMap<Value, Value> = HashMap::new();
+    let at = |map: &HashMap<Value, Value>, v: Value| map.get(&v).copied().ok_or_else(lost);
+    for n in g.nodes() {
+        let node = g.node(n);
+        if let Op::Input(i) = node.op {
+            map.insert(n.into(), *params.get(i as usize).ok_or_else(lost)?);
+            continue;
+        }
+        let operands = g.operands(n).into_iter().map(|v| at(&map, v)).collect::<Result<Vec<_>>>()?;
+        b.set_loc(node.loc);
+        let m = b.emit_all(node.op.clone(), &operands)?;
+        map.extend(g.results(n).zip(b.results(m)));
+    }
+    g.outputs.iter().map(|v| at(&map, *v)).collect()
 }
 
 fn lost() -> Error {

@@ -155,7 +155,8 @@ impl<'a> Recording<'a> {
     }
 
     /// Records the op, which has run, and gives its results their history.
-    pub(crate) fn finish(mut self, results: &[Tensor]) -> Result<()> {
+    /// `fresh` says which of them are new memory.
+    pub(crate) fn finish(mut self, results: &[Tensor], fresh: impl Fn(usize) -> bool) -> Result<()> {
         let mut made = Vec::new();
         for t in results {
             let Repr::Concrete(c) = &t.0 else { return Err(err::internal("a traced tensor on the tape")) };
@@ -171,17 +172,16 @@ impl<'a> Recording<'a> {
             // Nothing of what was there is left, nor of how it came about.
             (link.creator, link.after) = (None, None);
         }
-        let own = |c: &&Arc<Concrete>| {
-            let new = self.target.is_none() && c.view.dtype.is_float();
-            new.then(|| c.track().root.clone())
-        };
+        let new = |(k, c): &(usize, &Arc<Concrete>)| self.target.is_none() && fresh(*k) && c.view.dtype.is_float();
+        let own = |(k, c): (usize, &Arc<Concrete>)| new(&(k, c)).then(|| c.track().root.clone());
+        let roots = made.iter().copied().enumerate().map(own).collect();
         let node = Arc::new(Node {
             place: next_place(),
             name: self.name,
             formula: self.formula,
             rule: self.rule,
             operands: self.operands,
-            results: made.iter().map(own).collect(),
+            results: roots,
             loc: self.loc,
             kept: Mutex::new(Some(kept)),
         });
@@ -195,7 +195,7 @@ impl<'a> Recording<'a> {
                 state.last_write = Some((node, view.is_some()));
             }
             None => {
-                for (k, c) in made.iter().enumerate().filter(|(_, c)| c.view.dtype.is_float()) {
+                for (k, c) in made.into_iter().enumerate().filter(|(k, _)| node.results[*k].is_some()) {
                     c.track().lock().creator = Some((node.clone(), k));
                 }
             }

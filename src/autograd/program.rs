@@ -1,0 +1,88 @@
+//! Compiled functions on the tape: a call of a jitted function, or of what `grad`, `cond` or `scan` has traced, is one
+//! recorded op whose formula is the traced program. Its derivative computes again what it reads of the inside.
+
+use super::rule::{Formula, Rules};
+use super::tape::Recording;
+use crate::tensor::concrete::Concrete;
+use crate::tensor::{Repr, Tensor};
+use std::sync::Arc;
+use tensorc_ir::error::err;
+use tensorc_ir::passes::run_named;
+use tensorc_ir::{Graph, Loc, Op, Result};
+use tensorc_runtime::executable::View;
+
+/// A traced program that may come to the tape.
+pub(crate) struct Differentiable {
+    graph: Arc<Graph>,
+    rules: Rules,
+    id: u64,
+}
+
+/// Whether some of these tensors may require a gradient.
+pub(crate) fn requires_grad(tensors: &[Tensor]) -> bool {
+    let may = |t: &Tensor| matches!(&t.0, Repr::Concrete(c) if c.may_require_grad());
+    tensors.iter().any(may) && super::is_grad_enabled()
+}
+
+/// As [`requires_grad`], of tensors in memory.
+pub(crate) fn any_requires_grad(tensors: &[Arc<Concrete>]) -> bool {
+    tensors.iter().any(|c| c.may_require_grad()) && super::is_grad_enabled()
+}
+
+impl Differentiable {
+    pub(crate) fn new(graph: Graph) -> Differentiable {
+        Differentiable { graph: Arc::new(graph), rules: Rules::default(), id: super::next_id() }
+    }
+
+    /// Runs the program, and records it if a gradient flows through it. `tensors` are those of its parameters.
+    ///
+    /// # Errors
+    /// What `run` gives; `unsupported` if a gradient flows through a program that writes to its parameters or takes memory
+    /// that several of its arguments share.
+    pub(crate) fn run(
+        &self,
+        name: &str,
+        tensors: Vec<Option<Arc<Concrete>>>,
+        loc: Loc,
+        run: impl FnOnce() -> Result<Vec<View>>,
+    ) -> Result<Vec<Tensor>> {
+        let requires = |c: &Arc<Concrete>| c.may_require_grad() && c.requires_grad();
+        if !super::is_grad_enabled() || !tensors.iter().flatten().any(requires) {
+            return Ok(run()?.into_iter().map(Tensor::concrete).collect());
+        }
+        if !self.graph.written().is_empty() {
+            return Err(err::unsupported(
+                "a compiled function that writes to its arguments was called with a tensor that requires grad",
+            )
+            .help("call it under `no_grad`, or let it return new tensors"));
+        }
+        let all: Option<Vec<&Arc<Concrete>>> = tensors.iter().map(Option::as_ref).collect();
+        let all = all.ok_or_else(|| err::internal("memory of several arguments in a program that writes to none"))?;
+        let name: Arc<str> = name.into();
+        let formula = || Formula::Program(self.graph.clone());
+        let recording = Recording::begin(&name, formula, false, &all, &[], &self.rules, loc)?;
+        let results = run()?;
+        // Results in the memory of an argument are views of it.
+        let pure = run_named(&self.graph, &["functionalize"])?;
+        let mut out = Vec::with_capacity(results.len());
+        for (k, v) in results.into_iter().enumerate() {
+            let view = pure.output_views.get(k).and_then(Option::as_ref);
+            let base = view.and_then(|v| Some((all.get(v.param)?, &v.views)));
+            out.push(match base {
+                None => Tensor::concrete(v),
+                Some((base, ops)) if ops.is_empty() => Tensor(Repr::Concrete((*base).clone())),
+                Some((_, ops)) if ops.iter().any(|op| matches!(op, Op::Detach)) => Tensor::concrete(v),
+                Some((base, ops)) => {
+                    let id = self.id + ((k as u64) << 40);
+                    let view = Concrete::new(v).as_view_of(base, &ops.as_slice().into(), id, (&name, k));
+                    Tensor(Repr::Concrete(Arc::new(view)))
+                }
+            });
+        }
+        if let Some(r) = recording {
+            let fresh = |k: usize| pure.output_views.get(k).is_none_or(Option::is_none);
+            r.finish(&out, fresh)?;
+        }
+        Ok(out)
+    }
+}
