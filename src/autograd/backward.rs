@@ -179,7 +179,7 @@ fn gradients(outputs: &[Tensor], targets: Targets<'_>, options: &Backward, loc: 
     let mut ys: Vec<&Arc<Concrete>> = Vec::new();
     for (k, y) in outputs.iter().enumerate() {
         let c = y.concrete_for("backward")?;
-        if !c.requires_grad() {
+        if !c.gradient_flows() {
             return Err(err::grad(format!("element {k} of tensors does not require grad and does not have a grad_fn")));
         }
         ys.push(c);
@@ -349,7 +349,7 @@ fn record(results: &mut [Tensor], ys: Vec<Link>, wrt: Vec<Link>, seeds: &[Arc<Co
     let mut operands = Vec::new();
     let (layout, dtype) = (y.root.layout.clone(), y.root.dtype);
     operands.push(operand(Some(y), &layout, dtype));
-    operands.push(operand(seed.requires_grad().then(|| seed.link()), &seed.view.layout, seed.view.dtype));
+    operands.push(operand(seed.gradient_flows().then(|| seed.link()), &seed.view.layout, seed.view.dtype));
     for l in wrt {
         let (layout, dtype) = (l.root.layout.clone(), l.root.dtype);
         operands.push(operand(Some(l), &layout, dtype));

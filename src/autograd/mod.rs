@@ -24,6 +24,7 @@ pub(crate) use tape::{Form, Recording};
 use crate::tensor::{Repr, Tensor, concrete::Concrete};
 use std::cell::Cell;
 use std::sync::Arc;
+use variable::Standing;
 use tensorc_ir::error::err;
 use tensorc_ir::{Loc, Result};
 
@@ -68,6 +69,18 @@ fn set<R>(enabled: bool, f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// Whether an in-place op on these tensors may write to the first one.
+///
+/// # Errors
+/// `grad` if gradients are recorded, one would flow, and the first tensor is a leaf, or a view that must not be written.
+pub(crate) fn may_write(tensors: &[&Arc<Concrete>], loc: Loc) -> Result<()> {
+    if !tensors.iter().any(|t| t.may_require_grad()) || !is_grad_enabled() {
+        return Ok(());
+    }
+    let Some(first) = tensors.first().filter(|_| tensors.iter().any(|t| t.requires_grad())) else { return Ok(()) };
+    check::in_place(first, loc)
+}
+
 impl Tensor {
     /// Makes this tensor a leaf of the computations that follow: `backward` gives it a gradient, [`Tensor::grad`]. With
     /// `false`, it is one no longer. The result is another handle on it.
@@ -82,7 +95,7 @@ impl Tensor {
         if requires_grad && !c.view.dtype.is_float() {
             return Err(err::grad("only Tensors of floating point dtype can require gradients").at(loc));
         }
-        let computed = c.requires_grad() && !c.is_required();
+        let computed = c.standing() == Standing::Computed;
         if computed && !requires_grad {
             return Err(err::grad(
                 "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a \
@@ -104,7 +117,7 @@ impl Tensor {
     /// Whether it is no result of recorded ops.
     pub fn is_leaf(&self) -> bool {
         match &self.0 {
-            Repr::Concrete(c) => !c.requires_grad() || c.is_required(),
+            Repr::Concrete(c) => c.standing() != Standing::Computed,
             Repr::Traced(_) => true,
         }
     }
@@ -158,7 +171,7 @@ impl Tensor {
         if !c.requires_grad() {
             return Err(err::grad("can't retain_grad on Tensor that has requires_grad=False").at(loc));
         }
-        if !c.is_required() {
+        if c.standing() == Standing::Computed {
             backward::retain(c);
         }
         Ok(())
@@ -167,7 +180,7 @@ impl Tensor {
     /// The name of the recorded op that has made this tensor, as PyTorch prints it: `AddBackward0`.
     pub fn grad_fn(&self) -> Option<String> {
         let Repr::Concrete(c) = &self.0 else { return None };
-        if c.is_required() || !c.requires_grad() { None } else { Some(names::of(c)) }
+        (c.standing() == Standing::Computed).then(|| names::of(c))
     }
 
     /// Calls a view that has just been made the result of that function.

@@ -369,9 +369,9 @@ impl Values {
                     });
                 }
                 let made = node.formula.emit(b, &given, true)?;
-                for (v, (root, kept)) in made.into_iter().zip(results) {
+                for ((v, value), (root, kept)) in made.into_iter().zip(results) {
                     if let Some(p) = kept {
-                        b.emit(Op::Kept, &[v, inputs[*p]])?;
+                        b.emit(Op::Kept, &[value, inputs[*p]])?;
                     }
                     if root.is_some() {
                         self.roots.push(v);

@@ -83,8 +83,9 @@ impl Formula {
         matches!(self, Formula::Call { name, .. } if matches!(&**name, "copy_" | "fill_" | "zero_"))
     }
 
-    /// Appends the op. The operands are those of the tape, numbers last.
-    pub(super) fn emit(&self, b: &Builder, operands: &[Value], seeded: bool) -> Result<Vec<Value>> {
+    /// Appends the op. The operands are those of the tape, numbers last. Each result comes with the value that is kept of
+    /// it: of an in-place op, what it writes, since that is what its derivative reads.
+    pub(super) fn emit(&self, b: &Builder, operands: &[Value], seeded: bool) -> Result<Vec<(Value, Value)>> {
         match self {
             Formula::Call { name, args, .. } => {
                 let tensors = args.iter().map(|(_, f)| f.operands()).sum();
@@ -94,15 +95,23 @@ impl Formula {
                 for (keyword, form) in args {
                     given.push((keyword.as_deref(), form.arg(b, &mut tensors, &mut numbers)?));
                 }
-                match registry::call(b, name, given)? {
-                    Out::One(e) => Ok(vec![e.value()?]),
-                    Out::Many(l) => l.into_iter().map(|e| e.value()).collect(),
+                let results = match registry::call(b, name, given)? {
+                    Out::One(e) => vec![e.value()?],
+                    Out::Many(l) => l.into_iter().map(|e| e.value()).collect::<Result<_>>()?,
+                };
+                if !registry::is_in_place(name) {
+                    return Ok(results.into_iter().map(|v| (v, v)).collect());
                 }
+                let written = b.with_graph(|g| {
+                    let write = g.nodes().rev().find(|n| g.op(*n).writes())?;
+                    g.operands(write).get(1).copied()
+                });
+                Ok(results.into_iter().map(|v| (v, written.unwrap_or(v))).collect())
             }
-            Formula::Program(g) => inlined(b, g, operands),
+            Formula::Program(g) => Ok(inlined(b, g, operands)?.into_iter().map(|v| (v, v)).collect()),
             Formula::Grad => {
                 let n = b.emit_all(Op::Grad(Grad { seeded, allow_unused: true }), operands)?;
-                Ok(b.results(n).into_vec())
+                Ok(b.results(n).into_iter().map(|v| (v, v)).collect())
             }
         }
     }
@@ -201,7 +210,7 @@ fn read(formula: &Formula, operands: &[Operand], requires: &[bool]) -> Result<(V
         values.push(own);
     }
     let mut outputs = Vec::new();
-    for y in formula.emit(&b, &values, false)? {
+    for (y, value) in formula.emit(&b, &values, false)? {
         let ty = b.ty(y);
         let ty = Type::new(ty.dtype, ty.shape.iter().copied());
         let (kept, number) = input(&ty);
@@ -209,7 +218,7 @@ fn read(formula: &Formula, operands: &[Operand], requires: &[bool]) -> Result<(V
         if !ty.dtype.is_float() {
             continue;
         }
-        b.emit(Op::Kept, &[y, kept])?;
+        b.emit(Op::Kept, &[value, kept])?;
         let given: Vec<Value> = [y, input(&ty).0].into_iter().chain(wrt.iter().copied()).collect();
         let n = b.emit_all(Op::Grad(Grad { seeded: true, allow_unused: true }), &given)?;
         outputs.extend(b.results(n));

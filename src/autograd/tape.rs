@@ -119,14 +119,11 @@ impl<'a> Recording<'a> {
         if !tensors.iter().any(|t| t.may_require_grad()) || !super::is_grad_enabled() {
             return Ok(None);
         }
-        let requires: SmallVec<[bool; 8]> = tensors.iter().map(|t| t.requires_grad()).collect();
-        if !requires.contains(&true) {
+        if !tensors.iter().any(|t| t.requires_grad()) {
             return Ok(None);
         }
+        let requires: SmallVec<[bool; 8]> = tensors.iter().map(|t| t.gradient_flows()).collect();
         let target = if writes { tensors.first().copied() } else { None };
-        if let Some(t) = target {
-            super::check::in_place(t, loc)?;
-        }
         let formula = formula();
         let mut operands = Vec::with_capacity(tensors.len());
         for (t, requires) in tensors.iter().zip(&requires) {

@@ -21,6 +21,20 @@ pub(super) fn next_place() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// What a tensor is to gradients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// None flows to it.
+    Plain,
+    /// It accumulates one: `requires_grad_` was called on it.
+    Leaf,
+    /// It says that it requires one, as in PyTorch, since it is a view of what does; but it was made while nothing was
+    /// recorded, and none flows.
+    Nominal,
+    /// One flows through it to what it was made of.
+    Computed,
+}
+
 /// What a view is a view of.
 pub(crate) struct Origin {
     pub(crate) root: Arc<Concrete>,
@@ -28,10 +42,19 @@ pub(crate) struct Origin {
     /// The function that made it, and which of its results it is.
     pub(crate) name: Arc<str>,
     pub(crate) result: usize,
-    /// Whether gradients were being recorded then.
-    pub(crate) in_grad_mode: bool,
+    pub(crate) created: Created,
     /// Whether it required a gradient from the first.
     pub(crate) recorded: bool,
+}
+
+/// What is special about how a view was made, or else the view that it is a view of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Created {
+    Plain,
+    /// While nothing was recorded.
+    NoGrad,
+    /// As one of several results of a function.
+    OneOf,
 }
 
 /// A view: of a root, or of another view.
@@ -96,39 +119,50 @@ impl Concrete {
 
     /// Whether it can require a gradient at all; quick, and false for nearly all tensors where no gradients are asked for.
     pub(crate) fn may_require_grad(&self) -> bool {
-        self.track.get().is_some() || self.origin.as_ref().is_some_and(|o| o.root.track.get().is_some())
+        self.track.get().is_some() || self.origin.as_ref().is_some_and(|o| o.root.may_require_grad())
     }
 
     /// Whether a gradient flows to it.
     pub(crate) fn requires_grad(&self) -> bool {
-        if !self.view.dtype.is_float() {
-            return false;
-        }
-        let own = |c: &Concrete| {
-            c.track.get().is_some_and(|t| {
-                let s = t.lock();
-                s.requires || s.creator.is_some() || s.last_write.is_some()
-            })
-        };
-        let written = |c: &Concrete| c.track.get().is_some_and(|t| t.lock().last_write.is_some());
-        own(self) || self.origin.as_ref().is_some_and(|o| o.recorded || written(&o.root))
+        self.standing() != Standing::Plain
     }
 
-    /// Whether `requires_grad_` was called on it.
-    pub(super) fn is_required(&self) -> bool {
-        self.track.get().is_some_and(|t| t.lock().requires)
+    /// Whether one flows to it or through it.
+    pub(super) fn gradient_flows(&self) -> bool {
+        matches!(self.standing(), Standing::Leaf | Standing::Computed)
+    }
+
+    /// What it is to gradients.
+    pub(super) fn standing(&self) -> Standing {
+        if !self.view.dtype.is_float() {
+            return Standing::Plain;
+        }
+        let state = self.track.get().map(|t| t.lock());
+        match state {
+            Some(s) if s.requires => return Standing::Leaf,
+            Some(s) if s.creator.is_some() || s.last_write.is_some() => return Standing::Computed,
+            _ => {}
+        }
+        let Some(o) = &self.origin else { return Standing::Plain };
+        let written = o.root.track.get().and_then(|t| t.lock().last_write.as_ref().map(|(n, _)| n.place));
+        match o.recorded || written.is_some_and(|place| place > o.view.place) {
+            true => Standing::Computed,
+            false if o.root.requires_grad() => Standing::Nominal,
+            false => Standing::Plain,
+        }
     }
 
     /// The tensor whose history it is a part of, and the view of that that it is.
     pub(super) fn root(self: &Arc<Concrete>) -> (&Arc<Concrete>, Option<&Arc<ViewOf>>) {
         match &self.origin {
-            Some(o) if !self.is_required() => (&o.root, Some(&o.view)),
+            Some(o) if !matches!(self.standing(), Standing::Leaf | Standing::Nominal) => (&o.root, Some(&o.view)),
             _ => (self, None),
         }
     }
 
     pub(super) fn link(self: &Arc<Concrete>) -> Link {
         let (root, view) = self.root();
+        let leaf = (root.standing() == Standing::Leaf).then(|| root.clone());
         let track = root.track();
         let state = track.lock();
         Link {
@@ -136,7 +170,7 @@ impl Concrete {
             view: view.cloned(),
             creator: state.creator.as_ref().map(|(n, _)| n.clone()),
             after: state.last_write.as_ref().map(|(n, _)| n.clone()),
-            leaf: state.requires.then(|| root.clone()),
+            leaf,
         }
     }
 
@@ -148,13 +182,28 @@ impl Concrete {
         id: u64,
         (name, result): (&Arc<str>, usize),
     ) -> Concrete {
-        let in_grad_mode = super::is_grad_enabled();
-        // What gives bits as numbers of another kind has no derivative.
-        let recorded = in_grad_mode && base.requires_grad() && self.view.dtype == base.view.dtype;
         let (root, parent) = base.root();
         let view = ViewOf { place: next_place(), parent: parent.cloned(), ops: ops.clone(), id };
-        let (root, view, name) = (root.clone(), Arc::new(view), name.clone());
-        self.origin = Some(Origin { root, view, name, result, in_grad_mode, recorded });
+        let enabled = super::is_grad_enabled();
+        let created = match (&base.origin, SEVERAL.contains(&&**name)) {
+            _ if !enabled => Created::NoGrad,
+            (_, true) => Created::OneOf,
+            (Some(before), _) => before.created,
+            (None, _) => Created::Plain,
+        };
+        // What gives bits as numbers of another kind has no derivative.
+        let recorded = enabled && base.requires_grad() && self.view.dtype == base.view.dtype;
+        self.origin = Some(Origin {
+            root: root.clone(),
+            view: Arc::new(view),
+            name: name.clone(),
+            result,
+            created,
+            recorded,
+        });
         self
     }
 }
+
+/// Functions of which each result is one of several views.
+const SEVERAL: &[&str] = &["split", "chunk", "unbind"];

@@ -79,6 +79,7 @@ pub(crate) fn run(name: &str, args: &[(Option<&str>, Argument)], loc: Loc) -> Re
         add(&mut s, a, runtime);
     }
     if name.ends_with('_') {
+        autograd::may_write(&s.tensors, loc)?;
         check_overlap(&s)?;
     }
     let key = Key { name: name.into(), words: std::mem::take(&mut s.words) };

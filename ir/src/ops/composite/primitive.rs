@@ -50,7 +50,7 @@ pub static FNS: &[FnDef] = &[
         sig: "x, value",
         example: "x: D[2, 3], value: D[2, 3] => kept(x, value)",
         doc: "value, which the caller says is the value of x. The node by which a backward pass reads what was kept of an \
-              op instead of computing it again; no derivative flows.",
+              op, in a parameter, instead of computing it again; no derivative flows.",
         build: |b, a| one(a.tensor(b, 0)?, Op::Kept, &[a.tensor(b, 1)?]),
     },
     reduction(

@@ -16,7 +16,7 @@ use crate::builder::Builder;
 use crate::dim::{Dim, Dims};
 use crate::dtype::Scalar;
 use crate::error::Result;
-use crate::graph::{Graph, Phase, Value};
+use crate::graph::{Graph, Phase, Value, Values};
 use crate::ops::Op;
 use crate::types::Type;
 use std::collections::HashMap;
@@ -62,7 +62,8 @@ pub fn simplify(g: &Graph) -> Result<Graph> {
 /// The values that are said to be at hand in a parameter, each with it. Now that derivatives are worked out nothing else
 /// tells the two apart, so the parameter takes the place of what would compute it.
 fn kept(g: &Graph) -> impl Iterator<Item = (Value, Value)> + '_ {
-    let kept = g.nodes().filter(|n| matches!(g.op(*n), Op::Kept)).map(|n| g.operands(n));
+    let parameter = |x: &Values| x.get(1).is_some_and(|s| matches!(g.op(s.node), Op::Input(_)));
+    let kept = g.nodes().filter(|n| matches!(g.op(*n), Op::Kept)).map(|n| g.operands(n)).filter(parameter);
     // The first of several is as good as the others.
     kept.filter_map(|x| Some((*x.first()?, *x.get(1)?))).collect::<Vec<_>>().into_iter().rev()
 }

@@ -1,0 +1,275 @@
+//! Every function of the table: `backward` on eager tensors gives the bits that `grad` of the traced function gives, and so
+//! do gradients of gradients. The calls are the examples of the documentation.
+
+use tensorc::autograd::{Backward, grad};
+use tensorc::{Argument, DType, Result, Tensor, call};
+use tensorc_ir::describe::{Example, Param};
+use tensorc_ir::ops::registry::entries;
+
+/// Numbers between 0.1 and 0.9, all different, the same in every run.
+fn values(n: usize, k: usize) -> Vec<f64> {
+    (0..n).map(|i| 0.1 + 0.8 * ((i * 37 + k * 11 + 5) % 101) as f64 / 101.0).collect()
+}
+
+fn input(p: &Param, k: usize) -> Result<Tensor> {
+    let shape = p.ty.extents()?;
+    let n = shape.iter().product();
+    match p.ty.dtype {
+        d if d.is_float() => Tensor::from_vec(values(n, k), &shape)?.to(d),
+        d => Tensor::from_vec((0..n as i64).map(|i| i % 2).collect(), &shape)?.to(d),
+    }
+}
+
+/// Reads the example's call: `name(x, [1, 2], dim=0)`.
+struct Reader<'a> {
+    rest: &'a str,
+    names: Vec<(&'a str, Tensor)>,
+}
+
+impl<'a> Reader<'a> {
+    fn space(&mut self) {
+        self.rest = self.rest.trim_start();
+    }
+
+    fn eat(&mut self, c: char) -> bool {
+        self.space();
+        match self.rest.strip_prefix(c) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn word(&mut self) -> &'a str {
+        self.space();
+        let text = self.rest;
+        let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).unwrap_or(text.len());
+        self.rest = &text[end..];
+        &text[..end]
+    }
+
+    fn list(&mut self, close: char) -> Option<Vec<Argument>> {
+        let mut all = Vec::new();
+        while !self.eat(close) {
+            all.push(self.argument()?);
+            self.eat(',');
+        }
+        Some(all)
+    }
+
+    fn argument(&mut self) -> Option<Argument> {
+        if self.eat('[') {
+            return self.list(']').map(Argument::List);
+        }
+        if self.eat('(') {
+            return self.list(')').map(Argument::List);
+        }
+        if self.eat('"') {
+            let end = self.rest.find('"')?;
+            let text = &self.rest[..end];
+            self.rest = &self.rest[end + 1..];
+            return Some(Argument::Str(text.into()));
+        }
+        let minus = self.eat('-');
+        let word = self.word();
+        if self.rest.starts_with('(') {
+            let args = self.arguments()?;
+            return match (word, args.as_slice()) {
+                ("tensor", [(None, list), rest @ ..]) => {
+                    let t = numbers(list)?;
+                    match rest {
+                        [(_, Argument::DType(d))] => t.to(*d).ok().map(Argument::Tensor),
+                        _ => Some(Argument::Tensor(t)),
+                    }
+                }
+                _ => call(word, &args).ok()?.pop().map(Argument::Tensor),
+            };
+        }
+        if let Some((_, t)) = self.names.iter().find(|(n, _)| *n == word) {
+            return Some(t.into());
+        }
+        let sign = if minus { -1.0 } else { 1.0 };
+        Some(match word {
+            "true" => Argument::Bool(true),
+            "false" => Argument::Bool(false),
+            "None" => Argument::None,
+            w => match (w.parse::<i64>(), w.parse::<f64>(), DType::from_name(w)) {
+                (Ok(i), ..) => Argument::Int(i * sign as i64),
+                (_, Ok(v), _) => Argument::Float(v * sign),
+                (.., Some(d)) => Argument::DType(d),
+                _ => return None,
+            },
+        })
+    }
+
+    /// The function's name and its arguments; `None` for a call of another form.
+    #[expect(clippy::type_complexity, reason = "it is the form that `call` takes")]
+    fn call(&mut self) -> Option<(&'a str, Vec<(Option<&'a str>, Argument)>)> {
+        let name = self.word();
+        let args = self.arguments()?;
+        self.rest.trim().is_empty().then_some((name, args))
+    }
+
+    /// The arguments in parentheses.
+    #[expect(clippy::type_complexity, reason = "as above")]
+    fn arguments(&mut self) -> Option<Vec<(Option<&'a str>, Argument)>> {
+        self.eat('(').then_some(())?;
+        let mut args = Vec::new();
+        while !self.eat(')') {
+            self.space();
+            let before = self.rest;
+            let word = self.word();
+            let keyword = !word.is_empty() && self.rest.trim_start().starts_with('=');
+            if keyword {
+                self.eat('=');
+                args.push((Some(word), self.argument()?));
+            } else {
+                self.rest = before;
+                args.push((None, self.argument()?));
+            }
+            self.eat(',');
+        }
+        Some(args)
+    }
+}
+
+/// `tensor([[0, 2], [1, 1]])`.
+fn numbers(list: &Argument) -> Option<Tensor> {
+    fn gather(a: &Argument, depth: usize, shape: &mut Vec<usize>, out: &mut Vec<i64>, truths: &mut bool) {
+        match a {
+            Argument::List(l) => {
+                if shape.len() == depth {
+                    shape.push(l.len());
+                }
+                l.iter().for_each(|a| gather(a, depth + 1, shape, out, truths));
+            }
+            Argument::Int(i) => out.push(*i),
+            Argument::Bool(v) => {
+                out.push(*v as i64);
+                *truths = true;
+            }
+            _ => {}
+        }
+    }
+    let (mut shape, mut out, mut truths) = (Vec::new(), Vec::new(), false);
+    gather(list, 0, &mut shape, &mut out, &mut truths);
+    let t = Tensor::from_vec(out, &shape).ok()?;
+    if truths { t.to(DType::Bool).ok() } else { Some(t) }
+}
+
+/// A sum of the elements in which each has a weight of its own.
+fn weighted(t: &Tensor) -> Result<Tensor> {
+    let n = t.numel();
+    let weights = Tensor::from_vec((0..n).map(|i| (i as f64).cos()).collect::<Vec<_>>(), t.shape())?;
+    t.to(DType::F64)?.mul(&weights)?.sum()
+}
+
+fn total(all: &[Tensor]) -> Result<Option<Tensor>> {
+    let mut sum: Option<Tensor> = None;
+    for t in all.iter().filter(|t| t.dtype().is_float()) {
+        let w = weighted(t)?;
+        sum = Some(match sum {
+            Some(s) => s.add(&w)?,
+            None => w,
+        });
+    }
+    Ok(sum)
+}
+
+fn bits(t: &Tensor) -> Vec<u64> {
+    let nan = |v: f64| if v.is_nan() { f64::NAN.to_bits() } else { v.to_bits() };
+    t.to(DType::F64).unwrap().to_vec::<f64>().unwrap().into_iter().map(nan).collect()
+}
+
+#[test]
+fn backward_agrees_with_grad_on_every_function() {
+    let mut compared = 0;
+    let mut second = 0;
+    let mut skipped = Vec::new();
+    for e in entries().into_iter().filter(|e| !e.is_form && e.alias_of.is_none()) {
+        let example = Example::parse(&e.example).unwrap();
+        for dtype in [DType::F64, DType::F16] {
+            let Ok((params, _)) = example.types(dtype) else { continue };
+            match compare(&example, &params, dtype) {
+                Ok(Some((first, again))) => {
+                    compared += first as usize;
+                    second += again as usize;
+                }
+                Ok(None) => {}
+                Err(why) => skipped.push(format!("{} {dtype}: {why}", e.name)),
+            }
+        }
+    }
+    println!("{compared} gradients and {second} second gradients agree; apart:\n{}", skipped.join("\n"));
+    assert!(compared > 400, "{compared}");
+    assert!(second > 200, "{second}");
+    // A seed that is drawn, and a matrix that has no inverse.
+    let known = |s: &String| s.contains("needs a `seed`") || s.contains("singular");
+    let unknown: Vec<&String> = skipped.iter().filter(|s| !known(s)).collect();
+    assert!(unknown.is_empty(), "{unknown:#?}");
+}
+
+/// Whether the gradients, and those of them, were compared; `Err` says why the call could not be made.
+fn compare(example: &Example, params: &[Param], dtype: DType) -> std::result::Result<Option<(bool, bool)>, String> {
+    let text = example.body(dtype);
+    let inputs: Vec<Tensor> = params.iter().enumerate().map(|(k, p)| input(p, k).unwrap()).collect();
+    let wrt: Vec<usize> = (0..inputs.len()).filter(|i| inputs[*i].dtype().is_float()).collect();
+    if wrt.is_empty() {
+        return Ok(None);
+    }
+    let plain = params.iter().map(|p| p.name.as_str()).zip(inputs.clone()).collect();
+    if (Reader { rest: &text, names: plain }).call().is_none() {
+        return Err(format!("another form of call: {text}"));
+    }
+    let run = |x: &[Tensor]| -> Result<Vec<Tensor>> {
+        let mut all: Vec<Tensor> = inputs.clone();
+        wrt.iter().zip(x).for_each(|(i, t)| all[*i] = t.clone());
+        let names = params.iter().map(|p| p.name.as_str()).zip(all).collect();
+        let (name, args) = Reader { rest: &text, names }.call().expect("the example is a call");
+        call(name, &args)
+    };
+    let floats: Vec<Tensor> = wrt.iter().map(|i| inputs[*i].copy().unwrap()).collect();
+    // What the traced function gives.
+    let loss = |x: Vec<Tensor>| total(&run(&x)?).map(|t| t.unwrap_or_else(|| Tensor::scalar(0.0f64).unwrap()));
+    let traced = tensorc::grad(loss)(floats.clone());
+    let twice = |x: Vec<Tensor>| {
+        let all = tensorc::grad(loss)(x)?;
+        total(&all).map(|t| t.unwrap_or_else(|| Tensor::scalar(0.0f64).unwrap()))
+    };
+    // Eager.
+    let leaves: Vec<Tensor> = floats.iter().map(|t| t.copy().unwrap().requires_grad_(true).unwrap()).collect();
+    let results = run(&leaves).map_err(|e| e.to_string())?;
+    let Some(loss) = total(&results).map_err(|e| e.to_string())? else { return Ok(None) };
+    if !loss.requires_grad() {
+        return Ok(None);
+    }
+    let options = Backward { create_graph: true, allow_unused: true, ..Backward::default() };
+    let eager = grad(&[loss], &leaves, &options);
+    let (traced, eager) = match (traced, eager) {
+        (Ok(t), Ok(e)) => (t, e),
+        (Err(_), Err(_)) => return Ok(None),
+        (Err(t), Ok(_)) => return Err(format!("traced: {t}")),
+        (Ok(_), Err(e)) => panic!("{text}: {e}"),
+    };
+    for (t, e) in traced.iter().zip(&eager) {
+        match e {
+            Some(e) => assert_eq!(bits(t), bits(e), "{text} in {dtype}"),
+            None => assert!(bits(t).iter().all(|b| *b == 0), "{text}"),
+        }
+    }
+    let given: Vec<Tensor> = eager.into_iter().flatten().collect();
+    let again = total(&given).unwrap().filter(|t| dtype == DType::F64 && t.requires_grad());
+    let Some(again) = again else { return Ok(Some((true, false))) };
+    let Ok(twice) = tensorc::grad(twice)(floats) else { return Ok(Some((true, false))) };
+    let eager = grad(&[again], &leaves, &Backward { allow_unused: true, ..Backward::default() });
+    let eager = eager.unwrap_or_else(|e| panic!("{text} twice: {e}"));
+    for (t, e) in twice.iter().zip(&eager) {
+        match e {
+            Some(e) => assert_eq!(bits(t), bits(e), "{text} twice in {dtype}"),
+            None => assert!(bits(t).iter().all(|b| *b == 0), "{text} twice"),
+        }
+    }
+    Ok(Some((true, true)))
+}
