@@ -19,12 +19,13 @@ fn main() -> Result<()> {
     indexing()?;
     views()?;
     gradients()?;
+    recording()?;
     compiling()?;
     control_flow()?;
     in_place()?;
     shared_memory()?;
     mistakes()?;
-    println!("\nNext: cargo run --release --example digits. Chapters on backward() and devices will follow.");
+    println!("\nNext: cargo run --release --example digits. A chapter on devices will follow.");
     Ok(())
 }
 
@@ -203,8 +204,47 @@ fn gradients() -> Result<()> {
     Ok(())
 }
 
+fn recording() -> Result<()> {
+    chapter("8. Gradients as in PyTorch: requires_grad, grad_fn, backward(), .grad");
+    given!(let x = tensorc::ones(&[5], F32)?.requires_grad_(true)?);
+    show!(x, "tensor([1., 1., 1., 1., 1.], requires_grad=True)");
+    // Ops on it are recorded as they run; each result knows what made it.
+    given!(let y = (&x + 2.0)?);
+    show!(y, "tensor([3., 3., 3., 3., 3.], grad_fn=<AddBackward0>)");
+    given!(let z = y.mul(&y)?.mean()?);
+    show!(z, "tensor(9., grad_fn=<MeanBackward0>)");
+    show!(format!("{:?}", x.grad().is_none()), "true");
+    // dz/dx = 2 (x + 2) / 5, added to the gradient of the leaf.
+    given!(z.backward()?);
+    show!(x.grad().unwrap(), "tensor([1.2000, 1.2000, 1.2000, 1.2000, 1.2000])");
+    given!((&x * 3.0)?.sum()?.backward()?);
+    show!(x.grad().unwrap(), "tensor([4.2000, 4.2000, 4.2000, 4.2000, 4.2000])");
+
+    // A step of gradient descent writes to the leaf, so it is not recorded.
+    given!(tensorc::no_grad(|| x.sub_(x.grad().unwrap().mul(0.5)))?);
+    show!(x, "tensor([-1.1000, -1.1000, -1.1000, -1.1000, -1.1000], requires_grad=True)");
+    given!(x.set_grad(None)?);
+    // `detach` shares the memory, and is a constant.
+    show!(x.detach()?.requires_grad(), "false");
+
+    // In-place ops are a part of the history, also through views.
+    given!(let y = (&x * 2.0)?);
+    given!(y.i(0)?.mul_(10.0)?);
+    show!(y, "tensor([-22.0000,  -2.2000,  -2.2000,  -2.2000,  -2.2000], grad_fn=<CopySlices>)");
+    given!(y.sum()?.backward()?);
+    show!(x.grad().unwrap(), "tensor([20.,  2.,  2.,  2.,  2.])");
+
+    // What a derivative will read must not be written before.
+    given!(let y = x.exp()?);
+    given!(y.add_(1.0)?);
+    let e = y.sum()?.backward().unwrap_err();
+    println!("> y.sum()?.backward()\n{e}");
+    assert!(e.to_string().contains("has been modified by an inplace operation"));
+    Ok(())
+}
+
 fn compiling() -> Result<()> {
-    chapter("8. Compiled functions");
+    chapter("9. Compiled functions");
     // Written once; called op by op, or traced and compiled to one kernel.
     given!(let f = |(x, w): (Tensor, Tensor)| (&x * &w)?.sigmoid()?.sum_dim(1, false));
     given!(let fused = jit(f));
@@ -231,7 +271,7 @@ fn compiling() -> Result<()> {
 }
 
 fn control_flow() -> Result<()> {
-    chapter("9. Control flow");
+    chapter("10. Control flow");
     // A Rust `if` is decided while a function is traced; `cond` is decided by the elements, at each call.
     given!(let f = jit(|x: Tensor| tensorc::cond(&x.sum()?.gt(0.0)?, |x: Tensor| x.sqrt(), |x| x.square(), x)));
     show!(f.call(tensorc::tensor([4.0f32, 9.0])?)?, "tensor([2., 3.])");
@@ -264,7 +304,7 @@ fn control_flow() -> Result<()> {
 }
 
 fn in_place() -> Result<()> {
-    chapter("10. In-place writes");
+    chapter("11. In-place writes");
     given!(let a = tensorc::tensor([1.0f32, 2.0, 3.0])?);
     // What is assignment in Python is `clone`: another handle on the same memory. `copy` is new memory.
     given!(let a1 = a.clone());
@@ -310,7 +350,7 @@ fn in_place() -> Result<()> {
 }
 
 fn shared_memory() -> Result<()> {
-    chapter("11. Shared memory");
+    chapter("12. Shared memory");
     // `tensor` and `from_slice` copy, so both sides go their own ways.
     given!(let mut values = [1.0f32, 2.0, 3.0, 4.0]);
     given!(let t = Tensor::from_slice(&values, &[2, 2])?);
@@ -362,7 +402,7 @@ fn shared_memory() -> Result<()> {
 }
 
 fn mistakes() -> Result<()> {
-    chapter("12. Mistakes");
+    chapter("13. Mistakes");
     // Nothing panics: an error says what does not fit, with the line that asked for it.
     let line = line!() + 1;
     let refused = tensorc::zeros(&[2, 3], F32)?.add(tensorc::zeros(&[4], F32)?);

@@ -6,11 +6,11 @@
 //! closure has captured are arguments that are not passed: they are read and written at each call. What the closure itself
 //! makes is made at each call.
 
+use crate::autograd;
+use crate::autograd::program::{self, Differentiable};
 use crate::donate::{reuse, unless_copied};
 use crate::dynamic::{Table, Variant};
 use crate::sharing::{Params, record, sharing, writes_to_shared};
-use crate::autograd::program::{self, Differentiable};
-use crate::autograd;
 use crate::tensor::concrete::Concrete;
 use crate::tensor::{Repr, Tensor, compile_traced};
 use crate::trace::{self, Trace};
@@ -230,9 +230,8 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
         let marked = |argument, axis| self.marks.iter().any(|(a, k, _)| (*a, *k) == (argument, axis));
         let key = (structure.clone(), signature(&views, marked));
         let variants = self.dynamic.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
-        let args = |(captured, _): &Kept<R>| {
-            views.iter().chain(captured.iter().map(|c| &c.view)).cloned().collect::<Vec<_>>()
-        };
+        let args =
+            |(captured, _): &Kept<R>| views.iter().chain(captured.iter().map(|c| &c.view)).cloned().collect::<Vec<_>>();
         let make = |reuses: bool| {
             Variant::compile(&Sizes::new(sizes.clone()), Options::default(), || {
                 let layouts: Vec<Strided> = (0..views.len()).map(|i| self.symbolic(i, &views[i].layout)).collect();
@@ -387,6 +386,9 @@ pub(crate) fn run_recorded(
     run().map_err(|e| e.at(loc))
 }
 
+/// A program that is traced at every call, with its text.
+type Once = Arc<(Executable, Differentiable)>;
+
 /// Runs a program that is traced at every call: one of the same text is compiled once.
 fn run_once(
     name: &str,
@@ -395,7 +397,7 @@ fn run_once(
     tensors: impl FnOnce() -> Vec<Option<Arc<Concrete>>>,
     loc: Loc,
 ) -> Result<Vec<Tensor>> {
-    static PROGRAMS: OnceLock<Mutex<HashMap<String, Arc<(Executable, Differentiable)>>>> = OnceLock::new();
+    static PROGRAMS: OnceLock<Mutex<HashMap<String, Once>>> = OnceLock::new();
     let programs = || PROGRAMS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     let layouts: Vec<Layout> = args.iter().map(|v| v.layout.clone()).collect();
     let strides: Vec<&[isize]> = layouts.iter().map(|l| l.strides.as_slice()).collect();

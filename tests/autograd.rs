@@ -73,7 +73,7 @@ fn what_was_kept_is_given_back() -> Result<()> {
     let y = x.exp()?;
     y.backward()?;
     let e = message(y.backward());
-    assert!(e.to_string().contains("Trying to backward through the graph a second time"), "{e}");
+    assert!(e.to_string().contains("Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors after calling backward."), "{e}");
     // A sum keeps nothing, so there is nothing to give back.
     let y = x.add(&x)?;
     y.backward()?;
@@ -133,7 +133,10 @@ fn a_write_to_what_no_derivative_reads_is_fine() -> Result<()> {
 fn leaves_may_be_written_under_no_grad_only() -> Result<()> {
     let x = leaf(&[1.0, 2.0])?;
     let e = message(x.add_(1.0));
-    assert!(e.to_string().contains("a leaf Variable that requires grad is being used in an in-place operation."), "{e}");
+    assert!(
+        e.to_string().contains("a leaf Variable that requires grad is being used in an in-place operation."),
+        "{e}"
+    );
     let e = message(x.i(0)?.add_(1.0));
     assert!(e.to_string().contains("a view of a leaf Variable that requires grad"), "{e}");
     no_grad(|| x.add_(1.0))?;
@@ -229,14 +232,18 @@ fn derivatives_of_derivatives() -> Result<()> {
 #[test]
 fn what_is_refused() -> Result<()> {
     let i = tensor([1i64, 2])?;
-    assert!(message(i.requires_grad_(true)).to_string().contains("only Tensors of floating point"));
+    assert!(
+        message(i.requires_grad_(true))
+            .to_string()
+            .contains("only Tensors of floating point dtype can require gradients")
+    );
     let x = leaf(&[1.0])?;
     let y = x.mul(2.0)?;
-    assert!(message(y.requires_grad_(false)).to_string().contains("you can only change requires_grad flags of leaf"));
+    assert!(message(y.requires_grad_(false)).to_string().contains("you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."));
     let c = tensor([1.0f32])?;
     assert!(message(c.backward()).to_string().contains("does not require grad and does not have a grad_fn"));
     let e = message(grad(&[y.clone()], &[leaf(&[1.0])?], &Backward::default()));
-    assert!(e.to_string().contains("appears to not have been used in the graph"), "{e}");
+    assert!(e.to_string().contains("One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this is the desired behavior."), "{e}");
     let none = grad(&[y], &[leaf(&[1.0])?], &Backward { allow_unused: true, ..Backward::default() })?;
     assert!(none[0].is_none());
     let parts = tensorc::call("unbind", &[(None, (&leaf(&[1.0, 2.0])?.mul(1.0)?).into())])?;
@@ -246,7 +253,78 @@ fn what_is_refused() -> Result<()> {
     let view = no_grad(|| y.i(0))?;
     let e = message(view.add_(&leaf(&[1.0])?.i(0)?));
     assert!(e.to_string().contains("A view was created in no_grad mode"), "{e}");
-    assert_eq!(x.to(I64)?.requires_grad(), false);
+    assert!(!x.to(I64)?.requires_grad());
+    Ok(())
+}
+
+#[test]
+fn what_has_a_gradient_is_not_written_by_hand() -> Result<()> {
+    let x = leaf(&[1.0, 2.0])?;
+    let e = message(x.write::<f32>());
+    assert!(
+        e.to_string().contains("can't call `write` on Tensor that requires grad. Use tensor.detach() instead."),
+        "{e}"
+    );
+    assert_eq!(*x.read::<f32>()?, [1.0, 2.0]);
+    no_grad(|| x.write::<f32>().map(|mut v| v[0] = 5.0))?;
+    let y = x.mul(&x)?;
+    x.detach()?.write::<f32>()?[1] = 7.0;
+    assert!(message(y.sum()?.backward()).to_string().contains("is at version 2; expected version 1 instead"));
+    let e = message(x.set_grad(Some(tensor([1.0f32])?)));
+    assert!(e.to_string().contains("assigned grad has data of a different size:"), "{e}");
+    let e = message(x.set_grad(Some(tensor([1.0f64, 2.0])?)));
+    assert!(e.to_string().contains("assigned grad has data of a different type:"), "{e}");
+    assert!(
+        message(tensor([1.0f32])?.retain_grad())
+            .to_string()
+            .contains("can't retain_grad on Tensor that has requires_grad=False")
+    );
+    let e = message(grad(&[x.sum()?], &[tensor([1.0f32])?], &Backward::default()));
+    assert!(e.to_string().contains("One of the differentiated Tensors does not require grad"), "{e}");
+    let seeds = |g: Tensor| Backward { gradients: vec![g], ..Backward::default() };
+    let e = message(x.sum()?.backward_with(seeds(Tensor::scalar(1.0f64)?)));
+    assert!(e.to_string().contains("grad_output[0] is f64 and output[0] is f32"), "{e}");
+    let e = message(tensorc::autograd::backward(&[], &seeds(Tensor::scalar(1.0f32)?)));
+    assert!(e.to_string().contains("got 0 tensors and 1 gradients"), "{e}");
+    let e = message(tensorc::jit(|x: Tensor| x.requires_grad_(true)).call(tensor([1.0f32])?));
+    assert!(e.to_string().contains("`requires_grad_` of a traced tensor"), "{e}");
+    let writes = tensorc::jit(|x: Tensor| x.add_(1.0));
+    let e = message(writes.call(x.mul(1.0)?));
+    assert!(
+        e.to_string()
+            .contains("a compiled function that writes to its arguments was called with a tensor that requires grad")
+    );
+    Ok(())
+}
+
+#[test]
+fn several_outputs_are_differentiated_together() -> Result<()> {
+    let x = leaf(&[2.0, 3.0])?;
+    let (y, z) = (x.square()?.sum()?, x.pow(3)?.sum()?);
+    let dx = grad(&[y, z], &[x.clone()], &Backward { create_graph: true, ..Backward::default() })?.remove(0).unwrap();
+    assert_eq!(f32s(&dx)?, [16.0, 33.0]);
+    dx.sum()?.backward()?;
+    assert_eq!(grad_of(&x)?, [14.0, 20.0]);
+    Ok(())
+}
+
+#[test]
+fn tensors_and_their_gradients_go_to_other_threads() -> Result<()> {
+    let x = leaf(&[1.0, 2.0])?;
+    std::thread::scope(|s| {
+        for _ in 0..4 {
+            s.spawn(|| {
+                for _ in 0..20 {
+                    let y = x.exp().unwrap().sum().unwrap();
+                    let dx = grad(&[y], &[x.clone()], &Backward::default()).unwrap().remove(0).unwrap();
+                    assert_eq!(dx.to_vec::<f32>().unwrap(), x.exp().unwrap().to_vec::<f32>().unwrap());
+                }
+            });
+        }
+    });
+    // What is recorded is a matter of each thread.
+    assert!(!no_grad(tensorc::autograd::is_grad_enabled));
+    assert!(no_grad(|| std::thread::spawn(tensorc::autograd::is_grad_enabled).join().unwrap()));
     Ok(())
 }
 
@@ -272,7 +350,8 @@ fn a_compiled_function_is_one_recorded_op() -> Result<()> {
     assert_eq!(y.grad_fn().as_deref(), Some("JitBackward0"));
     y.sum()?.backward()?;
     let (dw, dscale) = (grad_of(&w)?, grad_of(&scale)?);
-    let plain = tensorc::grad(|(w, s): (Tensor, Tensor)| w.mul(0.5)?.tanh()?.mul(&s)?.sum())((w.copy()?, scale.copy()?))?;
+    let plain =
+        tensorc::grad(|(w, s): (Tensor, Tensor)| w.mul(0.5)?.tanh()?.mul(&s)?.sum())((w.copy()?, scale.copy()?))?;
     assert_eq!((dw, dscale), (f32s(&plain.0)?, f32s(&plain.1)?));
     assert_eq!(f.compilations(), 1);
     // A result that is a view of an argument is a view of it for autograd, too.

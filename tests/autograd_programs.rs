@@ -125,9 +125,8 @@ fn check(program: &Json) -> std::result::Result<Went, String> {
     let plain = |s: &Json| s["refused"].is_null() && s["no_grad"].is_null() && s["op"] != "detach";
     let plain = steps.iter().all(plain);
     let traced = plain.then(|| {
-        let f = |x: (Tensor, Tensor)| {
-            run(program, &[x.0, x.1], false).map(|(t, _)| t).map_err(|e| panic!("traced: {e}"))
-        };
+        let f =
+            |x: (Tensor, Tensor)| run(program, &[x.0, x.1], false).map(|(t, _)| t).map_err(|e| panic!("traced: {e}"));
         tensorc::grad(f)((new(0), new(1)))
     });
     let traced = traced.transpose().map_err(|e| format!("traced: {e}"))?;

@@ -1,7 +1,7 @@
 //! What has run once compiles nothing again: other numbers, other values, other shapes.
 
 use tensorc::dtype::*;
-use tensorc::{Result, Tensor, full, jit, ones, value_and_grad};
+use tensorc::{Result, Tensor, full, jit, no_grad, ones, value_and_grad};
 use tensorc_runtime::kernels::compiled;
 
 // The counter is the process's: a second test here would disturb it.
@@ -30,6 +30,22 @@ fn warm_calls_and_new_shapes_compile_nothing() -> Result<()> {
     let before = compiled();
     slope(0.25)?;
     assert_eq!(compiled(), before, "a gradient of the same function");
+
+    // A training loop with `backward`: each step after the first finds the pass compiled, whatever the rate.
+    let w = full(&[5, 3], 0.25, F32)?.requires_grad_(true)?;
+    let train = |rate: f32| -> Result<f32> {
+        let loss = x.matmul(&w)?.tanh()?.sub(&y)?.square()?.mean()?;
+        loss.backward()?;
+        no_grad(|| w.sub_(w.grad().map_or_else(|| w.zeros_like(), |g| g.mul(rate))))?;
+        w.set_grad(None)?;
+        loss.item::<f32>()
+    };
+    let first = train(0.5)?;
+    let before = (compiled(), tensorc::autograd::compilations());
+    let (second, third) = (train(0.25)?, train(0.125)?);
+    assert!(first > second && second > third, "{first} {second} {third}");
+    assert_eq!((compiled(), tensorc::autograd::compilations()), before, "the second backward of a loop");
+    assert_eq!(before.1, 1);
 
     let eager = |rows: usize, cols: usize, number: f32| -> Result<Vec<f32>> {
         let x = full(&[rows, cols], 2.0, F32)?;

@@ -1,13 +1,14 @@
 //! `backward` and `autograd::grad`: a replay, differentiated, compiled once for its structure, and run on what was kept.
 
+use super::no_grad;
 use super::replay::{Bound, Replay, given_back};
 use super::rule::{Formula, Rule, live_params};
 use super::tape::{Kept, Node, Operand, Value};
 use super::variable::{Link, next_place};
-use super::no_grad;
 use crate::tensor::concrete::Concrete;
 use crate::tensor::{Repr, Tensor};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use tensorc_ir::error::err;
 use tensorc_ir::passes::{run_all, without_unused_params};
@@ -157,6 +158,14 @@ struct Compiled {
 /// The most structures that are kept compiled; when there are more the cache starts anew.
 const MOST_PROGRAMS: usize = 1024;
 
+static COMPILATIONS: AtomicUsize = AtomicUsize::new(0);
+
+/// How many backward passes this process has compiled. One of the same structure as an earlier one, as each step of a
+/// training loop makes, adds nothing.
+pub fn compilations() -> usize {
+    COMPILATIONS.load(Ordering::Relaxed)
+}
+
 fn compiled(words: &[u64], make: impl FnOnce() -> Result<Compiled>) -> Result<Arc<Compiled>> {
     static PROGRAMS: OnceLock<Mutex<HashMap<Vec<u64>, Arc<Compiled>>>> = OnceLock::new();
     let programs = || PROGRAMS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,6 +173,7 @@ fn compiled(words: &[u64], make: impl FnOnce() -> Result<Compiled>) -> Result<Ar
         return Ok(c.clone());
     }
     let c = Arc::new(make()?);
+    COMPILATIONS.fetch_add(1, Ordering::Relaxed);
     let mut programs = programs();
     if programs.len() >= MOST_PROGRAMS {
         programs.clear();
@@ -266,10 +276,7 @@ fn seeds(ys: &[&Arc<Concrete>], given: &[Tensor]) -> Result<Vec<Arc<Concrete>>> 
             )));
         }
         if g.view.dtype != y.view.dtype {
-            return Err(err::grad(format!(
-                "grad_output[{k}] is {} and output[{k}] is {}",
-                g.view.dtype, y.view.dtype
-            )));
+            return Err(err::grad(format!("grad_output[{k}] is {} and output[{k}] is {}", g.view.dtype, y.view.dtype)));
         }
         // The program takes cotangents row by row.
         let contiguous = g.view.layout.is_contiguous();
@@ -318,7 +325,8 @@ fn check(v: &Value, node: &Arc<Node>) -> Result<()> {
     let kept = kept.as_ref();
     let result = kept.and_then(|k| k.results.iter().position(same));
     let operand = kept.and_then(|k| k.operands.iter().position(same));
-    let creator = operand.and_then(|i| node.operands[i].link.as_ref()).and_then(|l| l.after.as_ref().or(l.creator.as_ref()));
+    let creator =
+        operand.and_then(|i| node.operands[i].link.as_ref()).and_then(|l| l.after.as_ref().or(l.creator.as_ref()));
     let made_by = match (result, creator) {
         (Some(k), _) => format!(", which is output {k} of {},", super::names::of_op(&node.name, &node.formula)),
         (None, Some(n)) => format!(", which is output 0 of {},", super::names::of_op(&n.name, &n.formula)),
@@ -338,23 +346,25 @@ fn check(v: &Value, node: &Arc<Node>) -> Result<()> {
 
 /// Records a backward pass, so that its results have gradients.
 fn record(results: &mut [Tensor], ys: Vec<Link>, wrt: Vec<Link>, seeds: &[Arc<Concrete>], loc: Loc) -> Result<()> {
-    let [y] = <[Link; 1]>::try_from(ys).map_err(|_| err::unsupported("`create_graph` with several outputs"))?;
-    let seed = &seeds[0];
     let operand = |link: Option<Link>, layout: &Layout, dtype| Operand {
         dtype,
         layout: Layout { offset: 0, ..layout.clone() },
         link,
         number: None,
     };
-    let mut operands = Vec::new();
-    let (layout, dtype) = (y.root.layout.clone(), y.root.dtype);
-    operands.push(operand(Some(y), &layout, dtype));
-    operands.push(operand(seed.gradient_flows().then(|| seed.link()), &seed.view.layout, seed.view.dtype));
-    for l in wrt {
+    let linked = |l: Link| {
         let (layout, dtype) = (l.root.layout.clone(), l.root.dtype);
-        operands.push(operand(Some(l), &layout, dtype));
+        operand(Some(l), &layout, dtype)
+    };
+    let outputs = ys.len();
+    // The outputs, their cotangents, and what they are differentiated by.
+    let mut operands: Vec<Operand> = ys.into_iter().map(linked).collect();
+    for seed in seeds {
+        operands.push(operand(seed.gradient_flows().then(|| seed.link()), &seed.view.layout, seed.view.dtype));
     }
-    let kept = (0..operands.len()).map(|i| (i == 1).then(|| Value::of(&seed.view))).collect();
+    operands.extend(wrt.into_iter().map(linked));
+    let seed = |i: usize| i.checked_sub(outputs).and_then(|k| seeds.get(k));
+    let kept = (0..operands.len()).map(|i| seed(i).map(|s| Value::of(&s.view))).collect();
     let mut roots = Vec::new();
     let mut made = Vec::new();
     for t in results.iter() {
@@ -365,8 +375,8 @@ fn record(results: &mut [Tensor], ys: Vec<Link>, wrt: Vec<Link>, seeds: &[Arc<Co
     let node = Arc::new(Node {
         place: next_place(),
         name: "grad".into(),
-        formula: Formula::Grad,
-        rule: Arc::new(Rule::grad(operands.len())),
+        formula: Formula::Grad { outputs },
+        rule: Arc::new(Rule::grad(outputs, operands.len())),
         operands,
         results: roots,
         loc,

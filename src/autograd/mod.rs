@@ -17,16 +17,16 @@ mod rule;
 mod tape;
 pub(crate) mod variable;
 
-pub use backward::{Backward, backward, grad};
+pub use backward::{Backward, backward, compilations, grad};
 pub(crate) use rule::{Formula, Rules, next_id};
 pub(crate) use tape::{Form, Recording};
 
 use crate::tensor::{Repr, Tensor, concrete::Concrete};
 use std::cell::Cell;
 use std::sync::Arc;
-use variable::Standing;
 use tensorc_ir::error::err;
 use tensorc_ir::{Loc, Result};
+use variable::Standing;
 
 thread_local! {
     static OFF: Cell<bool> = const { Cell::new(false) };
@@ -181,6 +181,18 @@ impl Tensor {
     pub fn grad_fn(&self) -> Option<String> {
         let Repr::Concrete(c) = &self.0 else { return None };
         (c.standing() == Standing::Computed).then(|| names::of(c))
+    }
+
+    /// Whether autograd lets the elements be written by other means than ops, or handed to another library.
+    ///
+    /// # Errors
+    /// `grad` if a gradient flows to them.
+    pub(crate) fn no_gradient_for(&self, what: &str) -> Result<()> {
+        if !self.requires_grad() || !is_grad_enabled() {
+            return Ok(());
+        }
+        Err(err::grad(format!("can't call `{what}` on Tensor that requires grad. Use tensor.detach() instead."))
+            .help("what is written in this way is not recorded"))
     }
 
     /// Calls a view that has just been made the result of that function.

@@ -74,7 +74,7 @@ impl Differentiable {
                 Some((_, ops)) if ops.iter().any(|op| matches!(op, Op::Detach)) => Tensor::concrete(v),
                 Some((base, ops)) => {
                     let id = self.id + ((k as u64) << 40);
-                    let view = Concrete::new(v).as_view_of(base, &ops.as_slice().into(), id, (&name, k));
+                    let view = Concrete::new(v).viewing(base, &ops.as_slice().into(), id, (&name, k));
                     Tensor(Repr::Concrete(Arc::new(view)))
                 }
             });

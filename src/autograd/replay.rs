@@ -5,13 +5,13 @@
 //! take the place of what would be computed again. A program of the same structure is compiled once: the structure is a
 //! list of numbers ([`Replay::words`]) that is made without a builder.
 
+use super::rule::gradients;
 use super::tape::{Node, Value as KeptValue};
 use super::variable::{Link, Root, ViewOf};
 use crate::tensor::concrete::Concrete;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tensorc_ir::error::err;
-use tensorc_ir::ops::effect::Grad;
 use tensorc_ir::{Builder, DType, Graph, Layout, Loc, Op, Result, Scalar, Strided, Type, Value};
 
 /// Where a value of the replay comes from.
@@ -24,9 +24,19 @@ enum Place {
 /// One step of the replay.
 enum Step {
     /// A root that no recorded op has made, as a parameter; what may be written is a copy of it.
-    Root { param: usize, copied: bool },
-    View { of: Place, view: Arc<ViewOf> },
-    Op { node: Arc<Node>, operands: Vec<From>, results: Vec<Made> },
+    Root {
+        param: usize,
+        copied: bool,
+    },
+    View {
+        of: Place,
+        view: Arc<ViewOf>,
+    },
+    Op {
+        node: Arc<Node>,
+        operands: Vec<From>,
+        results: Vec<Made>,
+    },
 }
 
 /// An operand of a step.
@@ -275,20 +285,9 @@ impl Replay {
             values.step(&b, &inputs, step)?;
         }
         b.set_loc(loc);
-        let mut sums: Vec<Option<tensorc_ir::Ex<'_>>> = vec![None; wrt.len()];
-        for (k, l) in ys.iter().enumerate() {
-            let mut given = vec![values.at(self.found(l)?)?, inputs[seeds + k]];
-            for l in wrt {
-                given.push(values.at(self.found(l)?)?);
-            }
-            let n = b.emit_all(Op::Grad(Grad { seeded: true, allow_unused: true }), &given)?;
-            for (sum, d) in sums.iter_mut().zip(b.results(n)) {
-                let d = b.ex(d);
-                *sum = Some(sum.map_or(d, |before| before + d));
-            }
-        }
-        let sums = sums.into_iter().flatten().map(|d| d.value()).collect::<Result<Vec<_>>>()?;
-        b.with_graph(|g| g.outputs = sums);
+        let at = |links: &[&Link]| links.iter().map(|l| values.at(self.found(l)?)).collect::<Result<Vec<_>>>();
+        let all = gradients(&b, &at(ys)?, &inputs[seeds..], &at(wrt)?)?;
+        b.with_graph(|g| g.outputs = all);
         b.finish()
     }
 
@@ -368,7 +367,7 @@ impl Values {
                         }
                     });
                 }
-                let made = node.formula.emit(b, &given, true)?;
+                let made = node.formula.emit(b, &given)?;
                 for ((v, value), (root, kept)) in made.into_iter().zip(results) {
                     if let Some(p) = kept {
                         b.emit(Op::Kept, &[value, inputs[*p]])?;

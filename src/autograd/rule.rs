@@ -13,7 +13,7 @@ use tensorc_ir::error::err;
 use tensorc_ir::ops::effect::Grad;
 use tensorc_ir::ops::registry::{self, Arg, Out};
 use tensorc_ir::passes::run_all;
-use tensorc_ir::{Builder, Error, Graph, Op, Result, Type, Value};
+use tensorc_ir::{Builder, Error, Ex, Graph, Op, Result, Type, Value};
 
 /// How a recorded op is put into a program.
 pub(crate) enum Formula {
@@ -21,9 +21,9 @@ pub(crate) enum Formula {
     Call { name: Arc<str>, args: Vec<(Option<String>, Form)> },
     /// A traced function that writes to none of its parameters, which are the operands.
     Program(Arc<Graph>),
-    /// The gradients of a tensor, by a backward pass that is to be differentiated in its turn. Operands are the tensor,
-    /// the cotangent, and the tensors to differentiate by.
-    Grad,
+    /// The gradients of so many tensors, by a backward pass that is to be differentiated in its turn. Operands are the
+    /// tensors, their cotangents, and the tensors to differentiate by.
+    Grad { outputs: usize },
 }
 
 /// The rules of one signature, by which of the tensors require a gradient.
@@ -54,10 +54,11 @@ impl Rule {
         self.operands.iter().chain(&self.results).any(|r| *r)
     }
 
-    /// The rule of [`Formula::Grad`], of so many operands: the cotangent is kept.
-    pub(super) fn grad(operands: usize) -> Rule {
-        let reads = (0..operands).map(|i| i == 1).collect();
-        Rule { id: u64::MAX - operands as u64, operands: reads, results: Vec::new(), refused: None }
+    /// The rule of [`Formula::Grad`], of so many operands: the cotangents are kept.
+    pub(super) fn grad(outputs: usize, operands: usize) -> Rule {
+        let reads = (0..operands).map(|i| (outputs..2 * outputs).contains(&i)).collect();
+        let id = u64::MAX - ((outputs as u64) << 32) - operands as u64;
+        Rule { id, operands: reads, results: Vec::new(), refused: None }
     }
 }
 
@@ -85,7 +86,7 @@ impl Formula {
 
     /// Appends the op. The operands are those of the tape, numbers last. Each result comes with the value that is kept of
     /// it: of an in-place op, what it writes, since that is what its derivative reads.
-    pub(super) fn emit(&self, b: &Builder, operands: &[Value], seeded: bool) -> Result<Vec<(Value, Value)>> {
+    pub(super) fn emit(&self, b: &Builder, operands: &[Value]) -> Result<Vec<(Value, Value)>> {
         match self {
             Formula::Call { name, args, .. } => {
                 let tensors = args.iter().map(|(_, f)| f.operands()).sum();
@@ -109,12 +110,27 @@ impl Formula {
                 Ok(results.into_iter().map(|v| (v, written.unwrap_or(v))).collect())
             }
             Formula::Program(g) => Ok(inlined(b, g, operands)?.into_iter().map(|v| (v, v)).collect()),
-            Formula::Grad => {
-                let n = b.emit_all(Op::Grad(Grad { seeded, allow_unused: true }), operands)?;
-                Ok(b.results(n).into_iter().map(|v| (v, v)).collect())
+            Formula::Grad { outputs } => {
+                let (ys, rest) = operands.split_at_checked(*outputs).ok_or_else(lost)?;
+                let (seeds, wrt) = rest.split_at_checked(*outputs).ok_or_else(lost)?;
+                Ok(gradients(b, ys, seeds, wrt)?.into_iter().map(|v| (v, v)).collect())
             }
         }
     }
+}
+
+/// The gradients of `ys`, with those cotangents, by `wrt`: of several, the sums.
+pub(super) fn gradients(b: &Builder, ys: &[Value], seeds: &[Value], wrt: &[Value]) -> Result<Vec<Value>> {
+    let mut sums: Vec<Option<Ex<'_>>> = vec![None; wrt.len()];
+    for (y, seed) in ys.iter().zip(seeds) {
+        let given: Vec<Value> = [*y, *seed].into_iter().chain(wrt.iter().copied()).collect();
+        let n = b.emit_all(Op::Grad(Grad { seeded: true, allow_unused: true }), &given)?;
+        for (sum, d) in sums.iter_mut().zip(b.results(n)) {
+            let d = b.ex(d);
+            *sum = Some(sum.map_or(d, |before| before + d));
+        }
+    }
+    sums.into_iter().flatten().map(|d| d.value()).collect()
 }
 
 /// The nodes of a traced graph, over these values as its parameters: its results.
@@ -210,7 +226,7 @@ fn read(formula: &Formula, operands: &[Operand], requires: &[bool]) -> Result<(V
         values.push(own);
     }
     let mut outputs = Vec::new();
-    for (y, value) in formula.emit(&b, &values, false)? {
+    for (y, value) in formula.emit(&b, &values)? {
         let ty = b.ty(y);
         let ty = Type::new(ty.dtype, ty.shape.iter().copied());
         let (kept, number) = input(&ty);

@@ -175,7 +175,7 @@ impl Concrete {
     }
 
     /// Notes that it is a view of another tensor by those ops, the result number `result` of the function `name`.
-    pub(crate) fn as_view_of(
+    pub(crate) fn viewing(
         mut self,
         base: &Arc<Concrete>,
         ops: &Arc<[Op]>,
@@ -193,14 +193,8 @@ impl Concrete {
         };
         // What gives bits as numbers of another kind has no derivative.
         let recorded = enabled && base.requires_grad() && self.view.dtype == base.view.dtype;
-        self.origin = Some(Origin {
-            root: root.clone(),
-            view: Arc::new(view),
-            name: name.clone(),
-            result,
-            created,
-            recorded,
-        });
+        self.origin =
+            Some(Origin { root: root.clone(), view: Arc::new(view), name: name.clone(), result, created, recorded });
         self
     }
 }

@@ -42,10 +42,11 @@ impl Tensor {
     ///
     /// # Errors
     /// `alias` if the memory is in use, must not be written or is lent for a scope, or if two indices are the same
-    /// element; `type` while tracing.
+    /// element; `grad` if a gradient flows to it, unless under [`no_grad`](crate::no_grad); `type` while tracing.
     #[track_caller]
     pub fn to_dlpack(&self) -> Result<Dlpack> {
         let loc = Loc::caller();
+        self.no_gradient_for("to_dlpack").map_err(|e| e.at(loc))?;
         export(self.view_of("to_dlpack").map_err(|e| e.at(loc))?, Access::Write, loc)
     }
 

@@ -155,9 +155,11 @@ impl Tensor {
     /// The elements as a slice to write, in place, until the guard is dropped: every other use is an error meanwhile.
     ///
     /// # Errors
-    /// As [`Tensor::read`]; `alias` also if they are being read, or must not be written.
+    /// As [`Tensor::read`]; `alias` also if they are being read, or must not be written; `grad` if a gradient flows to
+    /// them, unless under [`no_grad`](crate::no_grad).
     #[track_caller]
     pub fn write<T: Element>(&self) -> Result<ElementsMut<T>> {
+        self.no_gradient_for("write").map_err(|e| e.at(Loc::caller()))?;
         let v = self.kept::<T>("write", "with_write")?;
         row_major(v, "write", "write_strided")?;
         Ok(ElementsMut { values: v.storage.values_mut(&v.layout, Loc::caller())?, layout: v.layout.clone() })
@@ -187,6 +189,7 @@ impl Tensor {
     /// As [`Tensor::read_strided`] and [`Tensor::write`].
     #[track_caller]
     pub fn write_strided<T: Element>(&self) -> Result<ElementsMut<T>> {
+        self.no_gradient_for("write_strided").map_err(|e| e.at(Loc::caller()))?;
         let v = self.kept::<T>("write_strided", "with_write")?;
         Ok(ElementsMut { values: v.storage.values_mut(&v.layout, Loc::caller())?, layout: from_lowest(&v.layout) })
     }
@@ -208,6 +211,7 @@ impl Tensor {
     /// As [`Tensor::write`], but for lent memory.
     #[track_caller]
     pub fn with_write<T: Element, R>(&self, f: impl FnOnce(&mut [T]) -> R) -> Result<R> {
+        self.no_gradient_for("with_write").map_err(|e| e.at(Loc::caller()))?;
         let v = self.typed::<T>("with_write")?;
         row_major(v, "with_write", "copy_")?;
         Ok(f(&mut v.storage.values_mut(&v.layout, Loc::caller())?))

@@ -184,7 +184,7 @@ fn execute(c: &Compiled, tensors: &[&Arc<Concrete>], numbers: &[Scalar], loc: Lo
                 let view = Concrete::new(View { storage: base.storage.clone(), dtype, layout });
                 // What is detached has a history of its own.
                 let detached = ops.iter().any(|op| matches!(op, Op::Detach));
-                let of = |v: Concrete| v.as_view_of(base, ops, c.id + ((result as u64) << 40), (&c.name, result));
+                let of = |v: Concrete| v.viewing(base, ops, c.id + ((result as u64) << 40), (&c.name, result));
                 Ok(Tensor(Repr::Concrete(Arc::new(if detached { view } else { of(view) }))))
             })
             .collect(),
@@ -241,8 +241,9 @@ fn add<'a>(s: &mut Signature<'a>, a: &'a Argument, runtime: bool) {
 /// Refuses an in-place op that reads part of what it writes.
 fn check_overlap(s: &Signature<'_>) -> Result<()> {
     let Some((to, rest)) = s.tensors.split_first() else { return Ok(()) };
-    let partial =
-        |from: &&&Arc<Concrete>| (from.layout != to.layout || from.dtype.size() != to.dtype.size()) && from.overlaps(to);
+    let partial = |from: &&&Arc<Concrete>| {
+        (from.layout != to.layout || from.dtype.size() != to.dtype.size()) && from.overlaps(to)
+    };
     match rest.iter().find(partial) {
         Some(_) => Err(err::alias(
             "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory \
