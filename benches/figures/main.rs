@@ -3,6 +3,8 @@
 //! `cargo bench --bench figures` prints a table; with `-- --record` it also appends a row for each figure to
 //! `benches/record/cpu.csv`, with the commit and the machine. Each time is the median of several runs.
 
+mod train;
+
 use std::fmt::Write as _;
 use std::process::Command;
 use std::time::Instant;
@@ -158,6 +160,19 @@ fn main() -> Result<()> {
     let (adam, traffic) = (adamw()?, copy * 7.0 / 2.0 * 10e6 / (4096.0 * 4096.0));
     rows.push(("AdamW step of 40 tensors of 250,000 f32 in place", adam, "us"));
     rows.push(("AdamW step / its memory traffic at a copy's speed", adam / traffic, "x"));
+
+    let (op, pass) = train::tape()?;
+    rows.push(("eager op on 8 numbers, recorded", op, "us"));
+    rows.push(("ten of them, a sum and backward", pass, "us"));
+    let (step_us, products, traffic, recorded) = train::perceptron(8.0 * 4096.0 * 4096.0 / copy)?;
+    rows.push(("training step 784-512-512-10, batch 256, jitted", step_us, "us"));
+    rows.push(("its matrix products alone", products, "us"));
+    rows.push(("the step / its products and memory traffic", step_us / (products + traffic), "x"));
+    rows.push(("the same step op by op with backward / jitted", recorded / step_us, "x"));
+    let depths = [3, 6, 12, 24].map(|n| Ok((n, train::transformer(n)?))).into_iter().collect::<Result<Vec<_>>>()?;
+    let names: Vec<String> =
+        depths.iter().map(|(n, _)| format!("first call of a transformer's step, {n} layers")).collect();
+    rows.extend(names.iter().zip(&depths).map(|(name, (_, ms))| (name.as_str(), *ms, "ms")));
 
     for (name, value, unit) in &rows {
         println!("{name:60} {value:10.2} {unit}");
