@@ -39,6 +39,7 @@ mod share;
 mod sharing;
 mod tensor;
 mod trace;
+mod transform;
 mod tree;
 
 pub use control::{ScanOptions, cond, scan, scan_with, while_loop};
@@ -53,6 +54,7 @@ pub use tensor::create::{
 pub use tensor::{Argument, Element, Operand, Size, Tensor, call, index::Index, index::IndexItem, index::Indices};
 pub use tensor::{add, div, mul, rem, sub};
 pub use tensorc_ir::{DType, Error, Kind, Loc, Result};
+pub use transform::{hvp, jvp, vjp};
 pub use tree::Tree;
 
 /// The dtypes by their short names: `tensorc::dtype::F32`.

@@ -57,6 +57,13 @@ impl Structural for Dot {
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![Some(dy.bmm(x[1].transpose(1, 2))), Some(x[0].transpose(1, 2).bmm(dy))]
     }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        let (left, right) = (t[0].map(|t| t.bmm(x[1])), t[1].map(|t| x[0].bmm(t)));
+        Some(vec![match (left, right) {
+            (Some(l), Some(r)) => Some(l + r),
+            (l, r) => l.or(r),
+        }])
+    }
 }
 
 /// One element of the product, in the defined order.

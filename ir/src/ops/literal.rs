@@ -59,6 +59,10 @@ impl Structural for DType {
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![(x[0].dtype().is_float() && self.is_float()).then(|| dy.cast(x[0].dtype()))]
     }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        let flows = x[0].dtype().is_float() && self.is_float();
+        Some(vec![t[0].filter(|_| flows).map(|t| t.cast(*self))])
+    }
     fn attrs(&self) -> String {
         self.name().into()
     }

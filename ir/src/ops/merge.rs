@@ -85,6 +85,9 @@ impl Structural for Merge {
     fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![None, None]
     }
+    fn jvp_all<'b>(&self, _: &[Ex<'b>], _: &[Ex<'b>], _: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        Some(vec![None])
+    }
 
     fn attrs(&self) -> String {
         format!("dim={}, width={}, descending={}", self.axis, self.width, self.descending)

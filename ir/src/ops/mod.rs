@@ -90,6 +90,8 @@ pub enum Op {
     Write,
     /// The gradient of the first operand; see [`effect::Grad`].
     Grad(effect::Grad),
+    /// The derivative of values along a direction; see [`effect::Jvp`].
+    Jvp(effect::Jvp),
 }
 
 /// What an op does to memory.
@@ -101,6 +103,16 @@ pub enum Effect {
     View,
     /// It writes through its first operand.
     Write,
+}
+
+/// The tangents of an op that is linear in its first operand, which alone may move: the op itself on the tangent.
+pub(crate) fn linear<'b>(op: Op, x: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+    Some(vec![t[0].map(|t| t.apply(op, &x[1..]))])
+}
+
+/// The tangent, or zeros where there is none.
+pub(crate) fn or_zeros<'b>(t: Option<Ex<'b>>, x: Ex<'b>) -> Ex<'b> {
+    t.unwrap_or_else(|| x.zeros())
 }
 
 /// A structural op: its type rule, meaning, derivative and text.
@@ -128,6 +140,14 @@ pub trait Structural {
             ([y], [Some(dy)]) => self.vjp(x, *y, *dy),
             _ => vec![None; x.len()],
         }
+    }
+
+    /// The tangents of the results, given the operands, the results and the tangents of the operands that move; `None` for
+    /// a result that does not move. An op without a rule of its own gives `None` for all of it, and its derivative is
+    /// transposed ([`transposed`](crate::passes::autodiff::forward::transposed)): right for any op, and shorter to say
+    /// for those whose derivative is neither elementwise nor the op itself.
+    fn jvp_all<'b>(&self, _x: &[Ex<'b>], _y: &[Ex<'b>], _t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        None
     }
 
     /// Attributes as they stand in text, after the operands: `dim=[0, 1], step=2`.
@@ -183,6 +203,7 @@ impl Op {
             Op::Loop(_) => "scan",
             Op::Write => "write_",
             Op::Grad(_) => "grad",
+            Op::Jvp(_) => "jvp",
         }
     }
 
@@ -219,6 +240,7 @@ impl Op {
             Op::Loop(s) => s,
             Op::Write => &effect::Write,
             Op::Grad(g) => g,
+            Op::Jvp(j) => j,
         }
     }
 

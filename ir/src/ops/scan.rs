@@ -1,7 +1,7 @@
 //! Scans: the running sum, product or extreme along one axis, in ascending order from the
 //! combiner's identity, one rounding a step.
 
-use super::Structural;
+use super::{Op, Structural, linear};
 use crate::builder::Ex;
 use crate::error::{Result, err};
 use crate::interp::{Array, function};
@@ -90,6 +90,13 @@ impl Structural for Scan {
             ScanKind::Sum => suffix_sum(dy),
             ScanKind::Prod => cumprod_vjp(x[0], y, dy, self.axis),
         })]
+    }
+
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        match self.kind {
+            ScanKind::Sum => linear(Op::Scan(*self), x, t),
+            ScanKind::Prod => None,
+        }
     }
 
     fn attrs(&self) -> String {

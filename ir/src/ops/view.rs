@@ -1,6 +1,6 @@
 //! Views: ops whose result shares its operand's memory, and the two that move elements instead (`clone`, `slice_update`).
 
-use super::{Effect, Structural};
+use super::{Effect, Op, Structural, linear, or_zeros};
 use crate::builder::Ex;
 use crate::dim::{Dim, Dims, at_most, extents};
 use crate::error::{Result, err};
@@ -35,6 +35,9 @@ impl Structural for Copy {
     fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![Some(dy)]
     }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        linear(Op::Copy, x, t)
+    }
 }
 
 /// `Op::Detach`: the same tensor, through which no gradient flows.
@@ -50,6 +53,9 @@ impl Structural for Detach {
     }
     fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![None]
+    }
+    fn jvp_all<'b>(&self, _: &[Ex<'b>], _: &[Ex<'b>], _: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        Some(vec![None])
     }
     fn effect(&self) -> Effect {
         Effect::View
@@ -76,6 +82,9 @@ impl Structural for Reshape {
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![Some(dy.reshape(&x[0].dims()))]
+    }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        linear(Op::Reshape(self.clone()), x, t)
     }
     fn attrs(&self) -> String {
         format!("{}", ShapeText(&self.0))
@@ -121,6 +130,9 @@ impl Structural for Permute {
         }
         vec![Some(dy.permute(&back))]
     }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        linear(Op::Permute(self.clone()), x, t)
+    }
     fn attrs(&self) -> String {
         format!("{}", ShapeText(&self.0))
     }
@@ -151,6 +163,9 @@ impl Structural for Expand {
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![Some(dy.sum_to(&x[0].dims()))]
+    }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        linear(Op::Expand(self.clone()), x, t)
     }
     fn attrs(&self) -> String {
         format!("{}", ShapeText(&self.0))
@@ -199,6 +214,9 @@ impl Structural for Slice {
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![Some(x[0].zeros().slice_update(&self.0, dy))]
     }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        linear(Op::Slice(self.clone()), x, t)
+    }
     fn attrs(&self) -> String {
         let list = |f: fn(&Span) -> Dim| {
             let items: Vec<String> = self.0.iter().map(|r| f(r).to_string()).collect();
@@ -240,6 +258,10 @@ impl Structural for SliceUpdate {
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![Some(dy.slice_update(&self.0.0, x[1].zeros())), Some(dy.slice(&self.0.0))]
+    }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        let both = [or_zeros(t[0], x[0]), or_zeros(t[1], x[1])];
+        Some(vec![Some(both[0].slice_update(&self.0.0, both[1]))])
     }
     fn attrs(&self) -> String {
         self.0.attrs()
@@ -300,6 +322,9 @@ impl Structural for Diagonal {
             })
             .collect();
         vec![Some(full.permute(&order))]
+    }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        linear(Op::Diagonal(*self), x, t)
     }
     fn attrs(&self) -> String {
         format!("offset={}, dim1={}, dim2={}", self.offset, self.dim1, self.dim2)

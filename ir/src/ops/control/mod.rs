@@ -6,10 +6,12 @@
 //! are decided before anything runs, so both branches of a [`Cond`] give the same ones, and what goes round a loop keeps
 //! its type.
 //!
-//! Derivatives are control ops too, over bodies made by reverse accumulation of the original ones ([`Cond`], [`Scan`]).
+//! Derivatives are control ops too, over bodies made by reverse accumulation of the original ones ([`Cond`], [`Scan`]), or
+//! by forward accumulation (`forward`).
 
 mod body;
 mod cond;
+mod forward;
 mod scan;
 mod while_loop;
 

@@ -14,7 +14,7 @@
 //! so its carries are dc and the sums of dk.
 
 use super::body::Draft;
-use super::{Body, run, same, takes, types_text};
+use super::{Body, forward, run, same, takes, types_text};
 use crate::builder::Ex;
 use crate::dim::Dim;
 use crate::error::{Result, err};
@@ -132,6 +132,10 @@ impl Structural for Scan {
         carries.into_iter().map(Ok).chain(stacks).collect()
     }
 
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], y: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        Some(forward::scan(self, x, y, t))
+    }
+
     fn vjp<'b>(&self, x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         self.vjp_all(x, &[y], &[Some(dy)], &vec![true; x.len()])
     }
@@ -182,7 +186,7 @@ impl Scan {
         let saved = if self.save { values(&y[n + q..])? } else { self.saved(x)? };
 
         let types = self.body.param_types();
-        let draft = Draft::of(&self.body);
+        let draft = Draft::of(&self.body, "vjp");
         let ty = |i: &usize| &types[*i];
         let dc = draft.params("dc", flows.iter().map(ty));
         let dk = draft.params("dk", consts.iter().map(ty));

@@ -263,4 +263,15 @@ impl Structural for Row {
         let d = rule(&x32, wide(y), wide(dy));
         d.into_iter().zip(x).map(|(d, x)| d.map(|d| d.cast(x.dtype()))).collect()
     }
+
+    /// The rule of the derivative read the other way: it is elementwise and linear in `dy`, so with the tangent of operand
+    /// `i` in place of `dy` it gives, for operand `i`, what that tangent adds to the result's.
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], y: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        let (Some(rule), true) = (self.0.vjp, y[0].dtype().is_float()) else { return Some(vec![None]) };
+        let dtype = y[0].dtype();
+        let wide = |e: Ex<'b>| if e.dtype().category() == Category::Float { e.cast(dtype.compute()) } else { e };
+        let wide_x: Vec<Ex<'b>> = x.iter().map(|e| wide(*e)).collect();
+        let parts = t.iter().enumerate().filter_map(|(i, t)| rule(&wide_x, wide(y[0]), wide((*t)?))[i]);
+        Some(vec![parts.reduce(|a, b| a + b).map(|d| d.cast(dtype))])
+    }
 }

@@ -108,7 +108,8 @@ impl<'b> Rules<'b> {
             | Op::While(_)
             | Op::Loop(_)
             | Op::Write
-            | Op::Grad(_) => Ok(None),
+            | Op::Grad(_)
+            | Op::Jvp(_) => Ok(None),
         }
     }
 

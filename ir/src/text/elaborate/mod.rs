@@ -10,6 +10,7 @@ mod bind;
 mod call;
 mod callgraph;
 mod control;
+mod derivative;
 mod expr;
 mod function;
 mod literal;
