@@ -47,7 +47,8 @@ pub fn jvp<A: Tree, R: Tree, F: Fn(A) -> Result<R>>(f: F) -> impl Fn(A, A) -> Re
             let (x, t) = leaves.split_at(count);
             let (x, y, of) = traced::<A, R, F>(&f, trace, &structure, x, loc)?;
             made.replace(Some(of));
-            let moving: Vec<usize> = (0..count).filter(|i| t[*i].dtype().is_float() && leaves[*i].dtype().is_float()).collect();
+            let moving: Vec<usize> =
+                (0..count).filter(|i| t[*i].dtype().is_float() && leaves[*i].dtype().is_float()).collect();
             let values = y.iter().map(|y| trace.value_of(y)).collect::<Result<Vec<_>>>()?;
             let mut operands = values.clone();
             operands.extend(moving.iter().map(|i| x[*i]));

@@ -379,9 +379,10 @@ impl Functionalize<'_> {
         let Some((k, _)) = older else { return Ok(same) };
         let write = writes[*k..].iter().find(|w| touches(w));
         let name = self.old.op(grad).name();
-        let e = err::grad(format!("`{name}`: the memory of the value to differentiate by was written since `y` used it"))
-            .at(self.old.node(grad).loc)
-            .help("take the derivative before the write, or write to a copy: `x.clone()`");
+        let e =
+            err::grad(format!("`{name}`: the memory of the value to differentiate by was written since `y` used it"))
+                .at(self.old.node(grad).loc)
+                .help("take the derivative before the write, or write to a copy: `x.clone()`");
         Err(match write {
             Some(w) => e.note(w.loc, "it is written here"),
             None => e,

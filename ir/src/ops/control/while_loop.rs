@@ -77,7 +77,8 @@ impl Structural for While {
     fn vjp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], _: &[Option<Ex<'b>>], _: &[bool]) -> Vec<Option<Ex<'b>>> {
         if let Some(x) = x.first() {
             let e = err::grad("`while_loop` has no gradient: the number of its steps is not known before it runs");
-            x.builder().fail(e.help("a loop of known length is a `scan`, which has one; `jvp` goes through a `while_loop`"));
+            x.builder()
+                .fail(e.help("a loop of known length is a `scan`, which has one; `jvp` goes through a `while_loop`"));
         }
         vec![None; x.len()]
     }

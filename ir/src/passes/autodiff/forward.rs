@@ -63,7 +63,9 @@ pub(crate) fn push<'b>(b: &'b Builder, seeds: &[(Value, Ex<'b>)], of: &[Value]) 
             let Some(t) = t.filter(|_| want.dtype.is_float()) else { continue };
             if t.dims() != want.shape || t.dtype() != want.dtype {
                 let name = node.op.name();
-                return Err(err::grad(format!("`{name}`: the tangent of the result, a {want}, is a {}", t.ty())).at(loc));
+                return Err(
+                    err::grad(format!("`{name}`: the tangent of the result, a {want}, is a {}", t.ty())).at(loc)
+                );
             }
             add(&mut tangents, *v, t);
         }
@@ -84,12 +86,7 @@ fn tangent<'b>(op: &Op, x: &[Ex<'b>], y: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Res
 ///
 /// # Errors
 /// `grad` if there is none in reverse.
-pub fn transposed<'b>(
-    op: &Op,
-    x: &[Ex<'b>],
-    y: &[Ex<'b>],
-    t: &[Option<Ex<'b>>],
-) -> Result<Vec<Option<Ex<'b>>>> {
+pub fn transposed<'b>(op: &Op, x: &[Ex<'b>], y: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Result<Vec<Option<Ex<'b>>>> {
     let b = y[0].builder();
     let needs: SmallVec<[bool; 3]> = t.iter().map(Option::is_some).collect();
     let u: Vec<Option<Ex<'b>>> = y.iter().map(|y| y.dtype().is_float().then(|| y.zeros())).collect();
