@@ -199,13 +199,13 @@ pub fn scan_with<C: Tree, X: Tree, Y: Tree>(
 }
 
 /// How an argument of a body lies in memory.
-struct Arg {
+pub(crate) struct Arg {
     dtype: DType,
     layout: Strided,
 }
 
 /// An argument that is handed on as it is.
-fn whole(t: &Tensor) -> Arg {
+pub(crate) fn whole(t: &Tensor) -> Arg {
     Arg { dtype: t.dtype(), layout: t.strided().from_start() }
 }
 
@@ -215,12 +215,12 @@ fn carried(t: &Tensor) -> Arg {
 }
 
 /// One slice along the first dimension.
-fn slice(t: &Tensor) -> Arg {
+pub(crate) fn slice(t: &Tensor) -> Arg {
     Arg { dtype: t.dtype(), layout: t.strided().first_slice() }
 }
 
 /// The tensor with dimension `from` at the place `to`.
-fn moved(t: &Tensor, from: usize, to: usize) -> Result<Tensor> {
+pub(crate) fn moved(t: &Tensor, from: usize, to: usize) -> Result<Tensor> {
     if from == to {
         return Ok(t.clone());
     }
@@ -231,15 +231,15 @@ fn moved(t: &Tensor, from: usize, to: usize) -> Result<Tensor> {
 }
 
 /// A function as it was traced.
-struct Traced<S> {
-    graph: Graph,
+pub(crate) struct Traced<S> {
+    pub(crate) graph: Graph,
     /// The tensors from outside, in the order of the parameters behind the arguments.
-    captured: Vec<Tensor>,
-    structure: S,
+    pub(crate) captured: Vec<Tensor>,
+    pub(crate) structure: S,
 }
 
 impl<S> Traced<S> {
-    fn new(
+    pub(crate) fn new(
         outer: &Arc<Trace>,
         name: &str,
         args: &[Arg],
@@ -257,7 +257,7 @@ impl<S> Traced<S> {
 }
 
 /// Functions with the same parameters: the arguments, then what any of them captures.
-fn unite<const N: usize>(
+pub(crate) fn unite<const N: usize>(
     graphs: [Graph; N],
     args: usize,
     captured: [Vec<Tensor>; N],
@@ -288,7 +288,7 @@ fn unite<const N: usize>(
 }
 
 /// Appends a control op.
-fn emit<'a>(trace: &Arc<Trace>, op: Op, operands: impl Iterator<Item = &'a Tensor>, loc: Loc) -> Result<Vec<Tensor>> {
+pub(crate) fn emit<'a>(trace: &Arc<Trace>, op: Op, operands: impl Iterator<Item = &'a Tensor>, loc: Loc) -> Result<Vec<Tensor>> {
     let values = operands.map(|t| trace.value_of(t)).collect::<Result<Vec<_>>>().map_err(|e| e.at(loc))?;
     let results = trace.with(|b| {
         b.set_loc(loc);
@@ -306,12 +306,12 @@ fn same_structure<S: PartialEq>(op: &str, got: &S, want: &S, loc: Loc) -> Result
         .at(loc))
 }
 
-fn together<T: Tree>(structure: &T::Structure, leaves: Vec<Tensor>) -> Result<T> {
+pub(crate) fn together<T: Tree>(structure: &T::Structure, leaves: Vec<Tensor>) -> Result<T> {
     T::put_together(structure, &mut leaves.into_iter())
 }
 
 /// The tensors of a tree, with its structure.
-fn apart<T: Tree>(tree: T) -> Result<(Vec<Tensor>, T::Structure)> {
+pub(crate) fn apart<T: Tree>(tree: T) -> Result<(Vec<Tensor>, T::Structure)> {
     let mut leaves = Vec::new();
     let structure = tree.take_apart(&mut leaves);
     Ok((leaves, structure))

@@ -54,7 +54,7 @@ pub use tensor::create::{
 pub use tensor::{Argument, Element, Operand, Size, Tensor, call, index::Index, index::IndexItem, index::Indices};
 pub use tensor::{add, div, mul, rem, sub};
 pub use tensorc_ir::{DType, Error, Kind, Loc, Result};
-pub use transform::{hvp, jvp, vjp};
+pub use transform::{VmapOptions, hessian, hvp, jacfwd, jacobian, jacrev, jvp, vjp, vmap, vmap_with};
 pub use tree::Tree;
 
 /// The dtypes by their short names: `tensorc::dtype::F32`.

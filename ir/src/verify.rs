@@ -83,7 +83,7 @@ fn node(g: &Graph, n: NodeId) -> Result<()> {
     }
     match node.op {
         Op::Write if g.phase > Phase::Traced => return Err(err::ty("a write in a pure graph")),
-        Op::Grad(_) | Op::Jvp(_) if g.phase > Phase::Pure => {
+        Op::Grad(_) | Op::Jvp(_) | Op::Vmap(_) if g.phase > Phase::Pure => {
             return Err(err::ty(format!("a `{}` in a differentiated graph", node.op.name())));
         }
         Op::Input(_) => return Ok(()),
@@ -123,6 +123,7 @@ fn arity(op: &Op) -> (usize, usize) {
         Op::While(_) | Op::Loop(_) => (0, usize::MAX),
         Op::Grad(grad) => (grad.lead(), usize::MAX),
         Op::Jvp(jvp) => (jvp.results, usize::MAX),
+        Op::Vmap(v) => (v.xs, usize::MAX),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod control;
 pub mod effect;
 pub mod elementwise;
 pub mod gather;
+mod lanes;
 pub mod literal;
 pub mod merge;
 pub mod reduce;
@@ -17,6 +18,8 @@ pub mod registry;
 pub mod scan;
 pub mod strided;
 pub mod view;
+
+pub use lanes::Lanes;
 
 use crate::builder::Ex;
 use crate::dtype::{DType, Scalar};
@@ -86,6 +89,8 @@ pub enum Op {
     While(control::While),
     /// A body for each slice of some operands, carrying values along: `scan` in text.
     Loop(control::Scan),
+    /// A body for each element along the first axis of some operands, independent of each other.
+    Vmap(control::Vmap),
     /// Writes the second operand into the memory of the first. No result.
     Write,
     /// The gradient of the first operand; see [`effect::Grad`].
@@ -150,6 +155,15 @@ pub trait Structural {
         None
     }
 
+    /// The op for many elements at once: operands that are marked in `lanes` have one axis more, the first, which counts the
+    /// elements, and so have all results. Never called where no operand has it, except for ops that may fail.
+    fn batch<'b>(&self, x: &[Ex<'b>], _lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        if let Some(x) = x.first() {
+            x.builder().fail(crate::error::err::internal("an op without a rule for many elements at once"));
+        }
+        Vec::new()
+    }
+
     /// Attributes as they stand in text, after the operands: `dim=[0, 1], step=2`.
     fn attrs(&self) -> String {
         String::new()
@@ -201,6 +215,7 @@ impl Op {
             Op::Cond(_) => "cond",
             Op::While(_) => "while_loop",
             Op::Loop(_) => "scan",
+            Op::Vmap(_) => "vmap",
             Op::Write => "write_",
             Op::Grad(_) => "grad",
             Op::Jvp(_) => "jvp",
@@ -238,6 +253,7 @@ impl Op {
             Op::Cond(c) => c,
             Op::While(w) => w,
             Op::Loop(s) => s,
+            Op::Vmap(v) => v,
             Op::Write => &effect::Write,
             Op::Grad(g) => g,
             Op::Jvp(j) => j,

@@ -1,5 +1,5 @@
 //! `autodiff`: every `grad` of a pure graph becomes the ops that compute it, by reverse accumulation, and every `jvp`, by
-//! forward accumulation ([`forward`]).
+//! forward accumulation ([`forward`]); the body of every `vmap` is appended for all elements at once.
 //!
 //! The idea: nodes are copied in order, so when a `grad` comes up everything it depends on, inner `grad`s included, is
 //! plain ops already. Its nodes are walked once from `y` back to the earliest `x`. Each node's derivative rule turns the
@@ -15,13 +15,16 @@ use crate::builder::Builder;
 use crate::dtype::Scalar;
 use crate::error::{Loc, Result, err};
 use crate::graph::{Graph, NodeId, Phase, Value, Values};
-use crate::ops::Op;
+use crate::ops::control::Vmap;
+use crate::ops::control::batch::batch;
+use crate::ops::{Lanes, Op};
+use crate::types::Type;
 use crate::ops::composite::widen;
 use crate::ops::effect::Grad;
 use smallvec::SmallVec;
 use std::collections::{HashMap, HashSet};
 
-/// Removes every `grad` and `jvp`.
+/// Removes every `grad`, `jvp` and `vmap`.
 ///
 /// # Errors
 /// `grad` if `y` does not use an `x` and unused ones are not allowed.
@@ -42,6 +45,10 @@ pub fn autodiff(g: &Graph) -> Result<Graph> {
         let derivatives = match g.op(n) {
             Op::Grad(grad) => backward(&r.b, *grad, &r.operands(n)?, loc)?,
             Op::Jvp(jvp) => forward::forward(&r.b, *jvp, &r.operands(n)?, loc)?,
+            Op::Vmap(_) => {
+                let op = r.op(n)?;
+                vmap(&r.b, &op, &r.operands(n)?, loc)?
+            }
             _ => {
                 let op = r.op(n)?;
                 // `cleanup` takes back what no gradient has asked for.
@@ -55,6 +62,18 @@ pub fn autodiff(g: &Graph) -> Result<Graph> {
         r.set(n, values);
     }
     r.finish()
+}
+
+/// The results of a `vmap` whose body is past derivatives: its nodes for all elements at once.
+fn vmap(b: &Builder, op: &Op, operands: &[Value], loc: Loc) -> Result<Values> {
+    let Op::Vmap(vmap) = op else { return Ok(Values::new()) };
+    let types: Vec<Type> = operands.iter().map(|v| b.ty(*v)).collect();
+    let size = Vmap::size(&types.iter().take(vmap.xs).collect::<Vec<_>>())?;
+    let args: Vec<_> = operands.iter().enumerate().map(|(i, v)| (b.ex(*v), i < vmap.xs)).collect();
+    let results = batch(b, &vmap.body, &args, size, None)?;
+    b.set_loc(loc);
+    let lanes = Lanes { on: &[], size, mask: None };
+    results.into_iter().map(|(e, on)| lanes.one(e, on).value()).collect()
 }
 
 /// The gradients that a `grad` on these operands stands for.

@@ -71,7 +71,7 @@ impl Fns {
 }
 
 /// Calls that the language answers itself.
-const SPECIAL: &[&str] = &["cond", "while_loop", "scan", "grad", "jvp", "tensor", "size", "dim", "ndimension", "numel"];
+const SPECIAL: &[&str] = &["cond", "while_loop", "scan", "vmap", "grad", "jvp", "tensor", "size", "dim", "ndimension", "numel"];
 
 /// One graph as a function.
 fn function(g: &Graph, as_name: &str, fns: &Fns) -> String {
@@ -261,6 +261,10 @@ impl<'f> Names<'f> {
             Op::While(w) => {
                 args.push(group(&operands[..w.carries()]));
                 &operands[w.carries()..]
+            }
+            Op::Vmap(v) => {
+                args.push(group(&operands[..v.xs]));
+                &operands[v.xs..]
             }
             Op::Loop(s) => {
                 let (init, rest) = operands.split_at(s.carries);

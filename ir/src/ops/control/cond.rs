@@ -4,12 +4,12 @@
 //! their branch again: what its derivative needs of it has other types in each branch, so it is not kept.
 
 use super::body::Draft;
-use super::{Body, decides, forward, is_true, run, same, takes, types_text};
+use super::{Body, batch, decides, forward, is_true, run, same, takes, types_text};
 use crate::builder::Ex;
 use crate::error::{Result, err};
 use crate::graph::{Value, Values};
 use crate::interp::Array;
-use crate::ops::{Op, Structural};
+use crate::ops::{Lanes, Op, Structural};
 use crate::passes::autodiff::pull;
 use crate::types::Type;
 use smallvec::SmallVec;
@@ -53,6 +53,9 @@ impl Structural for Cond {
 
     fn vjp<'b>(&self, x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         self.vjp_all(x, &[y], &[Some(dy)], &vec![true; x.len()])
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        batch::made(x, batch::cond(self, x, lanes))
     }
 
     fn vjp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], dy: &[Option<Ex<'b>>], needs: &[bool]) -> Vec<Option<Ex<'b>>> {

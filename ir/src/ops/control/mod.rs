@@ -9,15 +9,18 @@
 //! Derivatives are control ops too, over bodies made by reverse accumulation of the original ones ([`Cond`], [`Scan`]), or
 //! by forward accumulation (`forward`).
 
+pub(crate) mod batch;
 mod body;
 mod cond;
 mod forward;
 mod scan;
+mod vmap;
 mod while_loop;
 
 pub use body::Body;
 pub use cond::Cond;
 pub use scan::Scan;
+pub use vmap::Vmap;
 pub use while_loop::While;
 
 use super::Op;
@@ -34,6 +37,7 @@ impl Op {
             Op::Cond(c) => c.branches.iter().collect(),
             Op::While(w) => [&w.test, &w.body].into_iter().collect(),
             Op::Loop(s) => std::iter::once(&s.body).collect(),
+            Op::Vmap(v) => std::iter::once(&v.body).collect(),
             _ => SmallVec::new(),
         }
     }
@@ -47,6 +51,7 @@ impl Op {
             Op::Cond(c) => Op::Cond(Cond { branches: [f(&c.branches[0])?, f(&c.branches[1])?] }),
             Op::While(w) => Op::While(While { test: f(&w.test)?, body: f(&w.body)? }),
             Op::Loop(s) => Op::Loop(Scan { body: f(&s.body)?, ..s.clone() }),
+            Op::Vmap(v) => Op::Vmap(Vmap { body: f(&v.body)?, ..*v }),
             op => op.clone(),
         })
     }

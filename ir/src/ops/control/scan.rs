@@ -14,14 +14,14 @@
 //! so its carries are dc and the sums of dk.
 
 use super::body::Draft;
-use super::{Body, forward, run, same, takes, types_text};
+use super::{Body, batch, forward, run, same, takes, types_text};
 use crate::builder::Ex;
 use crate::dim::Dim;
 use crate::error::{Result, err};
 use crate::graph::Value;
 use crate::interp::Array;
 use crate::layout::Layout;
-use crate::ops::{Op, Structural};
+use crate::ops::{Lanes, Op, Structural};
 use crate::passes::autodiff::pull;
 use crate::types::Type;
 use smallvec::SmallVec;
@@ -138,6 +138,9 @@ impl Structural for Scan {
 
     fn vjp<'b>(&self, x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         self.vjp_all(x, &[y], &[Some(dy)], &vec![true; x.len()])
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        batch::made(x, batch::scan(self, x, lanes))
     }
 
     fn vjp_all<'b>(&self, x: &[Ex<'b>], y: &[Ex<'b>], dy: &[Option<Ex<'b>>], needs: &[bool]) -> Vec<Option<Ex<'b>>> {

@@ -3,11 +3,11 @@
 //! It has no derivative in reverse: going back takes what every step began with, and how many steps there are is not
 //! known before they have run. Forward it has one: tangents go along with the carries.
 
-use super::{Body, decides, forward, is_true, run, same, takes, types_text};
+use super::{Body, batch, decides, forward, is_true, run, same, takes, types_text};
 use crate::builder::Ex;
 use crate::error::{Result, err};
 use crate::interp::Array;
-use crate::ops::Structural;
+use crate::ops::{Lanes, Structural};
 use crate::types::Type;
 use smallvec::SmallVec;
 
@@ -72,6 +72,9 @@ impl Structural for While {
 
     fn vjp<'b>(&self, x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         self.vjp_all(x, &[y], &[Some(dy)], &vec![true; x.len()])
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        batch::made(x, batch::while_loop(self, x, lanes))
     }
 
     fn vjp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], _: &[Option<Ex<'b>>], _: &[bool]) -> Vec<Option<Ex<'b>>> {

@@ -16,7 +16,7 @@ pub mod range;
 pub mod round;
 pub mod special;
 
-use super::Structural;
+use super::{Lanes, Structural};
 use crate::builder::Ex;
 use crate::dtype::{Category, DType};
 use crate::error::{Result, err};
@@ -262,6 +262,19 @@ impl Structural for Row {
         let x32: Vec<Ex<'b>> = x.iter().map(|e| wide(*e)).collect();
         let d = rule(&x32, wide(y), wide(dy));
         d.into_iter().zip(x).map(|(d, x)| d.map(|d| d.cast(x.dtype()))).collect()
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        let mut x = lanes.all(x);
+        // Where nothing is asked of an element, its checks hold.
+        let is_of = |rows: &[RowDef]| rows.iter().any(|r| r.name == self.name());
+        if is_of(index::ROWS) {
+            (x[0], x[1]) = (lanes.harmless(x[0], 0.0), lanes.harmless(x[1], 1.0));
+        } else if is_of(range::ROWS) {
+            x[0] = lanes.harmless(x[0], 1.0);
+        } else if is_of(divide::ROWS) && x.len() == 2 && !x[1].dtype().is_float() {
+            x[1] = lanes.harmless(x[1], 1.0);
+        }
+        vec![x[0].apply(super::Op::Map(*self), &x[1..])]
     }
 
     /// The rule of the derivative read the other way: it is elementwise and linear in `dy`, so with the tangent of operand

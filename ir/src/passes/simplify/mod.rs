@@ -107,6 +107,7 @@ impl<'b> Rules<'b> {
             | Op::Cond(_)
             | Op::While(_)
             | Op::Loop(_)
+            | Op::Vmap(_)
             | Op::Write
             | Op::Grad(_)
             | Op::Jvp(_) => Ok(None),

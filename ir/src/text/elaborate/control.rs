@@ -13,7 +13,7 @@ use super::value::Val;
 use crate::builder::Ex;
 use crate::error::{Error, Loc, err};
 use crate::layout::Strided;
-use crate::ops::control::{Body, Cond, Scan, While};
+use crate::ops::control::{Body, Cond, Scan, Vmap, While};
 use crate::ops::view::Permute;
 use crate::ops::{Op, registry};
 use crate::text::ast::{Expr, ExprKind, Name};
@@ -39,7 +39,7 @@ pub struct Form {
 }
 
 /// The calls that are answered here.
-pub static FORMS: [Form; 3] = [
+pub static FORMS: [Form; 4] = [
     Form {
         name: "cond",
         sig: "pred, true_fn: function, false_fn: function, operands = None",
@@ -73,6 +73,17 @@ pub static FORMS: [Form; 3] = [
         params: &["combine_fn", "init", "xs", "dim", "reverse", "length", "consts", "save"],
         functions: 0..1,
         needed: 3,
+    },
+    Form {
+        name: "vmap",
+        sig: "f: function, xs, consts = None",
+        doc: "f(*elements, *consts), a function of the file, for each element along the first dimension of xs, its results \
+              stacked along a new first dimension. No element sees another: it is one program for all of them, with the bits \
+              of one after the other. Derivatives are those of f.",
+        example: "fn pairs(x: D[2], w: D[2, 2]) { (w @ x, x.sum()) } xs: D[3, 2], w: D[2, 2] => vmap(pairs, xs, consts=w)",
+        params: &["f", "xs", "consts"],
+        functions: 0..1,
+        needed: 2,
     },
 ];
 
@@ -156,6 +167,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
         match name {
             "cond" => self.cond(&named, given, loc),
             "while_loop" => self.while_loop(&named, given, loc),
+            "vmap" => self.vmap(&named, given, loc),
             _ => self.scan(&named, given, loc),
         }
     }
@@ -332,6 +344,26 @@ impl<'m, 'b> Tracer<'m, 'b> {
         }
         let all: Vec<Ex<'b>> = init.iter().chain(&consts).map(|(e, _)| *e).collect();
         let out = self.emit_control(Op::While(While { test, body }), &all, fns, loc)?;
+        Ok(value(out, tuple))
+    }
+
+    fn vmap(&mut self, fns: &[Named], mut given: Vec<Option<(Val<'b>, Loc)>>, loc: Loc) -> Got<Val<'b>> {
+        let (xs, consts) = (given[1].take(), given[2].take());
+        let xs = self.operands(fns[0], 0, xs, "what `vmap` goes along")?;
+        let consts = self.operands(fns[0], xs.len(), consts, "the constants of `vmap`")?;
+        let types: Vec<Type> = xs.iter().map(|(e, _)| e.ty()).collect();
+        let mut args = Vec::new();
+        for x in &xs {
+            let (ty, layout, at) = self.whole(x);
+            // Each must have a first dimension before its elements have a type.
+            let fits = Vmap::size(&types.iter().collect::<Vec<_>>());
+            self.at(at, fits)?;
+            args.push((Type::new(ty.dtype, ty.shape[1..].iter().copied()), layout.first_slice(), at));
+        }
+        args.extend(consts.iter().map(|o| self.whole(o)));
+        let (body, tuple) = self.traced("vmap", fns[0], &args, loc)?;
+        let all: Vec<Ex<'b>> = xs.iter().chain(&consts).map(|(e, _)| *e).collect();
+        let out = self.emit_control(Op::Vmap(Vmap { body, xs: xs.len() }), &all, fns, loc)?;
         Ok(value(out, tuple))
     }
 
