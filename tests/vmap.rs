@@ -17,9 +17,9 @@ use tensorc_ir::text::print::type_text;
 const LANES: usize = 3;
 
 /// How operands of `function` differ between elements: all of them do, or the first one only.
-const WHICH: [(&str, bool); 2] = [("all", true), ("first", false)];
+const WHICH: [(&str, bool); 2] = [("all_differ", true), ("one_differs", false)];
 
-/// The file with functions `all` and `first` that run `function` for every element.
+/// The file with functions `all_differ` and `one_differs` that run `function` for every element.
 fn program(text: &str, function: &str, params: &[Param]) -> String {
     let mut text = text.to_string();
     for (name, all) in WHICH {

@@ -117,13 +117,14 @@ fn arity(op: &Op) -> (usize, usize) {
         | Op::Detach
         | Op::Reduce(_)
         | Op::Scan(_) => exactly(1),
-        Op::SliceUpdate(_) | Op::Dot | Op::Gather(_) | Op::Merge(_) | Op::Write => exactly(2),
+        Op::SliceUpdate(_) | Op::Dot | Op::Gather(_) | Op::Merge(_) | Op::Barrier | Op::Write => exactly(2),
         Op::Scatter(_) => exactly(3),
         Op::Cond(_) => (1, usize::MAX),
         Op::While(_) | Op::Loop(_) => (0, usize::MAX),
         Op::Grad(grad) => (grad.lead(), usize::MAX),
         Op::Jvp(jvp) => (jvp.results, usize::MAX),
         Op::Vmap(v) => (v.xs, usize::MAX),
+        Op::Custom(c) => (c.args.max(1), usize::MAX),
     }
 }
 

@@ -5,8 +5,10 @@
 //! Each traces the function and appends ops that passes work out, so they nest, inside and outside of
 //! [`jit`](crate::jit), in any order.
 
+mod custom;
 mod product;
 mod vmap;
 
+pub use custom::{checkpoint, custom_vjp, stop_gradient};
 pub use product::{hvp, jvp, vjp};
 pub use vmap::{VmapOptions, hessian, jacfwd, jacobian, jacrev, vmap, vmap_with};

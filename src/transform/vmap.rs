@@ -95,7 +95,7 @@ pub fn vmap_with<A: Tree, R: Tree, F: Fn(A) -> Result<R>>(options: VmapOptions, 
                 apart(f(together(&structure, order.iter().map(at).collect())?)?)
             })?;
             made.replace(Some(traced.structure));
-            let ([body], captured) = unite([traced.graph], args_count, [traced.captured])?;
+            let ([body], captured) = unite([traced.graph], [args_count], [traced.captured])?;
             let operands = xs.iter().chain(&consts).chain(&captured);
             let results = emit(trace, Op::Vmap(Vmap { body, xs: count }), operands, loc)?;
             results.iter().map(|y| moved(y, 0, axis(options.out_dim, y.dim())?)).collect()

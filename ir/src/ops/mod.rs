@@ -4,6 +4,7 @@
 //! *Structural ops* are one file each, a struct with its attributes that implements [`Structural`]. What users call
 //! (`softmax`, `view`, `add_`) are the functions of [`registry`], written over the [`crate::builder::Builder`].
 
+pub mod barrier;
 pub mod composite;
 pub mod contract;
 pub mod control;
@@ -89,6 +90,10 @@ pub enum Op {
     While(control::While),
     /// A body for each slice of some operands, carrying values along: `scan` in text.
     Loop(control::Scan),
+    /// The first operand, computed no earlier than the second, and equal to nothing else.
+    Barrier,
+    /// A body with a derivative of its own.
+    Custom(control::Custom),
     /// A body for each element along the first axis of some operands, independent of each other.
     Vmap(control::Vmap),
     /// Writes the second operand into the memory of the first. No result.
@@ -215,6 +220,8 @@ impl Op {
             Op::Cond(_) => "cond",
             Op::While(_) => "while_loop",
             Op::Loop(_) => "scan",
+            Op::Barrier => "barrier",
+            Op::Custom(c) => c.name(),
             Op::Vmap(_) => "vmap",
             Op::Write => "write_",
             Op::Grad(_) => "grad",
@@ -253,6 +260,8 @@ impl Op {
             Op::Cond(c) => c,
             Op::While(w) => w,
             Op::Loop(s) => s,
+            Op::Barrier => &barrier::Barrier,
+            Op::Custom(c) => c,
             Op::Vmap(v) => v,
             Op::Write => &effect::Write,
             Op::Grad(g) => g,

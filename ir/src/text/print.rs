@@ -71,7 +71,7 @@ impl Fns {
 }
 
 /// Calls that the language answers itself.
-const SPECIAL: &[&str] = &["cond", "while_loop", "scan", "vmap", "grad", "jvp", "tensor", "size", "dim", "ndimension", "numel"];
+const SPECIAL: &[&str] = &["cond", "while_loop", "scan", "vmap", "custom_vjp", "checkpoint", "grad", "jvp", "tensor", "size", "dim", "ndimension", "numel"];
 
 /// One graph as a function.
 fn function(g: &Graph, as_name: &str, fns: &Fns) -> String {
@@ -261,6 +261,10 @@ impl<'f> Names<'f> {
             Op::While(w) => {
                 args.push(group(&operands[..w.carries()]));
                 &operands[w.carries()..]
+            }
+            Op::Custom(c) => {
+                args.push(group(&operands[..c.args]));
+                &operands[c.args..]
             }
             Op::Vmap(v) => {
                 args.push(group(&operands[..v.xs]));

@@ -86,7 +86,7 @@ fn wide(ty: &Type, size: Dim) -> Type {
 }
 
 /// The parameters of a body under construction: those of `of`, with the axis where marked, and a mask if there is one.
-fn params<'d>(draft: &'d Draft, of: &Body, on: &[bool], lanes: &Lanes<'_, '_>) -> (Vec<Lane<'d>>, Option<Ex<'d>>) {
+pub(super) fn params<'d>(draft: &'d Draft, of: &Body, on: &[bool], lanes: &Lanes<'_, '_>) -> (Vec<Lane<'d>>, Option<Ex<'d>>) {
     let types = of.param_types();
     let types: Vec<Type> =
         types.iter().zip(on).map(|(t, on)| if *on { wide(t, lanes.size) } else { t.clone() }).collect();
@@ -106,7 +106,7 @@ fn with_axis<'d>(results: Vec<Lane<'d>>, on: &[bool], lanes: &Lanes<'_, 'd>) -> 
 }
 
 /// A body for all lanes. Its parameters are the old ones and the mask.
-fn body(of: &Body, on: &[bool], results: &[bool], lanes: &Lanes<'_, '_>) -> Result<Body> {
+pub(super) fn body(of: &Body, on: &[bool], results: &[bool], lanes: &Lanes<'_, '_>) -> Result<Body> {
     let draft = Draft::of(of, "vmap");
     let (args, mask) = params(&draft, of, on, lanes);
     let all = batch(&draft.b, of, &args, lanes.size, mask)?;

@@ -12,6 +12,7 @@
 pub(crate) mod batch;
 mod body;
 mod cond;
+mod custom;
 mod forward;
 mod scan;
 mod vmap;
@@ -19,6 +20,7 @@ mod while_loop;
 
 pub use body::Body;
 pub use cond::Cond;
+pub use custom::Custom;
 pub use scan::Scan;
 pub use vmap::Vmap;
 pub use while_loop::While;
@@ -38,6 +40,7 @@ impl Op {
             Op::While(w) => [&w.test, &w.body].into_iter().collect(),
             Op::Loop(s) => std::iter::once(&s.body).collect(),
             Op::Vmap(v) => std::iter::once(&v.body).collect(),
+            Op::Custom(c) => std::iter::once(&c.forward).chain(&c.backward).collect(),
             _ => SmallVec::new(),
         }
     }
@@ -52,6 +55,10 @@ impl Op {
             Op::While(w) => Op::While(While { test: f(&w.test)?, body: f(&w.body)? }),
             Op::Loop(s) => Op::Loop(Scan { body: f(&s.body)?, ..s.clone() }),
             Op::Vmap(v) => Op::Vmap(Vmap { body: f(&v.body)?, ..*v }),
+            Op::Custom(c) => {
+                let forward = f(&c.forward)?;
+                Op::Custom(Custom { forward, backward: c.backward.as_ref().map(f).transpose()?, args: c.args })
+            }
             op => op.clone(),
         })
     }

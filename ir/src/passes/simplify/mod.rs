@@ -25,6 +25,9 @@ use crate::types::Type;
 /// # Errors
 /// None for verified graphs.
 pub fn simplify(g: &Graph) -> Result<Graph> {
+    if let Some(inlined) = without_custom(g)? {
+        return simplify(&inlined);
+    }
     let mut r = Rebuild::new(g, Phase::Differentiated, simplify)?;
     let live = g.computed();
     for n in g.nodes().filter(|n| live[n.0 as usize]) {
@@ -42,6 +45,24 @@ pub fn simplify(g: &Graph) -> Result<Graph> {
         r.set(n, [v]);
     }
     r.finish()
+}
+
+/// The graph with the bodies of functions that had a derivative of their own in their place; `None` if there are none.
+fn without_custom(g: &Graph) -> Result<Option<Graph>> {
+    if !g.nodes().any(|n| matches!(g.op(n), Op::Custom(_))) {
+        return Ok(None);
+    }
+    let mut r = Rebuild::new(g, Phase::Differentiated, |g| Ok(g.clone()))?;
+    for n in g.nodes() {
+        match g.op(n) {
+            Op::Custom(c) => {
+                let values = c.forward.inline(&r.b, &r.operands(n)?, |op| op)?;
+                r.set(n, values);
+            }
+            _ => r.copy(n)?,
+        }
+    }
+    r.finish().map(Some)
 }
 
 /// What a rule gives: a value equal to the op's, if it applies.
@@ -107,6 +128,8 @@ impl<'b> Rules<'b> {
             | Op::Cond(_)
             | Op::While(_)
             | Op::Loop(_)
+            | Op::Barrier
+            | Op::Custom(_)
             | Op::Vmap(_)
             | Op::Write
             | Op::Grad(_)

@@ -18,6 +18,7 @@ mod number;
 mod sizes;
 mod standin;
 mod stmt;
+mod transform;
 #[cfg(test)]
 mod tests;
 mod value;
