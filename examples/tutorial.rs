@@ -197,7 +197,7 @@ fn gradients() -> Result<()> {
     show!(second(x.clone())?, "tensor([ 6., 12., 18.])");
 
     // Several arguments have as many gradients.
-    given!(let (dx, dw) = grad(|(x, w): (Tensor, Tensor)| (&x * &w)?.sum())((x, tensorc::full(&[3], 5.0, F32)?))?);
+    given!(let (dx, dw) = grad(|(x, w): (Tensor, Tensor)| (&x * &w)?.sum())((x.clone(), tensorc::full(&[3], 5.0, F32)?))?);
     show!(dx, "tensor([5., 5., 5.])");
     show!(dw, "tensor([1., 2., 3.])");
 

@@ -297,7 +297,12 @@ pub(crate) fn unite<const N: usize>(
 }
 
 /// Appends a control op.
-pub(crate) fn emit<'a>(trace: &Arc<Trace>, op: Op, operands: impl Iterator<Item = &'a Tensor>, loc: Loc) -> Result<Vec<Tensor>> {
+pub(crate) fn emit<'a>(
+    trace: &Arc<Trace>,
+    op: Op,
+    operands: impl Iterator<Item = &'a Tensor>,
+    loc: Loc,
+) -> Result<Vec<Tensor>> {
     let values = operands.map(|t| trace.value_of(t)).collect::<Result<Vec<_>>>().map_err(|e| e.at(loc))?;
     let results = trace.with(|b| {
         b.set_loc(loc);

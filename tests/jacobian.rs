@@ -2,8 +2,8 @@
 
 use tensorc::dtype::{F64, I64};
 use tensorc::{
-    Argument, Kind, Result, Tensor, VmapOptions, cond, grad, hessian, hvp, jacfwd, jacobian, jacrev, jit, scan, tensor, vmap,
-    vmap_with, while_loop, zeros,
+    Argument, Kind, Result, Tensor, VmapOptions, cond, grad, hessian, hvp, jacfwd, jacobian, jacrev, jit, scan, tensor,
+    vmap, vmap_with, while_loop, zeros,
 };
 
 fn numbers(t: &Tensor) -> Vec<f64> {
@@ -79,7 +79,9 @@ fn gradients_of_each_example_are_those_of_one_after_the_other() -> Result<()> {
         let logits = x.unsqueeze(0)?.matmul(&w)?.add(&b)?;
         logits.log_softmax(1)?.gather(1, &y.reshape([1, 1])?)?.mul(-1.0)?.sum()
     };
-    let one = |(x, y): (Tensor, Tensor)| grad(|(w, b): (Tensor, Tensor)| loss(w, b, x.clone(), y.clone()))((w.clone(), b.clone()));
+    let one = |(x, y): (Tensor, Tensor)| {
+        grad(|(w, b): (Tensor, Tensor)| loss(w, b, x.clone(), y.clone()))((w.clone(), b.clone()))
+    };
     let (dw, db) = vmap(one)((x.clone(), y.clone()))?;
     let (mut all_w, mut all_b) = (Vec::new(), Vec::new());
     for i in 0..3 {

@@ -24,9 +24,14 @@ fn program(text: &str, function: &str, params: &[Param]) -> String {
     let mut text = text.to_string();
     for (name, all) in WHICH {
         let count = if all { params.len() } else { 1 };
-        let declared: Vec<String> = params.iter().enumerate().map(|(i, p)| format!("{}: {}", p.name, type_text(&lanes(&p.ty, i < count)))).collect();
+        let declared: Vec<String> = params
+            .iter()
+            .enumerate()
+            .map(|(i, p)| format!("{}: {}", p.name, type_text(&lanes(&p.ty, i < count))))
+            .collect();
         let list = |params: &[Param]| params.iter().map(|p| format!("{},", p.name)).collect::<String>();
-        let consts = if count < params.len() { format!(", consts=({})", list(&params[count..])) } else { String::new() };
+        let consts =
+            if count < params.len() { format!(", consts=({})", list(&params[count..])) } else { String::new() };
         let (declared, xs) = (declared.join(", "), list(&params[..count]));
         text += &format!("\nfn {name}({declared}) {{\n    vmap({function}, ({xs}){consts})\n}}\n");
     }

@@ -102,7 +102,7 @@ impl Structural for Jvp {
     fn infer(&self, all: &[&Type]) -> Result<SmallVec<[Type; 1]>> {
         let (y, x, t) = self.parts(all);
         if self.results == 0 || y.len() < self.results || x.is_empty() || x.len() != t.len() {
-            return Err(err::ty(format!("`jvp` takes values and as many tangents, got {} and {}", x.len(), t.len())));
+            return Err(err::internal(format!("`jvp` of {} values by {}, along {}", y.len(), x.len(), t.len())));
         }
         if let Some(t) = x.iter().find(|t| !t.dtype.is_float()) {
             return Err(err::grad(format!("`jvp` with respect to {t}: only floating point values have derivatives")));

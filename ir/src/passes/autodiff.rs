@@ -15,12 +15,12 @@ use crate::builder::Builder;
 use crate::dtype::Scalar;
 use crate::error::{Loc, Result, err};
 use crate::graph::{Graph, NodeId, Phase, Value, Values};
+use crate::ops::composite::widen;
 use crate::ops::control::Vmap;
 use crate::ops::control::batch::batch;
+use crate::ops::effect::Grad;
 use crate::ops::{Lanes, Op};
 use crate::types::Type;
-use crate::ops::composite::widen;
-use crate::ops::effect::Grad;
 use smallvec::SmallVec;
 use std::collections::{HashMap, HashSet};
 

@@ -71,7 +71,21 @@ impl Fns {
 }
 
 /// Calls that the language answers itself.
-const SPECIAL: &[&str] = &["cond", "while_loop", "scan", "vmap", "custom_vjp", "checkpoint", "grad", "jvp", "tensor", "size", "dim", "ndimension", "numel"];
+const SPECIAL: &[&str] = &[
+    "cond",
+    "while_loop",
+    "scan",
+    "vmap",
+    "custom_vjp",
+    "checkpoint",
+    "grad",
+    "jvp",
+    "tensor",
+    "size",
+    "dim",
+    "ndimension",
+    "numel",
+];
 
 /// One graph as a function.
 fn function(g: &Graph, as_name: &str, fns: &Fns) -> String {

@@ -7,6 +7,7 @@
 
 use super::body::Draft;
 use super::{Body, Cond, Scan, While};
+use crate::DType;
 use crate::builder::{Builder, Ex};
 use crate::dim::Dim;
 use crate::error::{Result, err};
@@ -15,7 +16,6 @@ use crate::interp::may_fail;
 use crate::ops::reduce::ReduceKind;
 use crate::ops::{Lanes, Op};
 use crate::types::Type;
-use crate::DType;
 use std::collections::HashMap;
 
 /// A value, and whether it has the axis of the lanes.
@@ -86,7 +86,12 @@ fn wide(ty: &Type, size: Dim) -> Type {
 }
 
 /// The parameters of a body under construction: those of `of`, with the axis where marked, and a mask if there is one.
-pub(super) fn params<'d>(draft: &'d Draft, of: &Body, on: &[bool], lanes: &Lanes<'_, '_>) -> (Vec<Lane<'d>>, Option<Ex<'d>>) {
+pub(super) fn params<'d>(
+    draft: &'d Draft,
+    of: &Body,
+    on: &[bool],
+    lanes: &Lanes<'_, '_>,
+) -> (Vec<Lane<'d>>, Option<Ex<'d>>) {
     let types = of.param_types();
     let types: Vec<Type> =
         types.iter().zip(on).map(|(t, on)| if *on { wide(t, lanes.size) } else { t.clone() }).collect();
@@ -134,8 +139,7 @@ pub(super) fn cond<'b>(op: &Cond, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Result
     let on = &lanes.on[1..];
     if !lanes.on[0] {
         let all = vec![true; op.branches[0].outputs.len()];
-        let branches =
-            [body(&op.branches[0], on, &all, lanes)?, body(&op.branches[1], on, &all, lanes)?];
+        let branches = [body(&op.branches[0], on, &all, lanes)?, body(&op.branches[1], on, &all, lanes)?];
         let operands: Vec<Ex<'b>> = x.iter().copied().chain(lanes.mask).collect();
         return emit(b, Op::Cond(Cond { branches }), &operands);
     }
@@ -163,7 +167,8 @@ pub(super) fn while_loop<'b>(op: &While, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) ->
         // All lanes take as many steps.
         let test = body(&op.test, &on, &[false], lanes)?;
         let next = body(&op.body, &on, &on[..n], lanes)?;
-        let operands: Vec<Ex<'b>> = (0..x.len()).map(|i| if on[i] { lanes.one(x[i], lanes.on[i]) } else { x[i] }).collect();
+        let operands: Vec<Ex<'b>> =
+            (0..x.len()).map(|i| if on[i] { lanes.one(x[i], lanes.on[i]) } else { x[i] }).collect();
         let out = emit(b, Op::While(While { test, body: next }), &operands)?;
         return Ok(out.into_iter().zip(&on).map(|(e, on)| lanes.one(e, *on)).collect());
     }
@@ -183,7 +188,8 @@ pub(super) fn while_loop<'b>(op: &While, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) ->
     let here = Lanes { on: &on, size: lanes.size, mask: Some(active_there) };
     let args: Vec<Lane<'_>> = carries.iter().chain(&consts).copied().collect();
     let next = batch(&draft.b, &op.body, &args, lanes.size, Some(active_there))?;
-    let kept = |((new, has), (old, _)): (Lane<'_>, &Lane<'_>)| -> Result<Value> { pick(&here, active_there, new, has, *old) };
+    let kept =
+        |((new, has), (old, _)): (Lane<'_>, &Lane<'_>)| -> Result<Value> { pick(&here, active_there, new, has, *old) };
     let next = next.into_iter().zip(&carries).map(|(new, old)| kept((new, old))).collect::<Result<Vec<_>>>()?;
     let after: Vec<Lane<'_>> = next.iter().map(|v| (draft.b.ex(*v), true)).chain(consts.iter().copied()).collect();
     let active_next = go_on(&draft.b, op, &after, lanes.size, Some(active_there))?;

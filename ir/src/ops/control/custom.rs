@@ -59,9 +59,12 @@ impl Custom {
         let float = |i: &usize| x[*i].dtype().is_float();
         if let Some(i) = (self.args..x.len()).find(|i| needs[*i] && float(i)) {
             let e = format!("`custom_vjp`: a gradient with respect to a {} that the function captures", x[i].ty());
-            return Err(err::grad(e).help("hand it to the function as an argument; `backward` says only what those have"));
+            return Err(
+                err::grad(e).help("hand it to the function as an argument; `backward` says only what those have")
+            );
         }
-        let cotangents = y.iter().zip(dy).filter(|(y, _)| y.dtype().is_float()).map(|(y, d)| d.unwrap_or_else(|| y.zeros()));
+        let cotangents =
+            y.iter().zip(dy).filter(|(y, _)| y.dtype().is_float()).map(|(y, d)| d.unwrap_or_else(|| y.zeros()));
         let args: Vec<Ex<'b>> =
             x[..self.args].iter().chain(y).copied().chain(cotangents).chain(x[self.args..].iter().copied()).collect();
         let args = args.into_iter().map(Ex::value).collect::<Result<Vec<_>>>()?;
@@ -72,7 +75,13 @@ impl Custom {
     }
 
     /// The cotangents by the body's own derivative, of a body computed again.
-    fn again<'b>(&self, x: &[Ex<'b>], y: &[Ex<'b>], dy: &[Option<Ex<'b>>], needs: &[bool]) -> Result<Vec<Option<Ex<'b>>>> {
+    fn again<'b>(
+        &self,
+        x: &[Ex<'b>],
+        y: &[Ex<'b>],
+        dy: &[Option<Ex<'b>>],
+        needs: &[bool],
+    ) -> Result<Vec<Option<Ex<'b>>>> {
         let b = x[0].builder();
         let before: Vec<Ex<'b>> = dy.iter().flatten().chain(y).copied().collect();
         let own = x.iter().map(|x| after(*x, before.iter().copied()).value()).collect::<Result<Vec<_>>>()?;

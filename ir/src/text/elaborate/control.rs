@@ -226,7 +226,13 @@ impl<'m, 'b> Tracer<'m, 'b> {
 
     /// The tensors of a value: itself, or those of a tuple. A number becomes a constant of the dtype that the function
     /// has at its place, `first` being the first one's.
-    pub(super) fn operands(&mut self, f: Named, first: usize, given: Option<(Val<'b>, Loc)>, what: &str) -> Got<Vec<Operand<'b>>> {
+    pub(super) fn operands(
+        &mut self,
+        f: Named,
+        first: usize,
+        given: Option<(Val<'b>, Loc)>,
+        what: &str,
+    ) -> Got<Vec<Operand<'b>>> {
         let Some((v, loc)) = given else { return Ok(Vec::new()) };
         let items = match v {
             Val::Tuple(items) | Val::List(items) => items,
@@ -251,7 +257,13 @@ impl<'m, 'b> Tracer<'m, 'b> {
     }
 
     /// A function as a body for operands of these types, which lie in memory so; and whether its result is a tuple.
-    pub(super) fn traced(&mut self, form: &str, f: Named, args: &[(Type, Strided, Loc)], call: Loc) -> Got<(Body, bool)> {
+    pub(super) fn traced(
+        &mut self,
+        form: &str,
+        f: Named,
+        args: &[(Type, Strided, Loc)],
+        call: Loc,
+    ) -> Got<(Body, bool)> {
         let decl = self.module.decl(f.f);
         let name = &decl.name.text;
         if decl.params.len() != args.len() {

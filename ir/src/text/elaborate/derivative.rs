@@ -115,6 +115,11 @@ impl<'m, 'b> Tracer<'m, 'b> {
         let (_, t) = self.tensors(t, "a tangent is a tensor")?;
         let (many, y) = values?;
         let (results, x) = (y.len(), x.into_iter().collect::<Got<Vec<Value>>>()?);
+        if x.len() != t.len() {
+            let e =
+                err::ty(format!("`jvp` with respect to {} values takes as many tangents, got {}", x.len(), t.len()));
+            return self.fail(loc, e);
+        }
         let operands: Vec<Value> = y.into_iter().chain(x).chain(t).collect();
         self.b.set_loc(loc);
         let node = self.b.emit_all(Op::Jvp(Jvp { results }), &operands);

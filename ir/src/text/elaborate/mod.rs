@@ -18,9 +18,9 @@ mod number;
 mod sizes;
 mod standin;
 mod stmt;
-mod transform;
 #[cfg(test)]
 mod tests;
+mod transform;
 mod value;
 mod walk;
 
