@@ -9,7 +9,7 @@
 
 use std::fmt::Display;
 use tensorc::dtype::{Bool, F16, F32, F64, I64};
-use tensorc::{DType, Error, Kind, Result, Tensor, grad, jit, value_and_grad};
+use tensorc::{DType, Error, Kind, Result, Tensor, grad, hessian, jacobian, jit, jvp, value_and_grad, vmap};
 
 fn main() -> Result<()> {
     creating()?;
@@ -198,9 +198,22 @@ fn gradients() -> Result<()> {
     show!(second(x.clone())?, "tensor([ 6., 12., 18.])");
 
     // Several arguments have as many gradients.
-    given!(let (dx, dw) = grad(|(x, w): (Tensor, Tensor)| (&x * &w)?.sum())((x, tensorc::full(&[3], 5.0, F32)?))?);
+    given!(let (dx, dw) = grad(|(x, w): (Tensor, Tensor)| (&x * &w)?.sum())((x.clone(), tensorc::full(&[3], 5.0, F32)?))?);
     show!(dx, "tensor([5., 5., 5.])");
     show!(dw, "tensor([1., 2., 3.])");
+
+    // Along a direction, forward: the value, and how it moves when x moves.
+    given!(let (y, dy) = jvp(|x: Tensor| x.pow(3)?.sum())(x.clone(), tensorc::ones(&[3], F32)?)?);
+    show!(y, "tensor(36.)");
+    show!(dy, "tensor(42.)");
+    // All derivatives of all results, and all second derivatives.
+    given!(let square = |x: Tensor| x.square());
+    show!(jacobian(square)(x.narrow(0, 0, 2)?)?, "tensor([[2., 0.],\n        [0., 4.]])");
+    given!(let product = |x: Tensor| x.prod());
+    show!(hessian(product)(x.narrow(0, 1, 2)?)?, "tensor([[0., 1.],\n        [1., 0.]])");
+    // A function of one element for many at once: here its gradient for each.
+    given!(let each = vmap(grad(|x: Tensor| x.square()?.sum())));
+    show!(each(tensorc::tensor([[1.0f32, 2.0], [3.0, 4.0]])?)?, "tensor([[2., 4.],\n        [6., 8.]])");
     Ok(())
 }
 

@@ -53,7 +53,7 @@ pub fn cond<A: Tree, R: Tree>(
             return Err(err::ty("`cond`: the two functions give trees of different structure").at(loc));
         }
         made = Some(f.structure.clone());
-        let (bodies, captured) = unite([f.graph, g.graph], args.len(), [f.captured, g.captured])?;
+        let (bodies, captured) = unite([f.graph, g.graph], [args.len(); 2], [f.captured, g.captured])?;
         let operands = std::iter::once(pred).chain(operands).chain(&captured);
         emit(trace, Op::Cond(Cond { branches: bodies }), operands, loc)
     })?;
@@ -82,7 +82,7 @@ pub fn while_loop<C: Tree>(
         let test = Traced::new(trace, "cond_fn", &args, |x| apart(cond_fn(together(&structure, x)?)?))?;
         let body = Traced::new(trace, "body_fn", &args, |x| apart(body_fn(together(&structure, x)?)?))?;
         same_structure("while_loop", &body.structure, &structure, loc)?;
-        let (bodies, captured) = unite([test.graph, body.graph], args.len(), [test.captured, body.captured])?;
+        let (bodies, captured) = unite([test.graph, body.graph], [args.len(); 2], [test.captured, body.captured])?;
         let [test, body] = bodies;
         emit(trace, Op::While(While { test, body }), leaves.iter().chain(&captured), loc)
     })?;
@@ -185,7 +185,7 @@ pub fn scan_with<C: Tree, X: Tree, Y: Tree>(
         same_structure("scan", &f.structure.0, &carry, loc)?;
         made = Some(f.structure.clone());
         let ys = f.graph.outputs.len() - carries;
-        let ([body], captured) = unite([f.graph], args.len(), [f.captured])?;
+        let ([body], captured) = unite([f.graph], [args.len()], [f.captured])?;
         let op = Scan { body, carries, xs: xs.len(), length, reverse: options.reverse, save: false };
         let operands = init.iter().chain(&xs).chain(&captured);
         let mut results = emit(trace, Op::Loop(op), operands, loc)?;
@@ -199,13 +199,14 @@ pub fn scan_with<C: Tree, X: Tree, Y: Tree>(
 }
 
 /// How an argument of a body lies in memory.
-struct Arg {
-    dtype: DType,
+#[derive(Clone)]
+pub(crate) struct Arg {
+    pub(crate) dtype: DType,
     layout: Strided,
 }
 
 /// An argument that is handed on as it is.
-fn whole(t: &Tensor) -> Arg {
+pub(crate) fn whole(t: &Tensor) -> Arg {
     Arg { dtype: t.dtype(), layout: t.strided().from_start() }
 }
 
@@ -215,12 +216,12 @@ fn carried(t: &Tensor) -> Arg {
 }
 
 /// One slice along the first dimension.
-fn slice(t: &Tensor) -> Arg {
+pub(crate) fn slice(t: &Tensor) -> Arg {
     Arg { dtype: t.dtype(), layout: t.strided().first_slice() }
 }
 
 /// The tensor with dimension `from` at the place `to`.
-fn moved(t: &Tensor, from: usize, to: usize) -> Result<Tensor> {
+pub(crate) fn moved(t: &Tensor, from: usize, to: usize) -> Result<Tensor> {
     if from == to {
         return Ok(t.clone());
     }
@@ -231,15 +232,15 @@ fn moved(t: &Tensor, from: usize, to: usize) -> Result<Tensor> {
 }
 
 /// A function as it was traced.
-struct Traced<S> {
-    graph: Graph,
+pub(crate) struct Traced<S> {
+    pub(crate) graph: Graph,
     /// The tensors from outside, in the order of the parameters behind the arguments.
-    captured: Vec<Tensor>,
-    structure: S,
+    pub(crate) captured: Vec<Tensor>,
+    pub(crate) structure: S,
 }
 
 impl<S> Traced<S> {
-    fn new(
+    pub(crate) fn new(
         outer: &Arc<Trace>,
         name: &str,
         args: &[Arg],
@@ -256,16 +257,24 @@ impl<S> Traced<S> {
     }
 }
 
-/// Functions with the same parameters: the arguments, then what any of them captures.
-fn unite<const N: usize>(
+impl<S> Traced<S> {
+    /// Its results as arguments of another function, row-major.
+    pub(crate) fn results(&self) -> Vec<Arg> {
+        let types = self.graph.outputs.iter().map(|v| self.graph.ty(*v));
+        types.map(|t| Arg { dtype: t.dtype, layout: Strided::contiguous(&t.shape) }).collect()
+    }
+}
+
+/// Functions with parameters of the same end: each its own arguments, so many, then what any of them captures.
+pub(crate) fn unite<const N: usize>(
     graphs: [Graph; N],
-    args: usize,
+    args: [usize; N],
     captured: [Vec<Tensor>; N],
 ) -> Result<([Body; N], Vec<Tensor>)> {
     let mut all: Vec<Tensor> = Vec::new();
     // For each function, its parameter for each of all captured tensors.
     let mut places: Vec<Vec<Option<usize>>> = Vec::new();
-    for list in &captured {
+    for (list, args) in captured.iter().zip(args) {
         let mut own = vec![None; all.len()];
         for (i, t) in list.iter().enumerate() {
             let k = all.iter().position(|u| u.is(t)).unwrap_or_else(|| {
@@ -279,7 +288,7 @@ fn unite<const N: usize>(
     }
     let types: Vec<_> = all.iter().map(|t| (t.dtype(), t.strided().shape)).collect();
     let mut bodies = Vec::new();
-    for (g, mut own) in graphs.into_iter().zip(places) {
+    for ((g, mut own), args) in graphs.into_iter().zip(places).zip(args) {
         own.resize(all.len(), None);
         bodies.push(Body::with_params(&g, args, &own, &types)?);
     }
@@ -288,7 +297,12 @@ fn unite<const N: usize>(
 }
 
 /// Appends a control op.
-fn emit<'a>(trace: &Arc<Trace>, op: Op, operands: impl Iterator<Item = &'a Tensor>, loc: Loc) -> Result<Vec<Tensor>> {
+pub(crate) fn emit<'a>(
+    trace: &Arc<Trace>,
+    op: Op,
+    operands: impl Iterator<Item = &'a Tensor>,
+    loc: Loc,
+) -> Result<Vec<Tensor>> {
     let values = operands.map(|t| trace.value_of(t)).collect::<Result<Vec<_>>>().map_err(|e| e.at(loc))?;
     let results = trace.with(|b| {
         b.set_loc(loc);
@@ -306,12 +320,12 @@ fn same_structure<S: PartialEq>(op: &str, got: &S, want: &S, loc: Loc) -> Result
         .at(loc))
 }
 
-fn together<T: Tree>(structure: &T::Structure, leaves: Vec<Tensor>) -> Result<T> {
+pub(crate) fn together<T: Tree>(structure: &T::Structure, leaves: Vec<Tensor>) -> Result<T> {
     T::put_together(structure, &mut leaves.into_iter())
 }
 
 /// The tensors of a tree, with its structure.
-fn apart<T: Tree>(tree: T) -> Result<(Vec<Tensor>, T::Structure)> {
+pub(crate) fn apart<T: Tree>(tree: T) -> Result<(Vec<Tensor>, T::Structure)> {
     let mut leaves = Vec::new();
     let structure = tree.take_apart(&mut leaves);
     Ok((leaves, structure))

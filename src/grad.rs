@@ -54,25 +54,10 @@ fn differentiate<A: Tree, F: Fn(A) -> Result<Tensor>>(
     leaves: &[Tensor],
     loc: Loc,
 ) -> Result<(Tensor, Vec<Tensor>)> {
-    // A tensor that occurs twice is two variables: each gets a node of its own.
-    let mut x: Vec<Value> = Vec::new();
-    for t in leaves {
-        let v = trace.value_of(t).map_err(|e| e.at(loc))?;
-        let own = trace.with(|b| {
-            b.set_loc(loc);
-            let shape = b.ty(v).shape;
-            b.emit(Op::Reshape(tensorc_ir::ops::view::Reshape(shape)), &[v])
-        })??;
-        x.push(own);
-    }
+    let x = variables(trace, leaves, loc)?;
     let args = x.iter().map(|v| trace.tensor(*v)).collect::<Result<Vec<_>>>()?;
     let y = trace.within(|| f(A::put_together(structure, &mut args.into_iter())?))?;
-    for own in &x {
-        if let Some(write) = trace.with(|b| b.written_since(own.node, *own))?? {
-            let e = err::grad("a leaf Variable that requires grad is being used in an in-place operation.").at(loc);
-            return Err(e.note(write, "the argument is written here").help("write to a copy: `x.copy()?`"));
-        }
-    }
+    unwritten(trace, &x, loc)?;
     let mut operands = vec![trace.value_of(&y)?];
     operands.extend(&x);
     let node = trace.with(|b| {
@@ -81,4 +66,28 @@ fn differentiate<A: Tree, F: Fn(A) -> Result<Tensor>>(
     })??;
     let dx = (0..x.len() as u16).map(|result| trace.tensor(Value { node, result })).collect::<Result<_>>()?;
     Ok((y, dx))
+}
+
+/// A node of its own for each tensor: one that occurs twice is two variables.
+pub(crate) fn variables(trace: &Arc<Trace>, leaves: &[Tensor], loc: Loc) -> Result<Vec<Value>> {
+    let one = |t: &Tensor| {
+        let v = trace.value_of(t).map_err(|e| e.at(loc))?;
+        trace.with(|b| {
+            b.set_loc(loc);
+            let shape = b.ty(v).shape;
+            b.emit(Op::Reshape(tensorc_ir::ops::view::Reshape(shape)), &[v])
+        })?
+    };
+    leaves.iter().map(one).collect()
+}
+
+/// Refuses a function that has written to what it is differentiated by.
+pub(crate) fn unwritten(trace: &Arc<Trace>, x: &[Value], loc: Loc) -> Result<()> {
+    for own in x {
+        if let Some(write) = trace.with(|b| b.written_since(own.node, *own))?? {
+            let e = err::grad("a leaf Variable that requires grad is being used in an in-place operation.").at(loc);
+            return Err(e.note(write, "the argument is written here").help("write to a copy: `x.copy()?`"));
+        }
+    }
+    Ok(())
 }

@@ -40,6 +40,7 @@ mod share;
 mod sharing;
 mod tensor;
 mod trace;
+mod transform;
 mod tree;
 
 pub use autograd::{enable_grad, no_grad};
@@ -55,6 +56,8 @@ pub use tensor::create::{
 pub use tensor::{Argument, Element, Operand, Size, Tensor, call, index::Index, index::IndexItem, index::Indices};
 pub use tensor::{add, div, mul, rem, sub};
 pub use tensorc_ir::{DType, Error, Kind, Loc, Result};
+pub use transform::{VmapOptions, hessian, hvp, jacfwd, jacobian, jacrev, jvp, vjp, vmap, vmap_with};
+pub use transform::{checkpoint, custom_vjp, stop_gradient};
 pub use tree::Tree;
 
 /// The dtypes by their short names: `tensorc::dtype::F32`.

@@ -159,9 +159,10 @@ impl Graph {
         self.len() + self.nodes().map(inside).sum::<usize>()
     }
 
-    /// Whether some op is a `grad`, also in the bodies of control ops.
+    /// Whether some op asks for a derivative, also in the bodies of control ops.
     pub fn has_grad(&self) -> bool {
-        self.nodes().any(|n| matches!(self.op(n), Op::Grad(_)) || self.op(n).bodies().iter().any(|b| b.has_grad()))
+        let asks = |op: &Op| matches!(op, Op::Grad(_) | Op::Jvp(_));
+        self.nodes().any(|n| asks(self.op(n)) || self.op(n).bodies().iter().any(|b| b.has_grad()))
     }
 
     /// All nodes, each after its operands.

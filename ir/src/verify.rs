@@ -83,7 +83,9 @@ fn node(g: &Graph, n: NodeId) -> Result<()> {
     }
     match node.op {
         Op::Write if g.phase > Phase::Traced => return Err(err::ty("a write in a pure graph")),
-        Op::Grad(_) if g.phase > Phase::Pure => return Err(err::ty("a `grad` in a differentiated graph")),
+        Op::Grad(_) | Op::Jvp(_) | Op::Vmap(_) if g.phase > Phase::Pure => {
+            return Err(err::ty(format!("a `{}` in a differentiated graph", node.op.name())));
+        }
         Op::Input(_) => return Ok(()),
         _ => {}
     }
@@ -115,11 +117,14 @@ fn arity(op: &Op) -> (usize, usize) {
         | Op::Detach
         | Op::Reduce(_)
         | Op::Scan(_) => exactly(1),
-        Op::SliceUpdate(_) | Op::Kept | Op::Dot | Op::Gather(_) | Op::Merge(_) | Op::Write => exactly(2),
+        Op::SliceUpdate(_) | Op::Kept | Op::Dot | Op::Gather(_) | Op::Merge(_) | Op::Barrier | Op::Write => exactly(2),
         Op::Scatter(_) => exactly(3),
         Op::Cond(_) => (1, usize::MAX),
         Op::While(_) | Op::Loop(_) => (0, usize::MAX),
         Op::Grad(grad) => (grad.lead(), usize::MAX),
+        Op::Jvp(jvp) => (jvp.results, usize::MAX),
+        Op::Vmap(v) => (v.xs, usize::MAX),
+        Op::Custom(c) => (c.args.max(1), usize::MAX),
     }
 }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use random::{Choices, step};
 use reader::read;
 use tensorc_ir::graph::Phase;
-use tensorc_ir::ops::effect::Grad;
+use tensorc_ir::ops::effect::{Grad, Jvp};
 use tensorc_ir::ops::elementwise::{Rule, rows};
 use tensorc_ir::ops::literal::Literal;
 use tensorc_ir::ops::{Op, view};
@@ -162,9 +162,12 @@ fn program(choices: &[u16]) -> Graph {
     };
     let first = grad(true, &[picked, seed, copy, b.ex(y)]);
     let second = grad(false, &[both.sum_all(), copy]);
+    let along: Vec<Value> = [both, copy.exp(), copy, b.ex(y), both, b.ex(y)].map(|e| e.value().unwrap()).into();
+    let along = b.emit_all(Op::Jvp(Jvp { results: 2 }), &along).unwrap();
     let narrow = b.ex(first.into()).slice(&[Range { start: 2, len: 2, step: -1 }, Range::all(4)]);
     let last = narrow.cast(DType::F16).scan(tensorc_ir::ops::scan::ScanKind::Sum, 0);
     let mut outputs: Vec<Value> = pool.iter().rev().take(4).copied().collect();
+    outputs.extend(b.results(along));
     outputs.extend([second.into(), last.value().unwrap(), x]);
     outputs.push(b.emit(Op::Permute(view::Permute([1, 0].into_iter().collect())), &[x]).unwrap());
     b.with_graph(|g| {

@@ -76,7 +76,7 @@ impl Lower<'_> {
                 let (from, a) = (self.g.ty(x[0]).dtype, self.eval(x[0], ix)?);
                 Ok(self.code(|b| strided::bitcast(b, from, d.0, a)))
             }
-            Op::Copy => self.eval(x[0], ix),
+            Op::Copy | Op::Barrier => self.eval(x[0], ix),
             Op::Iota(_) => Ok(self.index_value(&ix[0])),
             Op::Size(d) => Ok(self.index_value(&Lin::at(d.0))),
             Op::Gather(g) => {

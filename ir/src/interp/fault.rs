@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 pub fn may_fail(g: &Graph, n: NodeId) -> bool {
     match g.op(n) {
         Op::Gather(_) | Op::Scatter(_) => true,
-        Op::Cond(_) | Op::While(_) | Op::Loop(_) => {
+        Op::Cond(_) | Op::While(_) | Op::Loop(_) | Op::Custom(_) => {
             g.op(n).bodies().into_iter().any(|body| body.nodes().any(|n| may_fail(body, n)))
         }
         Op::Map(row) => {

@@ -32,7 +32,10 @@ pub(super) fn step(g: &Graph, n: NodeId, values: &mut Values, input: &impl Fn(us
             };
             values.insert(n.into(), a);
         }
-        (Op::Grad(_), _) => return Err(err::internal("`grad` must be removed by autodiff first").at(node.loc)),
+        (Op::Grad(_) | Op::Jvp(_), _) => {
+            let name = node.op.name();
+            return Err(err::internal(format!("`{name}` must be removed by autodiff first")).at(node.loc));
+        }
         (op, Effect::Fresh) => {
             let all = op.structural().eval_all(&x).map_err(placed)?;
             values.extend(g.results(n).zip(all));

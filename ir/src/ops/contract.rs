@@ -4,8 +4,9 @@
 //! within blocks of [`K_BLOCK`], starting from 0, and the blocks are added in order. Half floats are widened to `f32`
 //! first and rounded once, at the end. Integers wrap.
 
-use super::Structural;
+use super::{Lanes, Structural};
 use crate::builder::Ex;
+use crate::dim::{Dim, Dims};
 use crate::error::{Result, err};
 use crate::interp::Array;
 use crate::scalar::{Reg, eval};
@@ -56,6 +57,32 @@ impl Structural for Dot {
 
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![Some(dy.bmm(x[1].transpose(1, 2))), Some(x[0].transpose(1, 2).bmm(dy))]
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        let own = |i: usize| -> Dims { x[i].dims().iter().skip(lanes.on[i] as usize).copied().collect() };
+        let (a, b) = (own(0), own(1));
+        if !lanes.on[1] && a[0].is(1) {
+            // One right factor for all: the elements are further rows. Each result is the same chain.
+            let rows = x[0].reshape(&[Dim::ONE, lanes.size * a[1], a[2]]);
+            return vec![rows.bmm(x[1]).reshape(&lanes.shape(&[Dim::ONE, a[1], b[2]]))];
+        }
+        if !lanes.on[0] && b[0].is(1) {
+            // One left factor for all: as above with both sides transposed, and each product has its factors swapped.
+            let columns = x[1].reshape(&[lanes.size, b[1], b[2]]).transpose(1, 2);
+            let rows = columns.reshape(&[Dim::ONE, lanes.size * b[2], b[1]]).bmm(x[0].transpose(1, 2));
+            let turned = rows.reshape(&[lanes.size, b[2], a[1]]).transpose(1, 2);
+            return vec![turned.reshape(&lanes.shape(&[Dim::ONE, a[1], b[2]]))];
+        }
+        let x = lanes.all(x);
+        let flat = |e: Ex<'b>, s: &Dims| e.reshape(&[lanes.size * s[0], s[1], s[2]]);
+        vec![flat(x[0], &a).bmm(flat(x[1], &b)).reshape(&lanes.shape(&[a[0], a[1], b[2]]))]
+    }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        let (left, right) = (t[0].map(|t| t.bmm(x[1])), t[1].map(|t| x[0].bmm(t)));
+        Some(vec![match (left, right) {
+            (Some(l), Some(r)) => Some(l + r),
+            (l, r) => l.or(r),
+        }])
     }
 }
 

@@ -1,5 +1,5 @@
-//! Ops that are more than a value: writing into memory, asking for a gradient, and saying that a value is at hand. Each is
-//! gone after its pass.
+//! Ops that are more than a value: writing into memory, asking for a derivative, and saying that a value is at hand. Each
+//! is gone after its pass.
 
 use super::{Effect, Structural};
 use crate::builder::Ex;
@@ -100,5 +100,46 @@ impl Structural for Grad {
     }
     fn attrs(&self) -> String {
         if self.allow_unused { "allow_unused=true".into() } else { String::new() }
+    }
+}
+
+/// `Op::Jvp`: the derivative of some values along a direction: the tangents of `y` when the values `x` move by `t`.
+///
+/// Operands: the values `y`, as many as `results`, then the values `x`, then a tangent for each of those, of its type.
+/// Results: a tangent for each `y`, of its type; zeros where it does not depend on any `x`, or is no float.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Jvp {
+    /// The number of values whose tangents are given.
+    pub results: usize,
+}
+
+impl Jvp {
+    /// The values, what they are differentiated by, and the tangents of that.
+    pub fn parts<T>(self, operands: &[T]) -> (&[T], &[T], &[T]) {
+        let (y, rest) = operands.split_at(self.results.min(operands.len()));
+        let (x, t) = rest.split_at(rest.len() / 2);
+        (y, x, t)
+    }
+}
+
+impl Structural for Jvp {
+    fn infer(&self, all: &[&Type]) -> Result<SmallVec<[Type; 1]>> {
+        let (y, x, t) = self.parts(all);
+        if self.results == 0 || y.len() < self.results || x.is_empty() || x.len() != t.len() {
+            return Err(err::internal(format!("`jvp` of {} values by {}, along {}", y.len(), x.len(), t.len())));
+        }
+        if let Some(t) = x.iter().find(|t| !t.dtype.is_float()) {
+            return Err(err::grad(format!("`jvp` with respect to {t}: only floating point values have derivatives")));
+        }
+        if let Some((x, t)) = x.iter().zip(t).find(|(x, t)| x.dtype != t.dtype || x.shape != t.shape) {
+            return Err(err::grad(format!("`jvp` with respect to {x}: the tangent is {t}, expected the same type")));
+        }
+        Ok(y.iter().map(|t| Type::new(t.dtype, t.shape.iter().copied())).collect())
+    }
+    fn eval(&self, _: &[Array]) -> Result<Array> {
+        Err(err::internal("`jvp` is removed by autodiff before anything runs"))
+    }
+    fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
+        vec![None; x.len()]
     }
 }

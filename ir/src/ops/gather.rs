@@ -3,7 +3,7 @@
 //! Indices are `i64` in `0..extent`; anything else is an error when it runs. Scatters go over the indices in row-major
 //! order, so duplicates are deterministic: the last write wins, additions happen in that order.
 
-use super::Structural;
+use super::{Lanes, Op, Structural, linear, or_zeros};
 use crate::builder::Ex;
 use crate::dim::at_most;
 use crate::dtype::DType;
@@ -131,6 +131,13 @@ impl Structural for Gather {
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![Some(x[0].zeros().scatter(self.axis, ScatterMode::Add, x[1], dy)), None]
     }
+    fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        let x = lanes.all(x);
+        vec![x[0].gather(self.axis + 1, lanes.harmless(x[1], 0.0))]
+    }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        linear(Op::Gather(*self), x, t)
+    }
     fn attrs(&self) -> String {
         format!("dim={}", self.axis)
     }
@@ -187,6 +194,18 @@ impl Structural for Scatter {
             }
         };
         vec![Some(dx), None, Some(ds)]
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        let x = lanes.all(x);
+        vec![x[0].scatter(self.axis + 1, self.mode, lanes.harmless(x[1], 0.0), x[2])]
+    }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        // Replacing and adding are linear in both operands together.
+        if !matches!(self.mode, ScatterMode::Set | ScatterMode::Add) {
+            return None;
+        }
+        let (t, source) = (or_zeros(t[0], x[0]), or_zeros(t[2], x[2]));
+        Some(vec![Some(t.scatter(self.axis, self.mode, x[1], source))])
     }
     fn attrs(&self) -> String {
         format!("dim={}", self.axis)

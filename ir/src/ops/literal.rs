@@ -1,6 +1,6 @@
 //! Ops without operands: parameters, constants, counters and random numbers.
 
-use super::Structural;
+use super::{Lanes, Op, Structural};
 use crate::builder::Ex;
 use crate::dim::Dim;
 use crate::dtype::{DType, Scalar};
@@ -58,6 +58,13 @@ impl Structural for DType {
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![(x[0].dtype().is_float() && self.is_float()).then(|| dy.cast(x[0].dtype()))]
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], _: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        vec![x[0].apply(Op::Cast(*self), &[])]
+    }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        let flows = x[0].dtype().is_float() && self.is_float();
+        Some(vec![t[0].filter(|_| flows).map(|t| t.cast(*self))])
     }
     fn attrs(&self) -> String {
         self.name().into()

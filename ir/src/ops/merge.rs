@@ -7,7 +7,7 @@
 //! same one for every width and extent. Nothing is written but the result, so it is also right where a backend finds
 //! each place by searching instead.
 
-use super::Structural;
+use super::{Lanes, Structural};
 use crate::builder::Ex;
 use crate::dtype::DType;
 use crate::error::{Result, err};
@@ -84,6 +84,13 @@ impl Structural for Merge {
 
     fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![None, None]
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        let x = lanes.all(x);
+        vec![x[0].merge(x[1], Merge { axis: self.axis + 1, ..*self })]
+    }
+    fn jvp_all<'b>(&self, _: &[Ex<'b>], _: &[Ex<'b>], _: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        Some(vec![None])
     }
 
     fn attrs(&self) -> String {

@@ -4,12 +4,14 @@
 //! *Structural ops* are one file each, a struct with its attributes that implements [`Structural`]. What users call
 //! (`softmax`, `view`, `add_`) are the functions of [`registry`], written over the [`crate::builder::Builder`].
 
+pub mod barrier;
 pub mod composite;
 pub mod contract;
 pub mod control;
 pub mod effect;
 pub mod elementwise;
 pub mod gather;
+mod lanes;
 pub mod literal;
 pub mod merge;
 pub mod reduce;
@@ -17,6 +19,8 @@ pub mod registry;
 pub mod scan;
 pub mod strided;
 pub mod view;
+
+pub use lanes::Lanes;
 
 use crate::builder::Ex;
 use crate::dtype::{DType, Scalar};
@@ -88,10 +92,18 @@ pub enum Op {
     While(control::While),
     /// A body for each slice of some operands, carrying values along: `scan` in text.
     Loop(control::Scan),
+    /// The first operand, computed no earlier than the second, and equal to nothing else.
+    Barrier,
+    /// A body with a derivative of its own.
+    Custom(control::Custom),
+    /// A body for each element along the first axis of some operands, independent of each other.
+    Vmap(control::Vmap),
     /// Writes the second operand into the memory of the first. No result.
     Write,
     /// The gradient of the first operand; see [`effect::Grad`].
     Grad(effect::Grad),
+    /// The derivative of values along a direction; see [`effect::Jvp`].
+    Jvp(effect::Jvp),
 }
 
 /// What an op does to memory.
@@ -103,6 +115,16 @@ pub enum Effect {
     View,
     /// It writes through its first operand.
     Write,
+}
+
+/// The tangents of an op that is linear in its first operand, which alone may move: the op itself on the tangent.
+pub(crate) fn linear<'b>(op: Op, x: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+    Some(vec![t[0].map(|t| t.apply(op, &x[1..]))])
+}
+
+/// The tangent, or zeros where there is none.
+pub(crate) fn or_zeros<'b>(t: Option<Ex<'b>>, x: Ex<'b>) -> Ex<'b> {
+    t.unwrap_or_else(|| x.zeros())
 }
 
 /// A structural op: its type rule, meaning, derivative and text.
@@ -130,6 +152,23 @@ pub trait Structural {
             ([y], [Some(dy)]) => self.vjp(x, *y, *dy),
             _ => vec![None; x.len()],
         }
+    }
+
+    /// The tangents of the results, given the operands, the results and the tangents of the operands that move; `None` for
+    /// a result that does not move. An op without a rule of its own gives `None` for all of it, and its derivative is
+    /// transposed ([`transposed`](crate::passes::autodiff::forward::transposed)): right for any op, and shorter to say
+    /// for those whose derivative is neither elementwise nor the op itself.
+    fn jvp_all<'b>(&self, _x: &[Ex<'b>], _y: &[Ex<'b>], _t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        None
+    }
+
+    /// The op for many elements at once: operands that are marked in `lanes` have one axis more, the first, which counts the
+    /// elements, and so have all results. Never called where no operand has it, except for ops that may fail.
+    fn batch<'b>(&self, x: &[Ex<'b>], _lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        if let Some(x) = x.first() {
+            x.builder().fail(crate::error::err::internal("an op without a rule for many elements at once"));
+        }
+        Vec::new()
     }
 
     /// Attributes as they stand in text, after the operands: `dim=[0, 1], step=2`.
@@ -184,8 +223,12 @@ impl Op {
             Op::Cond(_) => "cond",
             Op::While(_) => "while_loop",
             Op::Loop(_) => "scan",
+            Op::Barrier => "barrier",
+            Op::Custom(c) => c.name(),
+            Op::Vmap(_) => "vmap",
             Op::Write => "write_",
             Op::Grad(_) => "grad",
+            Op::Jvp(_) => "jvp",
         }
     }
 
@@ -221,8 +264,12 @@ impl Op {
             Op::Cond(c) => c,
             Op::While(w) => w,
             Op::Loop(s) => s,
+            Op::Barrier => &barrier::Barrier,
+            Op::Custom(c) => c,
+            Op::Vmap(v) => v,
             Op::Write => &effect::Write,
             Op::Grad(g) => g,
+            Op::Jvp(j) => j,
         }
     }
 

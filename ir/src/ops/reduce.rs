@@ -8,7 +8,7 @@
 //! next reduced axis (a new index of the axes further out begins a new block), or [`BLOCK`] elements of a longer row.
 //! `argmax` and `argmin` have no order: the first extreme wins. Half floats accumulate in `f32` and round at the end.
 
-use super::Structural;
+use super::{Lanes, Op, Structural, linear};
 use crate::builder::Ex;
 use crate::dim::{Dim, Dims, at_most, product};
 use crate::dtype::DType;
@@ -229,6 +229,18 @@ impl Structural for Reduce {
             }
             ReduceKind::ArgMax | ReduceKind::ArgMin => None,
         }]
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], _: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        let axes = self.axes.iter().map(|a| a + 1).collect();
+        vec![x[0].apply(Op::Reduce(Reduce { axes, ..self.clone() }), &[])]
+    }
+
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        match self.kind {
+            ReduceKind::Sum => linear(Op::Reduce(self.clone()), x, t),
+            ReduceKind::ArgMax | ReduceKind::ArgMin => Some(vec![None]),
+            ReduceKind::Prod | ReduceKind::Max | ReduceKind::Min => None,
+        }
     }
 
     fn attrs(&self) -> String {

@@ -1,7 +1,7 @@
 //! Scans: the running sum, product or extreme along one axis, in ascending order from the
 //! combiner's identity, one rounding a step.
 
-use super::Structural;
+use super::{Lanes, Op, Structural, linear};
 use crate::builder::Ex;
 use crate::error::{Result, err};
 use crate::interp::{Array, function};
@@ -90,6 +90,16 @@ impl Structural for Scan {
             ScanKind::Sum => suffix_sum(dy),
             ScanKind::Prod => cumprod_vjp(x[0], y, dy, self.axis),
         })]
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], _: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        vec![x[0].scan(self.kind, self.axis + 1)]
+    }
+
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        match self.kind {
+            ScanKind::Sum => linear(Op::Scan(*self), x, t),
+            ScanKind::Prod => None,
+        }
     }
 
     fn attrs(&self) -> String {

@@ -5,7 +5,7 @@
 //! write through one is a scatter by those numbers. Through a view of elements of another size programs only read.
 
 use super::view::copied;
-use super::{Effect, Op, Structural};
+use super::{Effect, Lanes, Op, Structural, linear};
 use crate::builder::Ex;
 use crate::dim::{Dim, Dims, at_most, needs_sizes};
 use crate::dtype::{DType, Scalar};
@@ -44,6 +44,16 @@ impl Structural for Strided {
         let index = numbers(dy, &layout::Strided::from(&self.layout));
         let flat = x[0].zeros().reshape(&[n]).scatter(0, ScatterMode::Add, index, dy.reshape(&[dy.count()]));
         vec![Some(flat.reshape(&x[0].dims()))]
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        // Where elements lie says nothing about many of them: they are picked by their numbers instead.
+        let flat = x[0].reshape(&lanes.shape(&[crate::dim::product(&x[0].dims()[1..])]));
+        let index = numbers(x[0], &layout::Strided::from(&self.layout));
+        let index = lanes.one(index, false);
+        vec![flat.gather(1, index).reshape(&lanes.shape(&crate::dim::dims(&self.layout.shape)))]
+    }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        linear(Op::Strided(self.clone()), x, t)
     }
     fn attrs(&self) -> String {
         let l = &self.layout;
@@ -110,6 +120,12 @@ impl Structural for Unfold {
         order.insert(self.axis + 1, x[0].rank());
         let flat = dy.permute(&order).reshape(&wide);
         vec![Some(x[0].zeros().scatter(self.axis, ScatterMode::Add, index, flat))]
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], _: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        vec![x[0].apply(Op::Unfold(Unfold { axis: self.axis + 1, ..*self }), &[])]
+    }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        linear(Op::Unfold(*self), x, t)
     }
     fn attrs(&self) -> String {
         format!("dimension={}, size={}, step={}", self.axis, self.size, self.step)
@@ -243,6 +259,12 @@ impl Structural for ViewDtype {
     fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![None]
     }
+    fn batch<'b>(&self, x: &[Ex<'b>], _: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        vec![x[0].apply(Op::ViewDtype(*self), &[])]
+    }
+    fn jvp_all<'b>(&self, _: &[Ex<'b>], _: &[Ex<'b>], _: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        Some(vec![None])
+    }
     fn attrs(&self) -> String {
         self.to.to_string()
     }
@@ -280,6 +302,12 @@ impl Structural for Bitcast {
     }
     fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![None]
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], _: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        vec![x[0].apply(Op::Bitcast(*self), &[])]
+    }
+    fn jvp_all<'b>(&self, _: &[Ex<'b>], _: &[Ex<'b>], _: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        Some(vec![None])
     }
     fn attrs(&self) -> String {
         self.0.to_string()

@@ -1,6 +1,6 @@
 //! Views: ops whose result shares its operand's memory, and the two that move elements instead (`clone`, `slice_update`).
 
-use super::{Effect, Structural};
+use super::{Effect, Lanes, Op, Structural, linear, or_zeros};
 use crate::builder::Ex;
 use crate::dim::{Dim, Dims, at_most, extents};
 use crate::error::{Result, err};
@@ -35,6 +35,12 @@ impl Structural for Copy {
     fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![Some(dy)]
     }
+    fn batch<'b>(&self, x: &[Ex<'b>], _: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        vec![x[0].apply(Op::Copy, &[])]
+    }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        linear(Op::Copy, x, t)
+    }
 }
 
 /// `Op::Detach`: the same tensor, through which no gradient flows.
@@ -50,6 +56,12 @@ impl Structural for Detach {
     }
     fn vjp<'b>(&self, _: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![None]
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], _: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        vec![x[0].apply(Op::Detach, &[])]
+    }
+    fn jvp_all<'b>(&self, _: &[Ex<'b>], _: &[Ex<'b>], _: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        Some(vec![None])
     }
     fn effect(&self) -> Effect {
         Effect::View
@@ -76,6 +88,12 @@ impl Structural for Reshape {
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![Some(dy.reshape(&x[0].dims()))]
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        vec![x[0].apply(Op::Reshape(Reshape(lanes.shape(&self.0))), &[])]
+    }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        linear(Op::Reshape(self.clone()), x, t)
     }
     fn attrs(&self) -> String {
         format!("{}", ShapeText(&self.0))
@@ -121,6 +139,13 @@ impl Structural for Permute {
         }
         vec![Some(dy.permute(&back))]
     }
+    fn batch<'b>(&self, x: &[Ex<'b>], _: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        let order = std::iter::once(0).chain(self.0.iter().map(|o| o + 1)).collect();
+        vec![x[0].apply(Op::Permute(Permute(order)), &[])]
+    }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        linear(Op::Permute(self.clone()), x, t)
+    }
     fn attrs(&self) -> String {
         format!("{}", ShapeText(&self.0))
     }
@@ -151,6 +176,17 @@ impl Structural for Expand {
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![Some(dy.sum_to(&x[0].dims()))]
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        // New dimensions come between the axis of the elements and those that there are.
+        let own = x[0].dims();
+        let mut wide = lanes.shape(&[]);
+        wide.extend(std::iter::repeat_n(Dim::ONE, (self.0.len() + 1).saturating_sub(own.len())));
+        wide.extend(own.iter().skip(1).copied());
+        vec![x[0].reshape(&wide).apply(Op::Expand(Expand(lanes.shape(&self.0))), &[])]
+    }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        linear(Op::Expand(self.clone()), x, t)
     }
     fn attrs(&self) -> String {
         format!("{}", ShapeText(&self.0))
@@ -199,6 +235,12 @@ impl Structural for Slice {
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![Some(x[0].zeros().slice_update(&self.0, dy))]
     }
+    fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        vec![x[0].slice(&lanes.spans(self))]
+    }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        linear(Op::Slice(self.clone()), x, t)
+    }
     fn attrs(&self) -> String {
         let list = |f: fn(&Span) -> Dim| {
             let items: Vec<String> = self.0.iter().map(|r| f(r).to_string()).collect();
@@ -240,6 +282,14 @@ impl Structural for SliceUpdate {
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![Some(dy.slice_update(&self.0.0, x[1].zeros())), Some(dy.slice(&self.0.0))]
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        let x = lanes.all(x);
+        vec![x[0].slice_update(&lanes.spans(&self.0), x[1])]
+    }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        let both = [or_zeros(t[0], x[0]), or_zeros(t[1], x[1])];
+        Some(vec![Some(both[0].slice_update(&self.0.0, both[1]))])
     }
     fn attrs(&self) -> String {
         self.0.attrs()
@@ -300,6 +350,13 @@ impl Structural for Diagonal {
             })
             .collect();
         vec![Some(full.permute(&order))]
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], _: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        let wide = Diagonal { dim1: self.dim1 + 1, dim2: self.dim2 + 1, ..*self };
+        vec![x[0].apply(Op::Diagonal(wide), &[])]
+    }
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        linear(Op::Diagonal(*self), x, t)
     }
     fn attrs(&self) -> String {
         format!("offset={}, dim1={}, dim2={}", self.offset, self.dim1, self.dim2)

@@ -1,4 +1,5 @@
-//! `autodiff`: every `grad` of a pure graph becomes the ops that compute it, by reverse accumulation.
+//! `autodiff`: every `grad` of a pure graph becomes the ops that compute it, by reverse accumulation, and every `jvp`, by
+//! forward accumulation ([`forward`]); the body of every `vmap` is appended for all elements at once.
 //!
 //! The idea: nodes are copied in order, so when a `grad` comes up everything it depends on, inner `grad`s included, is
 //! plain ops already. Its nodes are walked once from `y` back to the earliest `x`. Each node's derivative rule turns the
@@ -6,19 +7,24 @@
 //! added in reverse order of use. Only nodes on a way from some `x` to `y` take part. New nodes have the place in the
 //! user's text of the node they come from.
 
+pub mod forward;
+
 use super::Rebuild;
 use crate::Ex;
 use crate::builder::Builder;
 use crate::dtype::Scalar;
 use crate::error::{Loc, Result, err};
 use crate::graph::{Graph, NodeId, Phase, Value, Values};
-use crate::ops::Op;
 use crate::ops::composite::widen;
+use crate::ops::control::Vmap;
+use crate::ops::control::batch::batch;
 use crate::ops::effect::Grad;
+use crate::ops::{Lanes, Op};
+use crate::types::Type;
 use smallvec::SmallVec;
 use std::collections::{HashMap, HashSet};
 
-/// Removes every `grad`.
+/// Removes every `grad`, `jvp` and `vmap`.
 ///
 /// # Errors
 /// `grad` if `y` does not use an `x` and unused ones are not allowed.
@@ -26,27 +32,48 @@ pub fn autodiff(g: &Graph) -> Result<Graph> {
     // Gradients that are differentiated by must be values of their own, as they were when they were results of a node.
     let mut wanted = HashSet::new();
     for n in g.nodes() {
-        if let Op::Grad(grad) = g.op(n) {
-            wanted.extend(g.operands(n).into_iter().skip(grad.lead()));
+        match g.op(n) {
+            Op::Grad(grad) => wanted.extend(g.operands(n).into_iter().skip(grad.lead())),
+            Op::Jvp(jvp) => wanted.extend(jvp.parts(&g.operands(n)).1),
+            _ => {}
         }
     }
     let mut r = Rebuild::new(g, Phase::Differentiated, autodiff)?;
     let some = g.nodes().any(|n| matches!(g.op(n), Op::Grad(_)));
     for n in g.nodes() {
-        let Op::Grad(grad) = g.op(n) else {
-            let op = r.op(n)?;
-            // `cleanup` takes back what no gradient has asked for.
-            r.copy_as(n, if some { op.saving() } else { op })?;
-            continue;
-        };
         let loc = g.node(n).loc;
-        let gradients = backward(&r.b, *grad, &r.operands(n)?, loc)?;
+        let derivatives = match g.op(n) {
+            Op::Grad(grad) => backward(&r.b, *grad, &r.operands(n)?, loc)?,
+            Op::Jvp(jvp) => forward::forward(&r.b, *jvp, &r.operands(n)?, loc)?,
+            Op::Vmap(_) => {
+                let op = r.op(n)?;
+                vmap(&r.b, &op, &r.operands(n)?, loc)?
+            }
+            _ => {
+                let op = r.op(n)?;
+                // `cleanup` takes back what no gradient has asked for.
+                r.copy_as(n, if some { op.saving() } else { op })?;
+                continue;
+            }
+        };
         r.b.set_loc(loc);
         let own = |(old, new): (Value, Value)| if wanted.contains(&old) { r.b.emit(Op::Copy, &[new]) } else { Ok(new) };
-        let values = g.results(n).zip(gradients).map(own).collect::<Result<Values>>()?;
+        let values = g.results(n).zip(derivatives).map(own).collect::<Result<Values>>()?;
         r.set(n, values);
     }
     r.finish()
+}
+
+/// The results of a `vmap` whose body is past derivatives: its nodes for all elements at once.
+fn vmap(b: &Builder, op: &Op, operands: &[Value], loc: Loc) -> Result<Values> {
+    let Op::Vmap(vmap) = op else { return Ok(Values::new()) };
+    let types: Vec<Type> = operands.iter().map(|v| b.ty(*v)).collect();
+    let size = Vmap::size(&types.iter().take(vmap.xs).collect::<Vec<_>>())?;
+    let args: Vec<_> = operands.iter().enumerate().map(|(i, v)| (b.ex(*v), i < vmap.xs)).collect();
+    let results = batch(b, &vmap.body, &args, size, None)?;
+    b.set_loc(loc);
+    let lanes = Lanes { on: &[], size, mask: None };
+    results.into_iter().map(|(e, on)| lanes.one(e, on).value()).collect()
 }
 
 /// The gradients that a `grad` on these operands stands for.

@@ -9,7 +9,8 @@
 //!
 //! `grad(y, x)` means the value bound to `x` now. Reads of `x` before and after a write that left its elements alone are
 //! the same value, so the gradients of both are added. A write to its elements between makes another value; if `y` uses
-//! only the older one, that is an error which shows the write. What is written through a `detach` is a constant.
+//! only the older one, that is an error which shows the write. What is written through a `detach` is a constant. So it is
+//! for `jvp(y, x, t)`: each of the same values moves by `t`.
 //!
 //! Results that share memory with each other but not with a parameter are separate values from here on: who wants one to
 //! change with the other cannot see it after the program has ended.
@@ -21,6 +22,7 @@ use crate::builder::Builder;
 use crate::error::{Loc, Result, err};
 use crate::graph::{Graph, NodeId, OutputView, Phase, Value, Values};
 use crate::layout::Strided;
+use crate::ops::effect::Jvp;
 use crate::ops::gather::ScatterMode;
 use crate::ops::strided::{self, Bitcast, numbers};
 use crate::ops::{Effect, Op};
@@ -111,6 +113,7 @@ impl Functionalize<'_> {
             }
             (_, Effect::Write) => self.write(operands[0], operands[1], old.node(n).loc)?,
             (Op::Grad(_), _) => self.grad(n, &operands)?,
+            (Op::Jvp(jvp), _) => self.jvp(n, *jvp, &operands)?,
             (op, Effect::Fresh) => {
                 let operands: Values = operands.iter().map(|v| self.read(*v)).collect::<Result<_>>()?;
                 let op = super::with_bodies(op, functionalize, &mut self.bodies)?;
@@ -300,19 +303,11 @@ impl Functionalize<'_> {
         let Op::Grad(grad) = *self.old.op(n) else { return Ok(()) };
         let lead = grad.lead();
         let mut new: Values = operands[..lead].iter().map(|v| self.read(*v)).collect::<Result<_>>()?;
-        let mut uses = None;
+        let mut uses = Uses { of: vec![new[0]], ancestors: None };
         // For each gradient asked for, how many values it is the sum over.
         let mut parts = Vec::new();
         for x in &operands[lead..] {
-            let now = self.read(*x)?;
-            let written = !self.memory(self.place(*x)?.root)?.writes.is_empty();
-            let same = if written {
-                let uses = uses.get_or_insert_with(|| ancestors(&self.b, new[0]));
-                self.same_value(*x, uses, n)?
-            } else {
-                SmallVec::new()
-            };
-            let same = if same.is_empty() { SmallVec::from_elem(now, 1) } else { same };
+            let same = self.differentiated(*x, &mut uses, n)?;
             parts.push(same.len());
             new.extend(same);
         }
@@ -328,6 +323,40 @@ impl Functionalize<'_> {
             self.fresh(v, sum);
         }
         Ok(())
+    }
+
+    fn jvp(&mut self, n: NodeId, jvp: Jvp, operands: &[Value]) -> Result<()> {
+        let (y, x, t) = jvp.parts(operands);
+        let mut new: Values = y.iter().map(|v| self.read(*v)).collect::<Result<_>>()?;
+        let mut uses = Uses { of: new.to_vec(), ancestors: None };
+        let mut tangents = Values::new();
+        for (x, t) in x.iter().zip(t) {
+            let t = self.read(*t)?;
+            for x in self.differentiated(*x, &mut uses, n)? {
+                new.push(x);
+                tangents.push(t);
+            }
+        }
+        new.extend(tangents);
+        let node = self.b.emit_all(Op::Jvp(jvp), &new)?;
+        for (v, new) in self.old.results(n).zip(self.b.results(node)) {
+            self.fresh(v, new);
+        }
+        Ok(())
+    }
+
+    /// The new values that stand for `x` in a derivative.
+    fn differentiated(&mut self, x: Value, uses: &mut Uses, n: NodeId) -> Result<Values> {
+        let now = self.read(x)?;
+        let same = match self.memory(self.place(x)?.root)?.writes.is_empty() {
+            true => Values::new(),
+            false => {
+                let Uses { of, ancestors: known } = uses;
+                let uses = known.get_or_insert_with(|| ancestors(&self.b, of));
+                self.same_value(x, uses, n)?
+            }
+        };
+        Ok(if same.is_empty() { SmallVec::from_elem(now, 1) } else { same })
     }
 
     /// The reads of `x` that `y` uses (by `uses`) and that give the elements it has now, oldest first.
@@ -349,9 +378,11 @@ impl Functionalize<'_> {
         let older = place.reads.iter().rev().find(|(k, v)| !good(*k) && used(v));
         let Some((k, _)) = older else { return Ok(same) };
         let write = writes[*k..].iter().find(|w| touches(w));
-        let e = err::grad("`grad`: the memory of the value to differentiate by was written since `y` used it")
-            .at(self.old.node(grad).loc)
-            .help("take the gradient before the write, or write to a copy: `x.clone()`");
+        let name = self.old.op(grad).name();
+        let e =
+            err::grad(format!("`{name}`: the memory of the value to differentiate by was written since `y` used it"))
+                .at(self.old.node(grad).loc)
+                .help("take the derivative before the write, or write to a copy: `x.clone()`");
         Err(match write {
             Some(w) => e.note(w.loc, "it is written here"),
             None => e,
@@ -373,11 +404,18 @@ fn scatter_update<'b>(base: Ex<'b>, numbers: Ex<'b>, value: Ex<'b>) -> Ex<'b> {
     flat(base).scatter(0, ScatterMode::Set, numbers, flat(value)).reshape(&base.dims())
 }
 
-/// For each node, whether `y` depends on it.
-fn ancestors(b: &Builder, y: Value) -> Vec<bool> {
+/// The values that are differentiated, and what they depend on once somebody has asked.
+struct Uses {
+    of: Vec<Value>,
+    ancestors: Option<Vec<bool>>,
+}
+
+/// For each node, whether one of `ys` depends on it.
+fn ancestors(b: &Builder, ys: &[Value]) -> Vec<bool> {
     b.with_graph(|g| {
-        let mut uses = vec![false; y.node.0 as usize + 1];
-        uses[y.node.0 as usize] = true;
+        let last = ys.iter().map(|y| y.node.0 as usize).max().unwrap_or(0);
+        let mut uses = vec![false; last + 1];
+        ys.iter().for_each(|y| uses[y.node.0 as usize] = true);
         for n in (0..uses.len()).rev() {
             if uses[n] {
                 for v in g.operands(NodeId(n as u32)) {

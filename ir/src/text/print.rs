@@ -71,7 +71,21 @@ impl Fns {
 }
 
 /// Calls that the language answers itself.
-const SPECIAL: &[&str] = &["cond", "while_loop", "scan", "grad", "tensor", "size", "dim", "ndimension", "numel"];
+const SPECIAL: &[&str] = &[
+    "cond",
+    "while_loop",
+    "scan",
+    "vmap",
+    "custom_vjp",
+    "checkpoint",
+    "grad",
+    "jvp",
+    "tensor",
+    "size",
+    "dim",
+    "ndimension",
+    "numel",
+];
 
 /// One graph as a function.
 fn function(g: &Graph, as_name: &str, fns: &Fns) -> String {
@@ -262,6 +276,14 @@ impl<'f> Names<'f> {
                 args.push(group(&operands[..w.carries()]));
                 &operands[w.carries()..]
             }
+            Op::Custom(c) => {
+                args.push(group(&operands[..c.args]));
+                &operands[c.args..]
+            }
+            Op::Vmap(v) => {
+                args.push(group(&operands[..v.xs]));
+                &operands[v.xs..]
+            }
             Op::Loop(s) => {
                 let (init, rest) = operands.split_at(s.carries);
                 args.extend([group(init), group(&rest[..s.xs])]);
@@ -291,6 +313,10 @@ impl<'f> Names<'f> {
                     let _ = write!(text, ", seed={}", operands[1]);
                 }
                 text + if grad.allow_unused { ", allow_unused=true)" } else { ")" }
+            }
+            Op::Jvp(jvp) => {
+                let (y, x, t) = jvp.parts(&operands);
+                format!("jvp({}, {}, {})", tuple(y, false), tuple(x, false), tuple(t, false))
             }
             // PyTorch's argument order has the dimension first.
             Op::Gather(gather) => format!("gather({}, dim={}, index={})", operands[0], gather.axis, operands[1]),

@@ -139,6 +139,7 @@ pub static ALIASES: &[(&str, &str)] = &[
     ("psi", "digamma"),
     ("row_stack", "vstack"),
     ("sgn", "sign"),
+    ("stop_gradient", "detach"),
     ("subtract", "sub"),
     ("swapaxes", "transpose"),
     ("swapdims", "transpose"),

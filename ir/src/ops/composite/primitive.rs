@@ -35,6 +35,14 @@ pub static FNS: &[FnDef] = &[
         },
     },
     FnDef {
+        name: "barrier",
+        sig: "x, before",
+        example: "x: D[2, 3], before: D[2] => barrier(x, before)",
+        doc: "x, computed after `before`, and not taken for a value that is equal to it. What is computed again behind it, \
+              to save memory, stays so; `checkpoint` is made of it.",
+        build: |b, a| one(a.tensor(b, 0)?, Op::Barrier, &[a.tensor(b, 1)?]),
+    },
+    FnDef {
         name: "slice_update",
         sig: "x, update, start: ints, len: ints, step: ints",
         example: "x: D[2, 3], update: D[2, 1] => slice_update(x, update, start=[0, 1], len=[2, 1], step=[1, 1])",

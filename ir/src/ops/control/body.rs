@@ -160,6 +160,30 @@ impl Body {
         self.outputs.iter().map(|v| Type::new(self.ty(*v).dtype, self.ty(*v).shape.iter().copied())).collect()
     }
 
+    /// For each result, whether it depends on a parameter that is marked.
+    pub(crate) fn depends(&self, marked: &[bool]) -> Vec<bool> {
+        let mut on = vec![false; self.len()];
+        for n in self.nodes() {
+            on[n.0 as usize] = match self.op(n) {
+                Op::Input(i) => marked.get(*i as usize).copied().unwrap_or(false),
+                _ => self.operands(n).iter().any(|v| on[v.node.0 as usize]),
+            };
+        }
+        self.outputs.iter().map(|v| on[v.node.0 as usize]).collect()
+    }
+
+    /// The carries that depend on what is marked after any number of steps: the body's first parameters, each of which
+    /// becomes the result of the same number. Marks them too.
+    pub(crate) fn mark_carries(&self, marked: &mut [bool], may: impl Fn(usize) -> bool) {
+        let carries = marked.len().min(self.outputs.len());
+        loop {
+            let next = self.depends(marked);
+            let new = (0..carries).find(|i| next[*i] && !marked[*i] && may(*i));
+            let Some(i) = new else { return };
+            marked[i] = true;
+        }
+    }
+
     /// Appends its nodes, parameters replaced by `args`, and gives the values of its results. For graphs without writes.
     ///
     /// # Errors
@@ -185,15 +209,15 @@ impl Body {
     }
 }
 
-/// A differentiated body under construction: the derivative of another one.
+/// A body under construction that is made of another one: its derivative, or itself for many elements at once.
 pub(super) struct Draft {
     pub(super) b: Builder,
 }
 
 impl Draft {
-    /// An empty body in the phase of `of`, with a name made from its.
-    pub(super) fn of(of: &Body) -> Draft {
-        let mut g = Graph::new(format!("{}_vjp", of.name));
+    /// An empty body in the phase of `of`, past derivatives, with a name made from its.
+    pub(super) fn of(of: &Body, what: &str) -> Draft {
+        let mut g = Graph::new(format!("{}_{what}", of.name));
         g.phase = of.phase.max(Phase::Differentiated);
         Draft { b: Builder::over(g) }
     }

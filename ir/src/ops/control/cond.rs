@@ -4,12 +4,12 @@
 //! their branch again: what its derivative needs of it has other types in each branch, so it is not kept.
 
 use super::body::Draft;
-use super::{Body, decides, is_true, run, same, takes, types_text};
+use super::{Body, batch, decides, forward, is_true, run, same, takes, types_text};
 use crate::builder::Ex;
 use crate::error::{Result, err};
 use crate::graph::{Value, Values};
 use crate::interp::Array;
-use crate::ops::{Op, Structural};
+use crate::ops::{Lanes, Op, Structural};
 use crate::passes::autodiff::pull;
 use crate::types::Type;
 use smallvec::SmallVec;
@@ -47,8 +47,15 @@ impl Structural for Cond {
         run(&self.branches[!is_true(&x[0]) as usize], &x[1..])
     }
 
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], y: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        Some(forward::cond(self, x, y, t))
+    }
+
     fn vjp<'b>(&self, x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         self.vjp_all(x, &[y], &[Some(dy)], &vec![true; x.len()])
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        batch::made(x, batch::cond(self, x, lanes))
     }
 
     fn vjp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], dy: &[Option<Ex<'b>>], needs: &[bool]) -> Vec<Option<Ex<'b>>> {
@@ -73,7 +80,7 @@ impl Structural for Cond {
 /// The body that takes the operands and the cotangents that there are, and gives the gradients of the wanted operands
 /// (counted with the predicate).
 fn derivative(f: &Body, dy: &[Option<Ex<'_>>], wanted: &[usize]) -> Result<Body> {
-    let draft = Draft::of(f);
+    let draft = Draft::of(f, "vjp");
     let x = draft.params("x", &f.param_types());
     let types: Vec<Type> = dy.iter().flatten().map(|d| d.ty()).collect();
     let seeds = draft.params("dy", &types);

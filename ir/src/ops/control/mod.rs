@@ -6,16 +6,23 @@
 //! are decided before anything runs, so both branches of a [`Cond`] give the same ones, and what goes round a loop keeps
 //! its type.
 //!
-//! Derivatives are control ops too, over bodies made by reverse accumulation of the original ones ([`Cond`], [`Scan`]).
+//! Derivatives are control ops too, over bodies made by reverse accumulation of the original ones ([`Cond`], [`Scan`]), or
+//! by forward accumulation (`forward`).
 
+pub(crate) mod batch;
 mod body;
 mod cond;
+mod custom;
+mod forward;
 mod scan;
+mod vmap;
 mod while_loop;
 
 pub use body::Body;
 pub use cond::Cond;
+pub use custom::Custom;
 pub use scan::Scan;
+pub use vmap::Vmap;
 pub use while_loop::While;
 
 use super::Op;
@@ -32,6 +39,8 @@ impl Op {
             Op::Cond(c) => c.branches.iter().collect(),
             Op::While(w) => [&w.test, &w.body].into_iter().collect(),
             Op::Loop(s) => std::iter::once(&s.body).collect(),
+            Op::Vmap(v) => std::iter::once(&v.body).collect(),
+            Op::Custom(c) => std::iter::once(&c.forward).chain(&c.backward).collect(),
             _ => SmallVec::new(),
         }
     }
@@ -45,6 +54,11 @@ impl Op {
             Op::Cond(c) => Op::Cond(Cond { branches: [f(&c.branches[0])?, f(&c.branches[1])?] }),
             Op::While(w) => Op::While(While { test: f(&w.test)?, body: f(&w.body)? }),
             Op::Loop(s) => Op::Loop(Scan { body: f(&s.body)?, ..s.clone() }),
+            Op::Vmap(v) => Op::Vmap(Vmap { body: f(&v.body)?, ..*v }),
+            Op::Custom(c) => {
+                let forward = f(&c.forward)?;
+                Op::Custom(Custom { forward, backward: c.backward.as_ref().map(f).transpose()?, args: c.args })
+            }
             op => op.clone(),
         })
     }

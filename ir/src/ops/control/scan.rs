@@ -14,14 +14,14 @@
 //! so its carries are dc and the sums of dk.
 
 use super::body::Draft;
-use super::{Body, run, same, takes, types_text};
+use super::{Body, batch, forward, run, same, takes, types_text};
 use crate::builder::Ex;
 use crate::dim::Dim;
 use crate::error::{Result, err};
 use crate::graph::Value;
 use crate::interp::Array;
 use crate::layout::Layout;
-use crate::ops::{Op, Structural};
+use crate::ops::{Lanes, Op, Structural};
 use crate::passes::autodiff::pull;
 use crate::types::Type;
 use smallvec::SmallVec;
@@ -132,8 +132,15 @@ impl Structural for Scan {
         carries.into_iter().map(Ok).chain(stacks).collect()
     }
 
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], y: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        Some(forward::scan(self, x, y, t))
+    }
+
     fn vjp<'b>(&self, x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         self.vjp_all(x, &[y], &[Some(dy)], &vec![true; x.len()])
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        batch::made(x, batch::scan(self, x, lanes))
     }
 
     fn vjp_all<'b>(&self, x: &[Ex<'b>], y: &[Ex<'b>], dy: &[Option<Ex<'b>>], needs: &[bool]) -> Vec<Option<Ex<'b>>> {
@@ -182,7 +189,7 @@ impl Scan {
         let saved = if self.save { values(&y[n + q..])? } else { self.saved(x)? };
 
         let types = self.body.param_types();
-        let draft = Draft::of(&self.body);
+        let draft = Draft::of(&self.body, "vjp");
         let ty = |i: &usize| &types[*i];
         let dc = draft.params("dc", flows.iter().map(ty));
         let dk = draft.params("dk", consts.iter().map(ty));

@@ -1,13 +1,13 @@
 //! `Op::While`: a body applied to its own results for as long as a test of them says so.
 //!
 //! It has no derivative in reverse: going back takes what every step began with, and how many steps there are is not
-//! known before they have run.
+//! known before they have run. Forward it has one: tangents go along with the carries.
 
-use super::{Body, decides, is_true, run, same, takes, types_text};
+use super::{Body, batch, decides, forward, is_true, run, same, takes, types_text};
 use crate::builder::Ex;
 use crate::error::{Result, err};
 use crate::interp::Array;
-use crate::ops::Structural;
+use crate::ops::{Lanes, Structural};
 use crate::types::Type;
 use smallvec::SmallVec;
 
@@ -66,14 +66,22 @@ impl Structural for While {
         Ok(x.iter().map(Array::copied).collect())
     }
 
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], y: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        Some(forward::while_loop(self, x, y, t))
+    }
+
     fn vjp<'b>(&self, x: &[Ex<'b>], y: Ex<'b>, dy: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         self.vjp_all(x, &[y], &[Some(dy)], &vec![true; x.len()])
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        batch::made(x, batch::while_loop(self, x, lanes))
     }
 
     fn vjp_all<'b>(&self, x: &[Ex<'b>], _: &[Ex<'b>], _: &[Option<Ex<'b>>], _: &[bool]) -> Vec<Option<Ex<'b>>> {
         if let Some(x) = x.first() {
             let e = err::grad("`while_loop` has no gradient: the number of its steps is not known before it runs");
-            x.builder().fail(e.help("a loop of known length is a `scan`, which has one"));
+            x.builder()
+                .fail(e.help("a loop of known length is a `scan`, which has one; `jvp` goes through a `while_loop`"));
         }
         vec![None; x.len()]
     }

@@ -16,7 +16,7 @@ pub mod range;
 pub mod round;
 pub mod special;
 
-use super::Structural;
+use super::{Lanes, Structural};
 use crate::builder::Ex;
 use crate::dtype::{Category, DType};
 use crate::error::{Result, err};
@@ -262,5 +262,29 @@ impl Structural for Row {
         let x32: Vec<Ex<'b>> = x.iter().map(|e| wide(*e)).collect();
         let d = rule(&x32, wide(y), wide(dy));
         d.into_iter().zip(x).map(|(d, x)| d.map(|d| d.cast(x.dtype()))).collect()
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        let mut x = lanes.all(x);
+        // Where nothing is asked of an element, its checks hold.
+        let is_of = |rows: &[RowDef]| rows.iter().any(|r| r.name == self.name());
+        if is_of(index::ROWS) {
+            (x[0], x[1]) = (lanes.harmless(x[0], 0.0), lanes.harmless(x[1], 1.0));
+        } else if is_of(range::ROWS) {
+            x[0] = lanes.harmless(x[0], 1.0);
+        } else if is_of(divide::ROWS) && x.len() == 2 && !x[1].dtype().is_float() {
+            x[1] = lanes.harmless(x[1], 1.0);
+        }
+        vec![x[0].apply(super::Op::Map(*self), &x[1..])]
+    }
+
+    /// The rule of the derivative read the other way: it is elementwise and linear in `dy`, so with the tangent of operand
+    /// `i` in place of `dy` it gives, for operand `i`, what that tangent adds to the result's.
+    fn jvp_all<'b>(&self, x: &[Ex<'b>], y: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
+        let (Some(rule), true) = (self.0.vjp, y[0].dtype().is_float()) else { return Some(vec![None]) };
+        let dtype = y[0].dtype();
+        let wide = |e: Ex<'b>| if e.dtype().category() == Category::Float { e.cast(dtype.compute()) } else { e };
+        let wide_x: Vec<Ex<'b>> = x.iter().map(|e| wide(*e)).collect();
+        let parts = t.iter().enumerate().filter_map(|(i, t)| rule(&wide_x, wide(y[0]), wide((*t)?))[i]);
+        Some(vec![parts.reduce(|a, b| a + b).map(|d| d.cast(dtype))])
     }
 }

@@ -216,13 +216,14 @@ fn is_leaf(op: &Op) -> bool {
 
 /// Whether a node is computed at any index it is asked for, from its operands at indices given by it.
 pub fn is_point(op: &Op) -> bool {
-    matches!(op, Op::Map(_) | Op::Cast(_) | Op::Bitcast(_) | Op::Copy | Op::Iota(_) | Op::Gather(_))
+    matches!(op, Op::Map(_) | Op::Cast(_) | Op::Bitcast(_) | Op::Copy | Op::Barrier | Op::Iota(_) | Op::Gather(_))
 }
 
 /// Operands that a node reads from memory at other places than its own index, and so must be stored.
 pub fn needs_memory(op: &Op, operand: usize) -> bool {
     match op {
         Op::Gather(_) => operand == 0,
+        Op::Barrier => operand == 1,
         Op::Dot | Op::Merge(_) | Op::Cond(_) | Op::While(_) | Op::Loop(_) => true,
         _ => false,
     }
@@ -303,6 +304,9 @@ fn joins(
     let op = g.op(n);
     if !matches!(group.kind, GroupKind::Map | GroupKind::Rows) {
         return Err("the producer is a kernel of its own kind");
+    }
+    if matches!(op, Op::Barrier) {
+        return Err("it is computed again, after what the producer computes");
     }
     if !is_point(op) && !matches!(op, Op::Reduce(_)) {
         return Err("the reader is a kernel of its own kind");

@@ -26,6 +26,9 @@ use std::collections::HashMap;
 /// # Errors
 /// None for verified graphs.
 pub fn simplify(g: &Graph) -> Result<Graph> {
+    if let Some(inlined) = without_custom(g)? {
+        return simplify(&inlined);
+    }
     let mut r = Rebuild::new(g, Phase::Differentiated, simplify)?;
     let kept: HashMap<Value, Value> = kept(g).collect();
     for (v, s) in kept.iter().filter(|(v, _)| matches!(g.op(v.node), Op::Input(_))) {
@@ -66,6 +69,24 @@ fn kept(g: &Graph) -> impl Iterator<Item = (Value, Value)> + '_ {
     let kept = g.nodes().filter(|n| matches!(g.op(*n), Op::Kept)).map(|n| g.operands(n)).filter(parameter);
     // The first of several is as good as the others.
     kept.filter_map(|x| Some((*x.first()?, *x.get(1)?))).collect::<Vec<_>>().into_iter().rev()
+}
+
+/// The graph with the bodies of functions that had a derivative of their own in their place; `None` if there are none.
+fn without_custom(g: &Graph) -> Result<Option<Graph>> {
+    if !g.nodes().any(|n| matches!(g.op(n), Op::Custom(_))) {
+        return Ok(None);
+    }
+    let mut r = Rebuild::new(g, Phase::Differentiated, |g| Ok(g.clone()))?;
+    for n in g.nodes() {
+        match g.op(n) {
+            Op::Custom(c) => {
+                let values = c.forward.inline(&r.b, &r.operands(n)?, |op| op)?;
+                r.set(n, values);
+            }
+            _ => r.copy(n)?,
+        }
+    }
+    r.finish().map(Some)
 }
 
 /// What a rule gives: a value equal to the op's, if it applies.
@@ -132,8 +153,12 @@ impl<'b> Rules<'b> {
             | Op::Cond(_)
             | Op::While(_)
             | Op::Loop(_)
+            | Op::Barrier
+            | Op::Custom(_)
+            | Op::Vmap(_)
             | Op::Write
-            | Op::Grad(_) => Ok(None),
+            | Op::Grad(_)
+            | Op::Jvp(_) => Ok(None),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Calls: functions of the file, `grad`, `tensor`, questions about shapes, and the table.
 
 use super::control;
-use super::function::{Got, Reported, Tracer};
+use super::function::{Got, Tracer};
 use super::literal;
 use super::number::{self, Num};
 use super::value::Val;
@@ -9,11 +9,9 @@ use crate::DType;
 use crate::builder::Ex;
 use crate::dim::{Dim, needs_sizes};
 use crate::error::{Loc, err};
-use crate::ops::Op;
 use crate::ops::composite::primitive;
-use crate::ops::effect::Grad;
 use crate::ops::registry::{self, Arg, Out};
-use crate::text::ast::{BinaryOp, Expr, ExprKind, Name};
+use crate::text::ast::{BinaryOp, Expr, Name};
 use crate::types::axis;
 
 /// Arguments as they are written, with their keywords.
@@ -29,8 +27,8 @@ impl<'m, 'b> Tracer<'m, 'b> {
         if let (Some(form), None) = (control::form(text), self.module.own(text)) {
             return self.control(form, args, loc);
         }
-        if text == "grad" && self.module.own(text).is_none() {
-            return self.grad(args, loc);
+        if matches!(text, "grad" | "jvp") && self.module.own(text).is_none() {
+            return if text == "grad" { self.grad(args, loc) } else { self.jvp(args, loc) };
         }
         let given: Vec<Got<_>> = args.into_iter().map(|(n, e)| Ok((n, self.expr(e)?, e.loc))).collect();
         // A name that nothing has is an error whatever the arguments are.
@@ -153,90 +151,6 @@ impl<'m, 'b> Tracer<'m, 'b> {
             return self.fail(loc, e);
         }
         Ok(bound.into_iter().flatten().collect())
-    }
-
-    /// `grad(y, x, seed=…, allow_unused=…)`: see [`Grad`].
-    fn grad(&mut self, args: Written<'m>, loc: Loc) -> Got<Val<'b>> {
-        let (mut positional, mut seed, mut allow_unused) = (Vec::new(), None, None);
-        for (keyword, e) in args {
-            match keyword.map(|k| k.text.as_str()) {
-                None => positional.push(e),
-                Some("seed") => seed = Some(e),
-                Some("allow_unused") => allow_unused = Some(e),
-                Some(k) => {
-                    let e2 = err::name(format!("`grad` has no argument `{k}`"));
-                    return self.fail(keyword.map_or(loc, |k| k.loc), e2.help("grad(y, x, seed=…, allow_unused=…)"));
-                }
-            }
-        }
-        let [y, wrt] = positional[..] else {
-            let e = err::ty(format!("`grad` takes 2 arguments, got {}", positional.len()));
-            return self.fail(loc, e.help("grad(y, x) or grad(y, (x, w)), and seed=… for a `y` that is no scalar"));
-        };
-        let (y_loc, y) = (y.loc, self.expr(y));
-        let (many, names) = match &wrt.kind {
-            ExprKind::Tuple(items) | ExprKind::List(items) => (true, items.iter().collect()),
-            _ => (false, vec![wrt]),
-        };
-        let x: Vec<Got<_>> = names.into_iter().map(|e| self.differentiated(e)).collect();
-        let seed = seed.map(|e| Ok((self.expr(e)?, e.loc))).transpose();
-        let allow_unused = match allow_unused.map(|e| Ok::<_, Reported>((self.expr(e)?, e.loc))).transpose()? {
-            None => false,
-            Some((Val::Num(Num::Bool(v)), _)) => v,
-            Some((v, at)) => {
-                return self.fail(at, err::ty(format!("`allow_unused` is true or false, found {}", v.describe())));
-            }
-        };
-        let y = match y? {
-            Val::Tensor(y) => y,
-            Val::Num(n) => {
-                let e = err::grad(format!("`grad` of {}, which is constant", n.describe()));
-                return self.fail(y_loc, e);
-            }
-            v => return self.fail(y_loc, err::ty(format!("`grad` of a tensor, found {}", v.describe()))),
-        };
-        let mut operands = vec![self.at(y_loc, y.value())?];
-        let seeded = match seed? {
-            None => false,
-            Some((Val::Tensor(s), at)) => {
-                operands.push(self.at(at, s.value())?);
-                true
-            }
-            Some((Val::Num(n), at)) => {
-                let s = self.at(at, n.typed(y.dtype()))?;
-                self.b.set_loc(at);
-                let full = self.b.full(s, &y.dims()).value();
-                operands.push(self.at(at, full)?);
-                true
-            }
-            Some((v, at)) => return self.fail(at, err::ty(format!("the seed is a tensor, found {}", v.describe()))),
-        };
-        for x in x {
-            operands.push(x?);
-        }
-        self.b.set_loc(loc);
-        let node = self.b.emit_all(Op::Grad(Grad { seeded, allow_unused }), &operands);
-        let node = self.at(loc, node)?;
-        let mut all = self.b.results(node).into_iter().map(|v| Val::Tensor(self.b.ex(v)));
-        match (many, all.next()) {
-            (false, Some(one)) => Ok(one),
-            (_, first) => Ok(Val::Tuple(first.into_iter().chain(all).collect())),
-        }
-    }
-
-    /// A name that a gradient is asked for.
-    fn differentiated(&mut self, e: &'m Expr) -> Got<crate::Value> {
-        if e.as_name().is_none() {
-            let e2 = err::grad("a gradient is with respect to a name or a tuple of names");
-            return self.fail(e.loc, e2.help("give the value a name with `let` before it is used"));
-        }
-        match self.expr(e)? {
-            Val::Tensor(x) => self.at(e.loc, x.value()),
-            v => {
-                let e2 = err::grad(format!("a gradient is with respect to tensors, found {}", v.describe()));
-                self.fail(e.loc, e2)
-            }
-        }
     }
 
     /// `tensor(data, dtype=None)`.

@@ -39,7 +39,7 @@ pub struct Form {
 }
 
 /// The calls that are answered here.
-pub static FORMS: [Form; 3] = [
+pub static FORMS: [Form; 6] = [
     Form {
         name: "cond",
         sig: "pred, true_fn: function, false_fn: function, operands = None",
@@ -73,6 +73,39 @@ pub static FORMS: [Form; 3] = [
         params: &["combine_fn", "init", "xs", "dim", "reverse", "length", "consts", "save"],
         functions: 0..1,
         needed: 3,
+    },
+    Form {
+        name: "vmap",
+        sig: "f: function, xs, consts = None",
+        doc: "f(*elements, *consts), a function of the file, for each element along the first dimension of xs, its results \
+              stacked along a new first dimension. No element sees another: it is one program for all of them, with the bits \
+              of one after the other. Derivatives are those of f.",
+        example: "fn pairs(x: D[2], w: D[2, 2]) { (w @ x, x.sum()) } xs: D[3, 2], w: D[2, 2] => vmap(pairs, xs, consts=w)",
+        params: &["f", "xs", "consts"],
+        functions: 0..1,
+        needed: 2,
+    },
+    Form {
+        name: "custom_vjp",
+        sig: "f: function, backward: function, args, consts = None",
+        doc: "f(*args, *consts), with the derivative that backward says: it takes the arguments, the results, a cotangent for \
+              each result of floats, and the constants, and gives a cotangent for each argument of floats. Constants have no \
+              derivative; asking for it is an error. Both are functions of the file.",
+        example: "fn cubed(x: D[3]) { x ** 3 } fn slope(x: D[3], y: D[3], dy: D[3]) { 3 * x * x * dy } x: D[3] => \
+                  custom_vjp(cubed, slope, x)",
+        params: &["f", "backward", "args", "consts"],
+        functions: 0..2,
+        needed: 3,
+    },
+    Form {
+        name: "checkpoint",
+        sig: "f: function, args, consts = None",
+        doc: "f(*args, *consts), a function of the file, whose derivative computes it again in place of keeping what it \
+              computed: less memory for more work.",
+        example: "fn layer(x: D[3], w: D[3]) { sin(x * w) } x: D[3], w: D[3] => checkpoint(layer, (x, w))",
+        params: &["f", "args", "consts"],
+        functions: 0..1,
+        needed: 2,
     },
 ];
 
@@ -109,13 +142,13 @@ pub(super) fn bodies(e: &Expr) -> Vec<(&str, Loc)> {
 
 /// A function named as a body.
 #[derive(Clone, Copy)]
-struct Named {
-    f: FnId,
-    loc: Loc,
+pub(super) struct Named {
+    pub(super) f: FnId,
+    pub(super) loc: Loc,
 }
 
 /// A tensor with the place of its expression.
-type Operand<'b> = (Ex<'b>, Loc);
+pub(super) type Operand<'b> = (Ex<'b>, Loc);
 
 impl<'m, 'b> Tracer<'m, 'b> {
     /// A call of one of [`FORMS`].
@@ -156,6 +189,8 @@ impl<'m, 'b> Tracer<'m, 'b> {
         match name {
             "cond" => self.cond(&named, given, loc),
             "while_loop" => self.while_loop(&named, given, loc),
+            "vmap" => self.vmap(&named, given, loc),
+            "custom_vjp" | "checkpoint" => self.custom(name, &named, given, loc),
             _ => self.scan(&named, given, loc),
         }
     }
@@ -191,7 +226,13 @@ impl<'m, 'b> Tracer<'m, 'b> {
 
     /// The tensors of a value: itself, or those of a tuple. A number becomes a constant of the dtype that the function
     /// has at its place, `first` being the first one's.
-    fn operands(&mut self, f: Named, first: usize, given: Option<(Val<'b>, Loc)>, what: &str) -> Got<Vec<Operand<'b>>> {
+    pub(super) fn operands(
+        &mut self,
+        f: Named,
+        first: usize,
+        given: Option<(Val<'b>, Loc)>,
+        what: &str,
+    ) -> Got<Vec<Operand<'b>>> {
         let Some((v, loc)) = given else { return Ok(Vec::new()) };
         let items = match v {
             Val::Tuple(items) | Val::List(items) => items,
@@ -216,7 +257,13 @@ impl<'m, 'b> Tracer<'m, 'b> {
     }
 
     /// A function as a body for operands of these types, which lie in memory so; and whether its result is a tuple.
-    fn traced(&mut self, form: &str, f: Named, args: &[(Type, Strided, Loc)], call: Loc) -> Got<(Body, bool)> {
+    pub(super) fn traced(
+        &mut self,
+        form: &str,
+        f: Named,
+        args: &[(Type, Strided, Loc)],
+        call: Loc,
+    ) -> Got<(Body, bool)> {
         let decl = self.module.decl(f.f);
         let name = &decl.name.text;
         if decl.params.len() != args.len() {
@@ -271,7 +318,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
     }
 
     /// Appends the op and gives its first `count` results. Errors show where the functions are.
-    fn emit_control(&mut self, op: Op, operands: &[Ex<'b>], fns: &[Named], loc: Loc) -> Got<Vec<Ex<'b>>> {
+    pub(super) fn emit_control(&mut self, op: Op, operands: &[Ex<'b>], fns: &[Named], loc: Loc) -> Got<Vec<Ex<'b>>> {
         self.b.set_loc(loc);
         let values = operands.iter().map(|e| e.value()).collect::<crate::Result<Vec<_>>>();
         let node = values.and_then(|values| self.b.emit_all(op, &values));
@@ -288,7 +335,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
     }
 
     /// How an operand lies in memory when it is handed on whole.
-    fn whole(&self, (e, loc): &Operand<'b>) -> (Type, Strided, Loc) {
+    pub(super) fn whole(&self, (e, loc): &Operand<'b>) -> (Type, Strided, Loc) {
         let layout = e.value().map(|v| self.b.storage(v).1);
         (e.ty(), layout.unwrap_or_else(|_| Strided::contiguous(&e.dims())), *loc)
     }
@@ -422,7 +469,7 @@ fn carried<'b>((e, loc): &Operand<'b>) -> (Type, Strided, Loc) {
     (e.ty(), Strided::contiguous(&e.dims()), *loc)
 }
 
-fn value<'b>(out: Vec<Ex<'b>>, tuple: bool) -> Val<'b> {
+pub(super) fn value<'b>(out: Vec<Ex<'b>>, tuple: bool) -> Val<'b> {
     match out.as_slice() {
         [one] if !tuple => Val::Tensor(*one),
         _ => Val::Tuple(out.into_iter().map(Val::Tensor).collect()),

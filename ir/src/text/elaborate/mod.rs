@@ -10,6 +10,7 @@ mod bind;
 mod call;
 mod callgraph;
 mod control;
+mod derivative;
 mod expr;
 mod function;
 mod literal;
@@ -19,6 +20,7 @@ mod standin;
 mod stmt;
 #[cfg(test)]
 mod tests;
+mod transform;
 mod value;
 mod walk;
 
