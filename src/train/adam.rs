@@ -99,7 +99,8 @@ macro_rules! optimiser {
             /// `type` if an option is out of its range.
             #[track_caller]
             pub fn init<P: Tree>(&self, params: &P) -> Result<AdamState<P>> {
-                self.formula().init(params).map_err(|e| e.at(Loc::caller()))
+                let loc = Loc::caller();
+                self.formula().init(params).map_err(|e| e.at(loc))
             }
 
             /// New parameters and state. `lr` is a number or a 0-d tensor; what changes from call to call of a jitted

@@ -59,7 +59,8 @@ impl Sgd {
     /// `type` if an option is out of its range.
     #[track_caller]
     pub fn init<P: Tree>(&self, params: &P) -> Result<SgdState<P>> {
-        self.check().map_err(|e| e.at(Loc::caller()))?;
+        let loc = Loc::caller();
+        self.check().map_err(|e| e.at(loc))?;
         let zeros = || {
             let zeros = leaves(params).iter().map(Tensor::zeros_like).collect::<Result<Vec<_>>>()?;
             like(params, &mut zeros.into_iter())

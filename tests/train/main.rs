@@ -319,3 +319,26 @@ fn a_training_step_with_all_of_it_is_one_program() -> Result<()> {
     assert_eq!((step.compilations(), state.step.item::<i64>()?), (1, 200));
     Ok(())
 }
+
+#[test]
+fn many_tensors_at_once_are_updated_as_one_at_a_time() -> Result<()> {
+    // Large enough, taken together, to be shared out to threads; some are smaller than one chunk.
+    let shapes: [&[usize]; 8] = [&[300, 100], &[7], &[], &[64, 3, 3, 3], &[50_000], &[1, 1], &[0], &[129, 65]];
+    let some = |seed: i64| shapes.iter().zip(seed..).map(|(s, k)| init::normal(s, 0.0, 1.0, Some(k))).collect();
+    let adamw = AdamW { amsgrad: true, ..AdamW::default() };
+    let (p, g): (Vec<Tensor>, Vec<Tensor>) = (some(1)?, some(100)?);
+    let own = p.iter().map(Tensor::copy).collect::<Result<Vec<_>>>()?;
+    let state = adamw.init(&p)?;
+    let step = jit(|(p, g, s): (Vec<Tensor>, Vec<Tensor>, _)| adamw.step_(&p, &g, &s, 0.01));
+    for _ in 0..3 {
+        step.call((p.clone(), g.clone(), state.clone()))?;
+    }
+    for (i, own) in own.iter().enumerate() {
+        let state = adamw.init(own)?;
+        for _ in 0..3 {
+            adamw.step_(own, &g[i], &state, 0.01)?;
+        }
+        assert_eq!(own.to_vec::<f32>()?, p[i].to_vec::<f32>()?, "tensor {i}");
+    }
+    Ok(())
+}
