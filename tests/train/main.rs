@@ -243,7 +243,7 @@ fn first_values_have_the_variance_that_they_say() -> Result<()> {
     let gains = [
         (Nonlinearity::Linear, 1.0),
         (Nonlinearity::Tanh, 1.6666666666666667),
-        (Nonlinearity::Relu, 1.4142135623730951),
+        (Nonlinearity::Relu, std::f64::consts::SQRT_2),
         (Nonlinearity::LeakyRelu(0.2), 1.3867504905630728),
         (Nonlinearity::Selu, 0.75),
     ];
@@ -324,9 +324,11 @@ fn a_training_step_with_all_of_it_is_one_program() -> Result<()> {
 fn many_tensors_at_once_are_updated_as_one_at_a_time() -> Result<()> {
     // Large enough, taken together, to be shared out to threads; some are smaller than one chunk.
     let shapes: [&[usize]; 8] = [&[300, 100], &[7], &[], &[64, 3, 3, 3], &[50_000], &[1, 1], &[0], &[129, 65]];
-    let some = |seed: i64| shapes.iter().zip(seed..).map(|(s, k)| init::normal(s, 0.0, 1.0, Some(k))).collect();
+    let some = |seed: i64| {
+        shapes.iter().zip(seed..).map(|(s, k)| init::normal(s, 0.0, 1.0, Some(k))).collect::<Result<Vec<Tensor>>>()
+    };
     let adamw = AdamW { amsgrad: true, ..AdamW::default() };
-    let (p, g): (Vec<Tensor>, Vec<Tensor>) = (some(1)?, some(100)?);
+    let (p, g) = (some(1)?, some(100)?);
     let own = p.iter().map(Tensor::copy).collect::<Result<Vec<_>>>()?;
     let state = adamw.init(&p)?;
     let step = jit(|(p, g, s): (Vec<Tensor>, Vec<Tensor>, _)| adamw.step_(&p, &g, &s, 0.01));
