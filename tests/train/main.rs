@@ -1,8 +1,8 @@
-//! Optimisers, schedules, clipping, first values and files of trees, compared with what PyTorch 2.15 computes (`data`).
+//! Optimisers, schedules, clipping, first values and files of trees, compared with what PyTorch 2.15 computes (`data.json`).
 
-mod data;
 mod files;
 
+use serde_json::Value as Json;
 use tensorc::dtype::{BF16, F32, F64, I64};
 use tensorc::train::{Adam, AdamW, Sgd, clip_grad_norm, clip_grad_value, init, schedule, total_norm};
 use tensorc::{Kind, Result, Tensor, Tree, jit, tensor, value_and_grad, zeros};
@@ -16,6 +16,16 @@ tensorc::tree! {
         /// Two by two.
         pub b: Tensor,
     }
+}
+
+/// What PyTorch has computed.
+fn data(name: &str) -> Json {
+    let all: Json = serde_json::from_str(include_str!("data.json")).unwrap();
+    all[name].clone()
+}
+
+fn list(numbers: &Json) -> Vec<f64> {
+    numbers.as_array().unwrap().iter().map(|n| n.as_f64().unwrap()).collect()
 }
 
 fn params() -> Result<Two> {
@@ -50,7 +60,8 @@ fn follows<S: Tree + Clone>(
     step: impl Fn(&Two, &Two, &S, &Tensor) -> Result<(Two, S)>,
     step_: impl Fn(&Two, &Two, &S, &Tensor) -> Result<()>,
 ) -> Result<()> {
-    let (_, want) = data::STEPS.iter().find(|(n, _)| *n == name).unwrap();
+    let steps = data("steps");
+    let want: Vec<Vec<f64>> = steps[name].as_array().unwrap().iter().map(list).collect();
     let (mut p, mut s) = (params()?, init(&params()?)?);
     let (own, state) = (params()?, init(&params()?)?);
     let compiled = jit(|(p, g, s, lr): (Two, Two, S, Tensor)| step_(&p, &g, &s, &lr));
@@ -153,18 +164,18 @@ fn what_does_not_fit_is_refused() -> Result<()> {
     says(adam.step_(&p, &p, &s, &p[0]), Kind::Shape, "`lr` must be a number or a 0-d tensor, got one of 1 dimensions");
     says(adam.step_(&p, &p, &s, true), Kind::Type, "`lr` must be a number or a 0-d tensor");
     let other = AdamW { amsgrad: true, ..adam };
-    says(other.step_(&p, &p, &s, 0.1), Kind::Type, "the state was made for another `amsgrad`");
+    says(other.step_(&p, &p, &s, 0.1), Kind::Type, "`AdamW`: the state was made for another `amsgrad`");
     let wrong = AdamW { betas: (0.9, 1.0), ..adam };
-    says(wrong.init(&p).map(drop), Kind::Type, "Invalid beta parameter at index 1: 1");
+    says(wrong.init(&p).map(drop), Kind::Type, "`AdamW`: Invalid beta parameter at index 1: 1");
     let wrong = Adam { eps: -1.0, ..Adam::default() };
     says(wrong.init(&p).map(drop), Kind::Type, "Invalid epsilon value: -1");
     let sgd = Sgd { nesterov: true, ..Sgd::default() };
-    says(sgd.init(&p).map(drop), Kind::Type, "Nesterov momentum requires a momentum and zero dampening");
+    says(sgd.init(&p).map(drop), Kind::Type, "`Sgd`: Nesterov momentum requires a momentum and zero dampening");
     let sgd = Sgd { momentum: -0.1, ..Sgd::default() };
-    says(sgd.init(&p).map(drop), Kind::Type, "Invalid momentum value: -0.1");
+    says(sgd.init(&p).map(drop), Kind::Type, "`Sgd`: Invalid momentum value: -0.1");
     let sgd = Sgd { momentum: 0.1, ..Sgd::default() };
     let s = Sgd::default().init(&p)?;
-    says(sgd.step_(&p, &p, &s, 0.1), Kind::Type, "the state was made for another momentum");
+    says(sgd.step_(&p, &p, &s, 0.1), Kind::Type, "`Sgd`: the state was made for another momentum");
     let i = vec![zeros(&[2], I64)?];
     says(total_norm(&i, 2.0).map(drop), Kind::Dtype, "the norm of gradients of i64");
     says(
@@ -209,10 +220,12 @@ fn schedules_are_pytorchs() {
             })),
         }
     };
-    for (name, want) in data::RATES {
-        let rate = half(name);
+    let rates = data("rates");
+    assert_eq!(rates.as_object().unwrap().len(), 10);
+    for (name, want) in rates.as_object().unwrap() {
+        let (rate, want) = (half(name), list(want));
         let got: Vec<f64> = (0..want.len()).map(rate).collect();
-        close(name, &got, want);
+        close(name, &got, &want);
     }
 }
 
@@ -220,11 +233,12 @@ fn schedules_are_pytorchs() {
 fn clipping_is_pytorchs() -> Result<()> {
     let g = vec![tensor([3.0, -4.0])?, tensor([[12.0, 0.5], [-1.0, 0.0]])?];
     let all = |g: &[Tensor]| g.iter().flat_map(|t| t.to_vec::<f64>().unwrap()).collect::<Vec<f64>>();
-    for (order, norm, want) in data::CLIPPED {
-        let (clipped, before) = clip_grad_norm(&g, 1.5, *order)?;
-        close("clipped", &all(&clipped), want);
-        close("norm", &[before.item::<f64>()?, total_norm(&g, *order)?.item::<f64>()?], &[*norm; 2]);
-        let clip = jit(|g: Vec<Tensor>| clip_grad_norm(&g, 1.5, *order));
+    for case in data("clipped").as_array().unwrap() {
+        let (order, norm) = (case[0].as_str().unwrap().parse().unwrap(), case[1].as_f64().unwrap());
+        let (clipped, before) = clip_grad_norm(&g, 1.5, order)?;
+        close("clipped", &all(&clipped), &list(&case[2]));
+        close("norm", &[before.item::<f64>()?, total_norm(&g, order)?.item::<f64>()?], &[norm; 2]);
+        let clip = jit(|g: Vec<Tensor>| clip_grad_norm(&g, 1.5, order));
         assert_eq!(all(&clip.call(g.clone())?.0), all(&clipped));
     }
     // A norm that is small enough changes nothing.
