@@ -7,12 +7,12 @@
 //! on the held-out digits.
 
 mod chart;
+mod handwritten;
 
-use flate2::read::GzDecoder;
+use handwritten::{Digits, PIXELS, shuffle};
 use indicatif::{ProgressBar, ProgressStyle};
 use safetensors::tensor::{Dtype, TensorView};
 use std::error::Error;
-use std::io::Read;
 use tensorc::dtype::F32;
 use tensorc::{Tensor, jit, randn, value_and_grad, zeros};
 
@@ -41,44 +41,6 @@ impl Params {
     }
 }
 
-/// Images `[n, 64]` scaled to 0..=1, and their classes.
-struct Digits {
-    images: Vec<f32>,
-    labels: Vec<i64>,
-}
-
-const PIXELS: usize = 64;
-
-impl Digits {
-    fn read() -> Result<Digits, Box<dyn Error>> {
-        let mut text = String::new();
-        GzDecoder::new(&include_bytes!("data/digits.csv.gz")[..]).read_to_string(&mut text)?;
-        let mut digits = Digits { images: Vec::new(), labels: Vec::new() };
-        for row in text.lines().filter(|l| !l.is_empty()) {
-            let numbers = row.split(',').map(|n| n.trim().parse::<f32>()).collect::<Result<Vec<_>, _>>()?;
-            let (label, pixels) = numbers.split_last().ok_or("an empty row")?;
-            digits.images.extend(pixels.iter().map(|p| p / 16.0));
-            digits.labels.push(*label as i64);
-        }
-        Ok(digits)
-    }
-
-    /// The images and labels at those positions.
-    fn batch(&self, at: &[usize]) -> tensorc::Result<(Tensor, Tensor)> {
-        let images = at.iter().flat_map(|i| &self.images[i * PIXELS..(i + 1) * PIXELS]).copied().collect();
-        let labels = at.iter().map(|i| self.labels[*i]).collect();
-        Ok((Tensor::from_vec::<f32>(images, &[at.len(), PIXELS])?, Tensor::from_vec::<i64>(labels, &[at.len()])?))
-    }
-}
-
-/// A shuffle that is the same everywhere: Fisher and Yates's, driven by a 64-bit linear congruential generator.
-fn shuffle(order: &mut [usize], seed: &mut u64) {
-    for i in (1..order.len()).rev() {
-        *seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        order.swap(i, (*seed >> 33) as usize % (i + 1));
-    }
-}
-
 /// Writes what the program `digits.tc` reads.
 fn save(path: &str, p: &Params, x: Tensor, target: Tensor) -> Result<(), Box<dyn Error>> {
     let named = [("x", &x), ("target", &target), ("w1", &p.w1), ("b1", &p.b1), ("w2", &p.w2), ("b2", &p.b2)];
@@ -101,10 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (epochs, batch, lr) = (if quick { 20 } else { 60 }, 32, 0.1);
     let digits = Digits::read()?;
     let mut seed = 42;
-    let mut order: Vec<usize> = (0..digits.labels.len()).collect();
-    shuffle(&mut order, &mut seed);
-    let (test, train) = order.split_at(order.len() / 5);
-    let mut train = train.to_vec();
+    let (mut train, test) = digits.split(&mut seed);
     println!("{} digits to learn from, {} to test on", train.len(), test.len());
 
     // The whole step is one compiled program; the parameters are updated in their own memory.
@@ -149,7 +108,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     println!("the step was compiled {} time(s)", step.compilations());
 
-    let (x, target) = digits.batch(test)?;
+    let (x, target) = digits.batch(&test)?;
     let right = params.logits(&x)?.argmax_dim(1, false)?.eq(&target)?.to(F32)?.mean()?.item::<f64>()?;
     println!("test accuracy: {:.1} %", right * 100.0);
     Ok(())

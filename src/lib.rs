@@ -25,6 +25,8 @@
 //! Memory is shared with the rest of a program without a copy: [`with_borrowed`] lends a slice for a scope,
 //! [`Tensor::from_vec`] takes a vector over, [`Tensor::read`] and [`Tensor::write`] give slices; the features `ndarray` and
 //! `dlpack` do the same for arrays of the crate `ndarray` and for other libraries.
+//!
+//! [`train`] has optimisers, learning rates, clipping, initial values and files for trees of parameters.
 
 pub mod autograd;
 #[cfg(feature = "cli")]
@@ -33,6 +35,8 @@ mod control;
 pub mod display;
 mod donate;
 mod dynamic;
+#[cfg(feature = "safetensors")]
+mod files;
 mod grad;
 mod jit;
 pub mod program;
@@ -40,6 +44,7 @@ mod share;
 mod sharing;
 mod tensor;
 mod trace;
+pub mod train;
 mod transform;
 mod tree;
 

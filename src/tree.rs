@@ -7,7 +7,9 @@
 
 use crate::tensor::Tensor;
 use indexmap::IndexMap;
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
 use std::hash::Hash;
 use tensorc_ir::Result;
 use tensorc_ir::error::err;
@@ -25,6 +27,22 @@ pub trait Tree: Sized {
     /// # Errors
     /// `type` if there are too few.
     fn put_together(structure: &Self::Structure, leaves: &mut dyn Iterator<Item = Tensor>) -> Result<Self>;
+
+    /// Appends the names of the tensors, in order: the way to each of them, by fields, keys and positions joined by points,
+    /// after `prefix`. By default they are numbered.
+    fn name_leaves(&self, prefix: &str, names: &mut Vec<String>) {
+        let mut leaves = Vec::new();
+        self.take_apart(&mut leaves);
+        match leaves.len() {
+            1 => names.push(prefix.to_string()),
+            n => names.extend((0..n).map(|i| joined(prefix, i))),
+        }
+    }
+}
+
+/// The name of a part of what has that name.
+pub(crate) fn joined(prefix: &str, name: impl Display) -> String {
+    if prefix.is_empty() { name.to_string() } else { format!("{prefix}.{name}") }
 }
 
 impl Tree for Tensor {
@@ -70,6 +88,9 @@ macro_rules! tuples {
             fn put_together(s: &Self::Structure, leaves: &mut dyn Iterator<Item = Tensor>) -> Result<Self> {
                 Ok(($($t::put_together(&s.$i, leaves)?,)+))
             }
+            fn name_leaves(&self, prefix: &str, names: &mut Vec<String>) {
+                $(self.$i.name_leaves(&joined(prefix, $i), names);)+
+            }
         }
     )*};
 }
@@ -95,6 +116,10 @@ impl<T: Tree> Tree for Vec<T> {
     fn put_together(s: &Self::Structure, leaves: &mut dyn Iterator<Item = Tensor>) -> Result<Self> {
         s.iter().map(|s| T::put_together(s, leaves)).collect()
     }
+
+    fn name_leaves(&self, prefix: &str, names: &mut Vec<String>) {
+        self.iter().enumerate().for_each(|(i, t)| t.name_leaves(&joined(prefix, i), names));
+    }
 }
 
 impl<T: Tree, const N: usize> Tree for [T; N] {
@@ -108,6 +133,10 @@ impl<T: Tree, const N: usize> Tree for [T; N] {
         let all: Vec<T> = s.iter().map(|s| T::put_together(s, leaves)).collect::<Result<_>>()?;
         all.try_into().map_err(|_| err::ty(format!("an array of {N} trees has another number of them")))
     }
+
+    fn name_leaves(&self, prefix: &str, names: &mut Vec<String>) {
+        self.iter().enumerate().for_each(|(i, t)| t.name_leaves(&joined(prefix, i), names));
+    }
 }
 
 impl<T: Tree> Tree for Option<T> {
@@ -120,6 +149,28 @@ impl<T: Tree> Tree for Option<T> {
     fn put_together(s: &Self::Structure, leaves: &mut dyn Iterator<Item = Tensor>) -> Result<Self> {
         s.as_ref().map(|s| T::put_together(s, leaves)).transpose()
     }
+
+    fn name_leaves(&self, prefix: &str, names: &mut Vec<String>) {
+        self.iter().for_each(|t| t.name_leaves(prefix, names));
+    }
+}
+
+/// The entries of a map; one without an order of its own is walked in the order of its keys.
+fn in_order<'m, K: Ord, T>(entries: impl Iterator<Item = (&'m K, &'m T)>, sorted: bool) -> Vec<(&'m K, &'m T)> {
+    let mut entries: Vec<(&K, &T)> = entries.collect();
+    if sorted {
+        entries.sort_by(|a, b| a.0.cmp(b.0));
+    }
+    entries
+}
+
+/// The name that a key gives to what it leads to: strings and integers are names, other keys have none.
+fn key_name<K: 'static>(key: &K) -> Option<String> {
+    let key = key as &dyn Any;
+    macro_rules! any_of {
+        ($($ty:ty)*) => { None$(.or_else(|| key.downcast_ref::<$ty>().map(ToString::to_string)))* };
+    }
+    any_of!(String &'static str usize i64 i32 u64 u32)
 }
 
 macro_rules! maps {
@@ -127,12 +178,13 @@ macro_rules! maps {
         impl<K: Clone + Eq + Hash + Ord + Send + Sync + 'static, T: Tree> Tree for $map<K, T> {
             type Structure = Vec<(K, T::Structure)>;
             fn take_apart(&self, leaves: &mut Vec<Tensor>) -> Self::Structure {
-                let mut entries: Vec<(&K, &T)> = self.iter().collect();
-                // A map without an order of its own is walked in the order of its keys.
-                if $sorted {
-                    entries.sort_by(|a, b| a.0.cmp(b.0));
-                }
+                let entries = in_order(self.iter(), $sorted);
                 entries.into_iter().map(|(k, t)| (k.clone(), t.take_apart(leaves))).collect()
+            }
+            fn name_leaves(&self, prefix: &str, names: &mut Vec<String>) {
+                for (i, (k, t)) in in_order(self.iter(), $sorted).into_iter().enumerate() {
+                    t.name_leaves(&joined(prefix, key_name(k).unwrap_or(i.to_string())), names);
+                }
             }
             fn put_together(s: &Self::Structure, leaves: &mut dyn Iterator<Item = Tensor>) -> Result<Self> {
                 s.iter().map(|(k, s)| Ok((k.clone(), T::put_together(s, leaves)?))).collect()
@@ -177,6 +229,14 @@ macro_rules! tree {
             ) -> $crate::Result<Self> {
                 let ($($field,)+) = structure;
                 ::std::result::Result::Ok($name { $($field: $crate::Tree::put_together($field, leaves)?),+ })
+            }
+            fn name_leaves(&self, prefix: &str, names: &mut ::std::vec::Vec<::std::string::String>) {
+                let point = if prefix.is_empty() { "" } else { "." };
+                $($crate::Tree::name_leaves(
+                    &self.$field,
+                    &::std::format!("{prefix}{point}{}", ::std::stringify!($field).trim_start_matches("r#")),
+                    names,
+                );)+
             }
         }
     )+};

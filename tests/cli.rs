@@ -207,6 +207,15 @@ fn explain_tells_assumptions_kernels_and_memory() {
         assert!(text.contains(line), "{text}");
     }
 
+    // Updates of several tensors run side by side; what one of them reads keeps the next apart.
+    let text = "fn f(a: mut f32[5], b: mut f32[3, 2], da: f32[5], db: f32[3, 2]) {\n    a -= 0.1 * da;\n    b -= 0.1 * db;\n}\n\
+                fn g(a: mut f32[5], b: mut f32[2]) {\n    a += 1.0;\n    b += sum(a);\n}\n";
+    std::fs::write(dir.join("updates.tc"), text).unwrap();
+    let text = stdout(&tensorc(&dir, &["explain", "updates.tc", "--fn", "f"]));
+    assert!(text.contains("  one launch: kernels 0, 1\n"), "{text}");
+    let text = stdout(&tensorc(&dir, &["explain", "updates.tc", "--fn", "g"]));
+    assert!(!text.contains("one launch"), "{text}");
+
     // Sorting takes sizes that are known.
     std::fs::write(dir.join("sorted.tc"), "fn f(x: f32[N]) { let (v, i) = sort(x); v }\n").unwrap();
     let text = stdout(&tensorc(&dir, &["explain", "sorted.tc", "--size", "N=5"]));

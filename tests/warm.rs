@@ -1,6 +1,7 @@
 //! What has run once compiles nothing again: other numbers, other values, other shapes.
 
 use tensorc::dtype::*;
+use tensorc::train::AdamW;
 use tensorc::{Result, Tensor, full, jit, no_grad, ones, value_and_grad};
 use tensorc_runtime::kernels::compiled;
 
@@ -57,6 +58,16 @@ fn warm_calls_and_new_shapes_compile_nothing() -> Result<()> {
     assert_eq!(eager(7, 130, 0.25)?.len(), 7);
     assert_eq!(eager(40, 90, 0.125)?.len(), 40);
     assert_eq!(compiled(), before, "eager ops with other shapes and numbers");
+
+    // One kernel updates the parameters, whatever their shapes; the other computes the numbers that they share.
+    let adamw = AdamW::default();
+    let update = jit(|(p, g, s): (Vec<Tensor>, Vec<Tensor>, _)| adamw.step_(&p, &g, &s, 0.1));
+    let shapes: [&[usize]; 4] = [&[5, 3], &[7], &[2, 3, 4], &[4, 1, 3, 3]];
+    let p = shapes.iter().map(|s| ones(s, F32)).collect::<Result<Vec<_>>>()?;
+    let (g, state) = (p.iter().map(Tensor::copy).collect::<Result<Vec<_>>>()?, adamw.init(&p)?);
+    let before = compiled();
+    update.call((p, g, state))?;
+    assert_eq!(compiled() - before, 2, "kernels of an optimiser's step");
 
     let product = |m: usize, k: usize, n: usize| ones(&[m, k], F32)?.matmul(&ones(&[k, n], F32)?)?.to_vec::<f32>();
     product(4, 8, 16)?;

@@ -6,11 +6,12 @@
 
 use crate::control::Flow;
 use crate::kernels::{Kernel, kernels};
-use crate::step::{Ready, dot, loops};
+use crate::step::{Ready, Together, dot, loops};
 use crate::storage::{Access, Borrows, Storage};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use tensorc_codegen::launches::launches;
 use tensorc_codegen::plan::plan;
 use tensorc_codegen::program::{BufferDecl, BufferKind, Output, Program, Step};
 use tensorc_ir::dim::{Assumption, Scope, Sizes, strongest};
@@ -110,6 +111,7 @@ enum Found {
 #[expect(clippy::large_enum_variant, reason = "nearly all steps are kernels")]
 pub(crate) enum Stage {
     Kernel(Ready),
+    Together(Together),
     Control(Box<Flow>),
 }
 
@@ -186,7 +188,7 @@ impl Template {
         }
         let program = self.program.bind(sizes);
         let mut ready = self.kernels.iter().cloned();
-        let steps = stages(&program, &program.steps, &mut ready)?;
+        let steps = together(&program, &program.steps, stages(&program, &program.steps, &mut ready)?);
         let write_back = stages(&program, &program.write_back, &mut ready)?;
         let bytes = |b: &BufferDecl| match &b.kind {
             BufferKind::Temp(at) => at.value(),
@@ -424,6 +426,25 @@ pub(crate) fn stages(
     steps.iter().map(one).collect()
 }
 
+/// The same with the kernels of each launch in one stage.
+fn together(program: &Program, steps: &[Step], stages: Vec<Stage>) -> Vec<Stage> {
+    let mut stages = stages.into_iter();
+    let mut out = Vec::with_capacity(stages.len());
+    for launch in launches(program, steps) {
+        let mut kernels = Vec::new();
+        for stage in stages.by_ref().take(launch.len()) {
+            match stage {
+                Stage::Kernel(k) if launch.len() > 1 => kernels.push(k),
+                alone => out.push(alone),
+            }
+        }
+        if !kernels.is_empty() {
+            out.push(Stage::Together(Together(kernels)));
+        }
+    }
+    out
+}
+
 /// The constant tensors of a program in memory, with their buffers.
 pub(crate) fn constants(program: &Program) -> Result<Vec<(usize, Storage)>> {
     let mut all = Vec::new();
@@ -443,6 +464,10 @@ impl Stage {
     pub(crate) fn run(&self, bases: &[*mut u8], error: &AtomicU64) -> Result<()> {
         match self {
             Stage::Kernel(k) => k.run(bases, error),
+            Stage::Together(all) => {
+                all.run(bases, error);
+                Ok(())
+            }
             Stage::Control(c) => c.run(bases, error),
         }
     }

@@ -6,6 +6,7 @@
 
 use crate::jit::KernelPtr;
 use crate::pool::Pool;
+use smallvec::SmallVec;
 
 /// The least work of a chunk, in nanoseconds: some ten times what it takes to hand one out.
 const CHUNK_NS: f64 = 5_000.0;
@@ -50,6 +51,20 @@ impl Work {
     }
 }
 
+/// A kernel to run, with its argument words and how much there is to do.
+#[derive(Clone, Copy)]
+pub struct Job {
+    /// The kernel.
+    pub kernel: KernelPtr,
+    /// Its argument words.
+    pub args: *const u64,
+    /// How much there is to do.
+    pub work: Work,
+}
+
+// SAFETY: kernels only read the words, and whoever launches them answers for what they point to.
+unsafe impl Sync for Job {}
+
 /// The argument words of a kernel, for all threads.
 #[derive(Clone, Copy)]
 struct Args(*const u64);
@@ -91,6 +106,38 @@ impl Pool {
             let (begin, end) = work.range(chunk as u64, chunks);
             // SAFETY: the caller's promise; each item is in one chunk, and each chunk is run once.
             unsafe { kernel.call(args.get(), begin, end) };
+        });
+    }
+
+    /// Runs several kernels, the chunks of all of them shared out together: on this thread if there is little to do in all,
+    /// else on all threads.
+    ///
+    /// # Safety
+    /// As for [`Pool::launch`], for each of them; and no two of them may touch the same memory where one writes it.
+    pub unsafe fn launch_all(&self, jobs: &[Job]) {
+        let worth: f64 = jobs.iter().map(|j| j.work.total as f64 * j.work.item_ns / CHUNK_NS).sum();
+        let alone = self.is_reversed() || self.threads() <= 1 || worth.is_nan() || worth < 2.0;
+        if alone || jobs.len() == 1 {
+            // SAFETY: the caller's promise.
+            jobs.iter().for_each(|j| unsafe { self.launch(j.kernel, j.args, j.work) });
+            return;
+        }
+        // For each job, the chunks of those before it.
+        let mut before: SmallVec<[u64; 64]> = SmallVec::with_capacity(jobs.len());
+        let mut all = 0;
+        for j in jobs {
+            before.push(all);
+            all += j.work.chunks(self.threads());
+        }
+        self.run(all as usize, &|chunk| {
+            let chunk = chunk as u64;
+            let k = before.partition_point(|b| *b <= chunk) - 1;
+            let end = before.get(k + 1).copied().unwrap_or(all);
+            let (begin, end) = jobs[k].work.range(chunk - before[k], end - before[k]);
+            if begin < end {
+                // SAFETY: the caller's promise; each item of each job is in one chunk, and each chunk is run once.
+                unsafe { jobs[k].kernel.call(jobs[k].args, begin, end) };
+            }
         });
     }
 }

@@ -1,7 +1,7 @@
 //! Steps that are one kernel, or a product of matrices: argument words that are ready but for the addresses.
 
 use crate::kernels::{Kernel, gemm};
-use crate::launch::Work;
+use crate::launch::{Job, Work};
 use crate::pool::Pool;
 use crate::storage::Storage;
 use smallvec::SmallVec;
@@ -139,6 +139,36 @@ impl Ready {
             Some(f) => Err(fault(f, self.loc)),
             None => Ok(()),
         }
+    }
+}
+
+/// Kernels that are one launch: none has a check, and none touches what another writes.
+pub(crate) struct Together(pub(crate) Vec<Ready>);
+
+impl Together {
+    /// Runs all of them; `bases` are the addresses of the program's buffers.
+    pub(crate) fn run(&self, bases: &[*mut u8], error: &AtomicU64) {
+        let mut words: SmallVec<[u64; 256]> = SmallVec::new();
+        for ready in &self.0 {
+            let at = words.len();
+            words.extend_from_slice(&ready.words);
+            for (word, buffer, offset) in &ready.addresses {
+                words[at + *word] = bases[*buffer].wrapping_add(*offset) as u64;
+            }
+            if let Some(w) = ready.error_word {
+                words[at + w] = error.as_ptr() as u64;
+            }
+        }
+        let mut jobs: SmallVec<[Job; 64]> = SmallVec::new();
+        let mut at = 0;
+        for ready in &self.0 {
+            let args = words[at..].as_ptr();
+            jobs.extend(ready.stages.iter().map(|(k, work)| Job { kernel: k.entry, args, work: *work }));
+            at += ready.words.len();
+        }
+        // SAFETY: as in `Ready::run` for each of them. `launches` puts kernels together only if what one writes is in no
+        // buffer of another, and buffers share memory as they do there.
+        unsafe { Pool::global().launch_all(&jobs) };
     }
 }
 

@@ -1,13 +1,14 @@
 //! `tensorc explain`: what becomes of a function. What its program assumes of symbolic sizes, or why it is compiled for
 //! each choice of them; which ops each kernel computes, with their lines; why neighbours are apart; what each write touches,
-//! and which copies writes need and why; how much memory it takes.
+//! and which copies writes need and why; which kernels are one launch; how much memory it takes.
 
 use super::read_text;
 use super::report::Failure;
 use crate::program::Program;
 use std::fmt::Write;
+use tensorc_codegen::launches::launches;
 use tensorc_codegen::plan::plan;
-use tensorc_codegen::program::{self as planned, BufferKind, Why};
+use tensorc_codegen::program::{self as planned, BufferKind, Step, Why};
 use tensorc_ir::dim::{self, Scope, strongest};
 use tensorc_ir::passes::fuse::{self, GroupKind, fuse, legalize};
 use tensorc_ir::passes::region::Region;
@@ -115,6 +116,12 @@ fn shown(
     }
     for (reader, read, why) in &fusion.apart {
         let _ = writeln!(out, "  apart: v{} from v{}: {why}", reader.0, read.0);
+    }
+    for launch in launches(&planned, &planned.steps).into_iter().filter(|l| l.len() > 1) {
+        let kernels =
+            planned.steps[launch].iter().filter_map(|s| if let Step::Loops(l) = s { Some(l.group) } else { None });
+        let kernels: Vec<String> = kernels.map(|k| k.to_string()).collect();
+        let _ = writeln!(out, "  one launch: kernels {}", kernels.join(", "));
     }
     out += &writes(&traced, text);
     out += &copies(&planned, &g, text);

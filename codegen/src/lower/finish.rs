@@ -101,7 +101,10 @@ impl Finish {
         let Some(Stmt::For(mut inner)) = outer.body.pop() else { return outer };
         self.values.push(Word::Dim(self.extent(&outer.extent) * self.extent(&inner.extent)));
         inner.extent = Extent::Whole(Coef::Param(self.values.len() as u32 - 1));
+        // The outer loop's variable stays, so that tensors of any rank give one kernel.
         drop_var(&mut inner.body, outer.var);
+        rename(&mut inner.body, inner.var, outer.var);
+        inner.var = outer.var;
         inner
     }
 
@@ -172,6 +175,19 @@ fn drop_var(body: &mut [Stmt], var: Var) {
             Stmt::Index(_, a) => a.terms.retain(|(v, _)| *v != var),
             Stmt::Load { at, .. } | Stmt::Store { at, .. } => at.affine.terms.retain(|(v, _)| *v != var),
             Stmt::For(l) => drop_var(&mut l.body, var),
+            _ => {}
+        }
+    }
+}
+
+/// Puts another variable in the place of one in every address.
+fn rename(body: &mut [Stmt], from: Var, to: Var) {
+    let affine = |a: &mut Affine| a.terms.iter_mut().filter(|(v, _)| *v == from).for_each(|(v, _)| *v = to);
+    for s in body {
+        match s {
+            Stmt::Index(_, a) => affine(a),
+            Stmt::Load { at, .. } | Stmt::Store { at, .. } => affine(&mut at.affine),
+            Stmt::For(l) => rename(&mut l.body, from, to),
             _ => {}
         }
     }
