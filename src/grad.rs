@@ -32,12 +32,40 @@ pub fn grad<A: Tree, F: Fn(A) -> Result<Tensor>>(f: F) -> impl Fn(A) -> Result<A
 /// As [`grad`].
 #[track_caller]
 pub fn value_and_grad<A: Tree, F: Fn(A) -> Result<Tensor>>(f: F) -> impl Fn(A) -> Result<(Tensor, A)> {
-    let loc = Loc::caller();
+    with_options(f, false, Loc::caller())
+}
+
+/// As [`value_and_grad`], but a cotangent of zero stays zero through elementwise functions: the branch that a `where` does not
+/// take has no part in the gradient, also if its slope is infinite or NaN there.
+///
+/// ```
+/// # fn main() -> tensorc::Result<()> {
+/// use tensorc::{Tensor, grad, value_and_grad_strong_zero};
+/// let f = |x: Tensor| x.gt(0.0)?.where_(x.sqrt(), 0.0)?.sum();
+/// let x = tensorc::tensor([-1.0f32, 4.0])?;
+/// assert!(grad(f)(x.clone())?.to_vec::<f32>()?[0].is_nan(), "as in PyTorch");
+/// assert_eq!(value_and_grad_strong_zero(f)(x)?.1.to_vec::<f32>()?, [0.0, 0.25]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// As [`grad`].
+#[track_caller]
+pub fn value_and_grad_strong_zero<A: Tree, F: Fn(A) -> Result<Tensor>>(f: F) -> impl Fn(A) -> Result<(Tensor, A)> {
+    with_options(f, true, Loc::caller())
+}
+
+fn with_options<A: Tree, F: Fn(A) -> Result<Tensor>>(
+    f: F,
+    strong_zero: bool,
+    loc: Loc,
+) -> impl Fn(A) -> Result<(Tensor, A)> {
     move |args: A| {
         let mut leaves = Vec::new();
         let structure = args.take_apart(&mut leaves);
         let results = run_recorded("grad", &leaves, loc, |trace, leaves| {
-            let (y, dx) = differentiate::<A, F>(&f, trace, &structure, leaves, loc)?;
+            let (y, dx) = differentiate::<A, F>(&f, trace, &structure, leaves, strong_zero, loc)?;
             Ok(std::iter::once(y).chain(dx).collect())
         })?;
         let mut results = results.into_iter();
@@ -52,6 +80,7 @@ fn differentiate<A: Tree, F: Fn(A) -> Result<Tensor>>(
     trace: &Arc<Trace>,
     structure: &A::Structure,
     leaves: &[Tensor],
+    strong_zero: bool,
     loc: Loc,
 ) -> Result<(Tensor, Vec<Tensor>)> {
     let x = variables(trace, leaves, loc)?;
@@ -62,7 +91,7 @@ fn differentiate<A: Tree, F: Fn(A) -> Result<Tensor>>(
     operands.extend(&x);
     let node = trace.with(|b| {
         b.set_loc(loc);
-        b.emit_all(Op::Grad(Grad { seeded: false, allow_unused: true }), &operands)
+        b.emit_all(Op::Grad(Grad { seeded: false, allow_unused: true, strong_zero }), &operands)
     })??;
     let dx = (0..x.len() as u16).map(|result| trace.tensor(Value { node, result })).collect::<Result<_>>()?;
     Ok((y, dx))

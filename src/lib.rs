@@ -50,7 +50,7 @@ mod tree;
 
 pub use autograd::{enable_grad, no_grad};
 pub use control::{ScanOptions, cond, scan, scan_with, while_loop};
-pub use grad::{grad, value_and_grad};
+pub use grad::{grad, value_and_grad, value_and_grad_strong_zero};
 pub use jit::{Jit, jit};
 #[cfg(feature = "ndarray")]
 pub use share::{ArrayGuard, ArrayGuardMut, with_ndarray, with_ndarray_mut};

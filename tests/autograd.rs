@@ -391,6 +391,39 @@ fn gradients_go_through_control_flow_and_grad() -> Result<()> {
 }
 
 #[test]
+fn what_a_where_masks_may_have_no_part() -> Result<()> {
+    let masked = |x: &Tensor| x.gt(0.0)?.where_(x.sqrt(), 0.0)?.sum();
+    let x = leaf(&[-1.0, 4.0])?;
+    masked(&x)?.backward()?;
+    assert!(grad_of(&x)?[0].is_nan(), "as in PyTorch");
+    x.set_grad(None)?;
+    masked(&x)?.backward_with(Backward { strong_zero: true, ..Backward::default() })?;
+    assert_eq!(grad_of(&x)?, [0.0, 0.25]);
+    // To second order, too.
+    let again = || Backward { strong_zero: true, create_graph: true, ..Backward::default() };
+    let dx = grad(&[masked(&x)?], &[x.clone()], &again())?.remove(0).unwrap();
+    let ddx = grad(&[dx.sum()?], &[x.clone()], &again())?.remove(0).unwrap();
+    assert_eq!(f32s(&ddx)?, [0.0, -0.03125]);
+    Ok(())
+}
+
+#[test]
+fn optimisers_write_to_leaves() -> Result<()> {
+    let w = leaf(&[1.0, -2.0])?;
+    let sgd = tensorc::train::Sgd::default();
+    let state = sgd.init(&w)?;
+    for _ in 0..50 {
+        w.sub(&tensor([3.0f32, 0.5])?)?.square()?.sum()?.backward()?;
+        sgd.step_(&w, &w.grad().unwrap(), &state, 0.2)?;
+        w.set_grad(None)?;
+    }
+    assert!(w.is_leaf() && w.requires_grad());
+    let (a, b) = (f32s(&w)?[0], f32s(&w)?[1]);
+    assert!((a - 3.0).abs() < 1e-5 && (b - 0.5).abs() < 1e-5, "{a} {b}");
+    Ok(())
+}
+
+#[test]
 fn a_long_tape_ends_without_a_deep_stack() -> Result<()> {
     let x = leaf(&[1.0])?;
     let mut y = x.mul(1.0)?;

@@ -280,7 +280,7 @@ mod tests {
         refused(&write(Phase::Pure), "a write in a pure graph\n  in: write_(x, v1);");
         let grad = |phase| {
             let mut g = graph(phase);
-            let op = Op::Grad(Grad { seeded: true, allow_unused: false });
+            let op = Op::Grad(Grad { seeded: true, allow_unused: false, ..Grad::default() });
             g.push(op, &[y(), y(), x()], [Type::new(DType::F32, [2, 3])], Loc::Unknown);
             g
         };

@@ -158,7 +158,7 @@ fn program(choices: &[u16]) -> Graph {
     let both = copy.scatter(1, tensorc_ir::ops::gather::ScatterMode::Add, b.ex(i), seed);
     let grad = |seeded, x: &[Ex<'_>]| {
         let x: Vec<Value> = x.iter().map(|e| e.value().unwrap()).collect();
-        b.emit_all(Op::Grad(Grad { seeded, allow_unused: true }), &x).unwrap()
+        b.emit_all(Op::Grad(Grad { seeded, allow_unused: true, ..Grad::default() }), &x).unwrap()
     };
     let first = grad(true, &[picked, seed, copy, b.ex(y)]);
     let second = grad(false, &[both.sum_all(), copy]);

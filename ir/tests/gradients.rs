@@ -56,7 +56,7 @@ fn weighted<'b>(x: Ex<'b>, seed: u64) -> Ex<'b> {
 fn weighted_gradient<'b>(y: Ex<'b>, x: &[Ex<'b>], seed: u64) -> Ex<'b> {
     let b = y.builder();
     let operands: Vec<Value> = [y].iter().chain(x).map(|e| e.value().unwrap()).collect();
-    let n = b.emit_all(Op::Grad(Grad { seeded: false, allow_unused: true }), &operands).unwrap();
+    let n = b.emit_all(Op::Grad(Grad { seeded: false, allow_unused: true, ..Grad::default() }), &operands).unwrap();
     let of = |result: usize| weighted(b.ex(Value { node: n, result: result as u16 }), seed + result as u64);
     (1..x.len()).fold(of(0), |sum, k| sum + of(k))
 }

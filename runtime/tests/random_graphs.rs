@@ -296,7 +296,7 @@ fn traced(choices: &[u16], steps: &[Vec<u16>], seed: u64, training: bool) -> (Gr
     if training {
         let loss = outputs.iter().map(|v| b.ex(*v)).map(|x| (x * x).sum_all()).reduce(|a, x| a + x).unwrap();
         let operands = [loss.value().unwrap(), inputs[0], inputs[1], inputs[2]];
-        let n = b.emit_all(Op::Grad(Grad { seeded: false, allow_unused: true }), &operands).unwrap();
+        let n = b.emit_all(Op::Grad(Grad { seeded: false, allow_unused: true, ..Grad::default() }), &operands).unwrap();
         let slope = |result: u16| b.ex(Value { node: n, result });
         for (i, x) in inputs.iter().enumerate().take(2) {
             let new = b.ex(*x) - slope(i as u16) * 0.1;

@@ -28,6 +28,9 @@ pub struct Backward {
     pub create_graph: bool,
     /// The tensors whose `.grad` is accumulated; all leaves if there are none.
     pub inputs: Vec<Tensor>,
+    /// Whether a cotangent of zero stays zero through elementwise functions, as in
+    /// [`value_and_grad_strong_zero`](crate::value_and_grad_strong_zero).
+    pub strong_zero: bool,
     /// Of [`grad`]: whether an input that the outputs do not depend on has no gradient instead of being an error.
     pub allow_unused: bool,
 }
@@ -223,9 +226,9 @@ fn gradients(outputs: &[Tensor], targets: Targets<'_>, options: &Backward, loc: 
     };
     let wrt_links: Vec<Link> = all.iter().zip(&used).filter(|(_, used)| **used).map(|(c, _)| c.link()).collect();
     let (of, wrt): (Vec<&Link>, Vec<&Link>) = (links.iter().collect(), wrt_links.iter().collect());
-    replay.ask(&of, &wrt);
+    replay.ask(&of, &wrt, options.strong_zero);
     let program = compiled(&replay.words, || {
-        let graph = run_all(&replay.program(&of, &wrt, loc)?)?;
+        let graph = run_all(&replay.program(&of, &wrt, options.strong_zero, loc)?)?;
         let (graph, used) = without_unused_params(&graph)?;
         debug_assert!(live_params(&graph).iter().all(|l| *l) || graph.len() < 2);
         let layouts: Vec<Layout> = used.iter().map(|i| replay.params[*i].layout.clone()).collect();
@@ -238,7 +241,7 @@ fn gradients(outputs: &[Tensor], targets: Targets<'_>, options: &Backward, loc: 
     let results = program.exe.call(&args, loc)?;
     let mut results: Vec<Tensor> = results.into_iter().map(Tensor::concrete).collect();
     if options.create_graph && super::is_grad_enabled() {
-        record(&mut results, links, wrt_links, &seeds, loc)?;
+        record(&mut results, links, wrt_links, &seeds, options.strong_zero, loc)?;
     }
     if !options.retain_graph.unwrap_or(options.create_graph) {
         for n in replay.nodes.iter().filter(|n| n.rule.reads()) {
@@ -345,7 +348,14 @@ fn check(v: &Value, node: &Arc<Node>) -> Result<()> {
 }
 
 /// Records a backward pass, so that its results have gradients.
-fn record(results: &mut [Tensor], ys: Vec<Link>, wrt: Vec<Link>, seeds: &[Arc<Concrete>], loc: Loc) -> Result<()> {
+fn record(
+    results: &mut [Tensor],
+    ys: Vec<Link>,
+    wrt: Vec<Link>,
+    seeds: &[Arc<Concrete>],
+    strong_zero: bool,
+    loc: Loc,
+) -> Result<()> {
     let operand = |link: Option<Link>, layout: &Layout, dtype| Operand {
         dtype,
         layout: Layout { offset: 0, ..layout.clone() },
@@ -375,8 +385,8 @@ fn record(results: &mut [Tensor], ys: Vec<Link>, wrt: Vec<Link>, seeds: &[Arc<Co
     let node = Arc::new(Node {
         place: next_place(),
         name: "grad".into(),
-        formula: Formula::Grad { outputs },
-        rule: Arc::new(Rule::grad(outputs, operands.len())),
+        formula: Formula::Grad { outputs, strong_zero },
+        rule: Arc::new(Rule::grad(outputs, operands.len(), strong_zero)),
         operands,
         results: roots,
         loc,

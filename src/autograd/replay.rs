@@ -252,7 +252,8 @@ impl Replay {
     }
 
     /// Says what is asked of the replay: gradients of `ys` by `wrt`. Parameters for the cotangents are added.
-    pub(super) fn ask(&mut self, ys: &[&Link], wrt: &[&Link]) {
+    pub(super) fn ask(&mut self, ys: &[&Link], wrt: &[&Link], strong_zero: bool) {
+        self.words.push(strong_zero as u64);
         for (k, l) in ys.iter().enumerate() {
             let place = self.place(l);
             self.words.extend([6, place.word()]);
@@ -269,7 +270,7 @@ impl Replay {
     ///
     /// # Errors
     /// What a formula gives, and `grad` if memory was written that a gradient is asked of.
-    pub(super) fn program(&self, ys: &[&Link], wrt: &[&Link], loc: Loc) -> Result<Graph> {
+    pub(super) fn program(&self, ys: &[&Link], wrt: &[&Link], strong_zero: bool, loc: Loc) -> Result<Graph> {
         let seeds = self.params.len() - ys.len();
         let b = Builder::new("backward");
         let mut inputs = Vec::with_capacity(self.params.len());
@@ -286,7 +287,7 @@ impl Replay {
         }
         b.set_loc(loc);
         let at = |links: &[&Link]| links.iter().map(|l| values.at(self.found(l)?)).collect::<Result<Vec<_>>>();
-        let all = gradients(&b, &at(ys)?, &inputs[seeds..], &at(wrt)?)?;
+        let all = gradients(&b, &at(ys)?, &inputs[seeds..], &at(wrt)?, strong_zero)?;
         b.with_graph(|g| g.outputs = all);
         b.finish()
     }

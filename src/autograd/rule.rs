@@ -23,7 +23,7 @@ pub(crate) enum Formula {
     Program(Arc<Graph>),
     /// The gradients of so many tensors, by a backward pass that is to be differentiated in its turn. Operands are the
     /// tensors, their cotangents, and the tensors to differentiate by.
-    Grad { outputs: usize },
+    Grad { outputs: usize, strong_zero: bool },
 }
 
 /// The rules of one signature, by which of the tensors require a gradient.
@@ -55,9 +55,9 @@ impl Rule {
     }
 
     /// The rule of [`Formula::Grad`], of so many operands: the cotangents are kept.
-    pub(super) fn grad(outputs: usize, operands: usize) -> Rule {
+    pub(super) fn grad(outputs: usize, operands: usize, strong_zero: bool) -> Rule {
         let reads = (0..operands).map(|i| (outputs..2 * outputs).contains(&i)).collect();
-        let id = u64::MAX - ((outputs as u64) << 32) - operands as u64;
+        let id = u64::MAX - ((strong_zero as u64) << 60) - ((outputs as u64) << 32) - operands as u64;
         Rule { id, operands: reads, results: Vec::new(), refused: None }
     }
 }
@@ -110,21 +110,27 @@ impl Formula {
                 Ok(results.into_iter().map(|v| (v, written.unwrap_or(v))).collect())
             }
             Formula::Program(g) => Ok(inlined(b, g, operands)?.into_iter().map(|v| (v, v)).collect()),
-            Formula::Grad { outputs } => {
+            Formula::Grad { outputs, strong_zero } => {
                 let (ys, rest) = operands.split_at_checked(*outputs).ok_or_else(lost)?;
                 let (seeds, wrt) = rest.split_at_checked(*outputs).ok_or_else(lost)?;
-                Ok(gradients(b, ys, seeds, wrt)?.into_iter().map(|v| (v, v)).collect())
+                Ok(gradients(b, ys, seeds, wrt, *strong_zero)?.into_iter().map(|v| (v, v)).collect())
             }
         }
     }
 }
 
 /// The gradients of `ys`, with those cotangents, by `wrt`: of several, the sums.
-pub(super) fn gradients(b: &Builder, ys: &[Value], seeds: &[Value], wrt: &[Value]) -> Result<Vec<Value>> {
+pub(super) fn gradients(
+    b: &Builder,
+    ys: &[Value],
+    seeds: &[Value],
+    wrt: &[Value],
+    strong_zero: bool,
+) -> Result<Vec<Value>> {
     let mut sums: Vec<Option<Ex<'_>>> = vec![None; wrt.len()];
     for (y, seed) in ys.iter().zip(seeds) {
         let given: Vec<Value> = [*y, *seed].into_iter().chain(wrt.iter().copied()).collect();
-        let n = b.emit_all(Op::Grad(Grad { seeded: true, allow_unused: true }), &given)?;
+        let n = b.emit_all(Op::Grad(Grad { seeded: true, allow_unused: true, strong_zero }), &given)?;
         for (sum, d) in sums.iter_mut().zip(b.results(n)) {
             let d = b.ex(d);
             *sum = Some(sum.map_or(d, |before| before + d));
@@ -236,7 +242,7 @@ fn read(formula: &Formula, operands: &[Operand], requires: &[bool]) -> Result<(V
         }
         b.emit(Op::Kept, &[value, kept])?;
         let given: Vec<Value> = [y, input(&ty).0].into_iter().chain(wrt.iter().copied()).collect();
-        let n = b.emit_all(Op::Grad(Grad { seeded: true, allow_unused: true }), &given)?;
+        let n = b.emit_all(Op::Grad(Grad { seeded: true, allow_unused: true, ..Grad::default() }), &given)?;
         outputs.extend(b.results(n));
     }
     b.with_graph(|g| g.outputs = outputs);

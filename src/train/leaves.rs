@@ -3,6 +3,7 @@
 //! An update is recorded like the function of a `grad`: inside a trace it is a part of it, outside it is compiled once
 //! and then runs as one fused program. It may write to the tensors it gets.
 
+use crate::autograd::no_grad;
 use crate::jit::run_recorded;
 use crate::tensor::{Argument, Operand, Tensor};
 use crate::tree::Tree;
@@ -81,12 +82,12 @@ pub(super) fn rows(op: &str, names: &[&str], trees: &[Vec<Tensor>]) -> Result<()
     }
 }
 
-/// Runs `f` on tensors as one program; `f` may write to them.
+/// Runs `f` on tensors as one program; `f` may write to them. As in PyTorch, autograd records nothing of it.
 pub(super) fn as_one(
     name: &str,
     tensors: &[Tensor],
     loc: Loc,
     f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>>,
 ) -> Result<Vec<Tensor>> {
-    run_recorded(name, tensors, loc, |_, tensors| f(tensors))
+    no_grad(|| run_recorded(name, tensors, loc, |_, tensors| f(tensors)))
 }

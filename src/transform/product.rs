@@ -160,7 +160,7 @@ fn pulled(trace: &Arc<Trace>, y: &[Tensor], u: &[Tensor], x: &[Value], loc: Loc)
         let mut parts: Vec<Option<Value>> = vec![None; x.len()];
         for (y, u) in pairs.into_iter().filter(|(y, _)| b.ty(*y).dtype.is_float()) {
             let operands: Vec<Value> = [y, u].into_iter().chain(x.iter().copied()).collect();
-            let node = b.emit_all(Op::Grad(Grad { seeded: true, allow_unused: true }), &operands)?;
+            let node = b.emit_all(Op::Grad(Grad { seeded: true, allow_unused: true, ..Grad::default() }), &operands)?;
             for (sum, d) in parts.iter_mut().zip(b.results(node)) {
                 *sum = Some(match *sum {
                     None => d,

@@ -58,12 +58,16 @@ impl Structural for Kept {
 ///
 /// Operands: `y`, then the cotangent of `y` if `seeded`, then the values to differentiate by. Results: one gradient for
 /// each of those, of its type.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Grad {
     /// Whether operand 1 is a cotangent; else `y` is a scalar and it is 1.
     pub seeded: bool,
     /// Whether a value that `y` does not use gets zeros instead of an error.
     pub allow_unused: bool,
+    /// Whether a cotangent of zero stays zero through elementwise functions, whatever their derivative is: then the
+    /// branch that a `where` does not take has no part in a gradient, also if its slope is infinite or NaN there. Not in
+    /// the bodies of control flow.
+    pub strong_zero: bool,
 }
 
 impl Grad {
@@ -99,7 +103,9 @@ impl Structural for Grad {
         vec![None; x.len()]
     }
     fn attrs(&self) -> String {
-        if self.allow_unused { "allow_unused=true".into() } else { String::new() }
+        let flags = [("allow_unused", self.allow_unused), ("strong_zero", self.strong_zero)];
+        let set = flags.iter().filter(|(_, set)| *set).map(|(name, _)| format!("{name}=true"));
+        set.collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -86,7 +86,7 @@ fn backward(b: &Builder, grad: Grad, operands: &[Value], loc: Loc) -> Result<Val
         let ty = b.ty(y);
         b.full(Scalar::from_f64(ty.dtype, 1.0), &ty.shape)
     };
-    let all = pull(b, &[(y, seed)], wrt)?;
+    let all = pull_with(b, &[(y, seed)], wrt, grad.strong_zero)?;
     b.set_loc(loc);
     let mut gradients = Values::new();
     for (x, d) in wrt.iter().zip(all) {
@@ -117,6 +117,16 @@ fn derivative<'b>(op: &Op, x: &[Ex<'b>], y: &[Ex<'b>], dy: &[Option<Ex<'b>>], ne
 /// # Errors
 /// `grad` if a derivative on a way is not known.
 pub(crate) fn pull<'b>(b: &'b Builder, seeds: &[(Value, Ex<'b>)], wrt: &[Value]) -> Result<Vec<Option<Ex<'b>>>> {
+    pull_with(b, seeds, wrt, false)
+}
+
+/// As [`pull`]; see [`Grad::strong_zero`].
+fn pull_with<'b>(
+    b: &'b Builder,
+    seeds: &[(Value, Ex<'b>)],
+    wrt: &[Value],
+    strong_zero: bool,
+) -> Result<Vec<Option<Ex<'b>>>> {
     let loc = b.loc();
     let mut cotangents: HashMap<Value, Ex<'_>> = HashMap::new();
     let add = |cotangents: &mut HashMap<Value, Ex<'b>>, v: Value, d: Ex<'b>| {
@@ -140,7 +150,12 @@ pub(crate) fn pull<'b>(b: &'b Builder, seeds: &[(Value, Ex<'b>)], wrt: &[Value])
         let x: SmallVec<[Ex<'_>; 3]> = operands.iter().map(|v| b.ex(*v)).collect();
         let y: SmallVec<[Ex<'_>; 3]> = results.iter().map(|v| b.ex(*v)).collect();
         let needs: SmallVec<[bool; 3]> = operands.iter().map(|v| path.leads_to(*v)).collect();
-        let dx = derivative(&node.op, &x, &y, &dy, &needs);
+        let mut dx = derivative(&node.op, &x, &y, &dy, &needs);
+        if let (true, Op::Map(_), [Some(dy)]) = (strong_zero, &node.op, dy.as_slice()) {
+            let zero = b.zeros(&dy.ty());
+            let masked = dy.map("eq", &[zero]);
+            dx.iter_mut().flatten().for_each(|d| *d = masked.map("where", &[b.zeros(&d.ty()), *d]));
+        }
         b.check()?;
         for (i, (v, d)) in operands.iter().zip(dx).enumerate() {
             let ty = b.ty(*v);

@@ -312,7 +312,8 @@ impl<'f> Names<'f> {
                 if grad.seeded {
                     let _ = write!(text, ", seed={}", operands[1]);
                 }
-                text + if grad.allow_unused { ", allow_unused=true)" } else { ")" }
+                let flags = crate::ops::Structural::attrs(grad);
+                text + &if flags.is_empty() { ")".to_string() } else { format!(", {flags})") }
             }
             Op::Jvp(jvp) => {
                 let (y, x, t) = jvp.parts(&operands);

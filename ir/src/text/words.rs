@@ -5,11 +5,13 @@
 pub static WORDS: &[(&str, &str, &str, &str)] = &[
     (
         "grad",
-        "y, x, seed = None, allow_unused: bool = false",
+        "y, x, seed = None, allow_unused: bool = false, strong_zero: bool = false",
         "The gradient of y, a float of one element, with respect to x: a name, or a tuple of names for a tuple of \
          gradients, each of its x's shape and dtype. With a seed, a cotangent of y's shape, y has any shape. An x that y \
          does not depend on is an error, unless allow_unused gives zeros for it; so is memory of x that was written after \
-         its use. Gradients are values like others and have gradients themselves.",
+         its use. Gradients are values like others and have gradients themselves. With strong_zero a zero cotangent stays \
+         zero through elementwise functions, so what a `where` masks makes no NaN: grad(sum(where(x > 0, sqrt(x), 0)), x, \
+         strong_zero=true) is 0 at -1, where PyTorch has NaN.",
         "x: D[2, 3] => let y = sum(x * x); grad(y, x)",
     ),
     (

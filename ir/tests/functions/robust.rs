@@ -97,7 +97,9 @@ fn attempt(draw: &mut Draw, name: &str, kinds: &[&str]) -> bool {
         let mut operands = vec![values[0], values[0]];
         operands.extend(inputs.into_iter().map(Value::from).filter(|v| b.ty(*v).dtype.is_float()));
         if operands.len() > 2 {
-            let n = b.emit_all(Op::Grad(Grad { seeded: true, allow_unused: true }), &operands).expect("a gradient");
+            let n = b
+                .emit_all(Op::Grad(Grad { seeded: true, allow_unused: true, ..Grad::default() }), &operands)
+                .expect("a gradient");
             values = b.results(n).into_vec();
         }
     }

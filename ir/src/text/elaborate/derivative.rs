@@ -19,17 +19,21 @@ fn names(e: &Expr) -> (bool, Vec<&Expr>) {
 }
 
 impl<'m, 'b> Tracer<'m, 'b> {
-    /// `grad(y, x, seed=…, allow_unused=…)`: see [`Grad`].
+    /// `grad(y, x, seed=…, allow_unused=…, strong_zero=…)`: see [`Grad`].
     pub(super) fn grad(&mut self, args: Written<'m>, loc: Loc) -> Got<Val<'b>> {
-        let (mut positional, mut seed, mut allow_unused) = (Vec::new(), None, None);
+        let (mut positional, mut seed, mut allow_unused, mut strong_zero) = (Vec::new(), None, None, None);
         for (keyword, e) in args {
             match keyword.map(|k| k.text.as_str()) {
                 None => positional.push(e),
                 Some("seed") => seed = Some(e),
                 Some("allow_unused") => allow_unused = Some(e),
+                Some("strong_zero") => strong_zero = Some(e),
                 Some(k) => {
                     let e2 = err::name(format!("`grad` has no argument `{k}`"));
-                    return self.fail(keyword.map_or(loc, |k| k.loc), e2.help("grad(y, x, seed=…, allow_unused=…)"));
+                    return self.fail(
+                        keyword.map_or(loc, |k| k.loc),
+                        e2.help("grad(y, x, seed=…, allow_unused=…, strong_zero=…)"),
+                    );
                 }
             }
         }
@@ -41,13 +45,8 @@ impl<'m, 'b> Tracer<'m, 'b> {
         let (many, names) = names(wrt);
         let x: Vec<Got<_>> = names.into_iter().map(|e| self.differentiated(e)).collect();
         let seed = seed.map(|e| Ok((self.expr(e)?, e.loc))).transpose();
-        let allow_unused = match allow_unused.map(|e| Ok::<_, Reported>((self.expr(e)?, e.loc))).transpose()? {
-            None => false,
-            Some((Val::Num(Num::Bool(v)), _)) => v,
-            Some((v, at)) => {
-                return self.fail(at, err::ty(format!("`allow_unused` is true or false, found {}", v.describe())));
-            }
-        };
+        let allow_unused = self.flag("allow_unused", allow_unused)?;
+        let strong_zero = self.flag("strong_zero", strong_zero)?;
         let y = match y? {
             Val::Tensor(y) => y,
             Val::Num(n) => {
@@ -76,12 +75,21 @@ impl<'m, 'b> Tracer<'m, 'b> {
             operands.push(x?);
         }
         self.b.set_loc(loc);
-        let node = self.b.emit_all(Op::Grad(Grad { seeded, allow_unused }), &operands);
+        let node = self.b.emit_all(Op::Grad(Grad { seeded, allow_unused, strong_zero }), &operands);
         let node = self.at(loc, node)?;
         let mut all = self.b.results(node).into_iter().map(|v| Val::Tensor(self.b.ex(v)));
         match (many, all.next()) {
             (false, Some(one)) => Ok(one),
             (_, first) => Ok(Val::Tuple(first.into_iter().chain(all).collect())),
+        }
+    }
+
+    /// An argument that is true or false; false if it is not given.
+    fn flag(&mut self, name: &str, given: Option<&'m Expr>) -> Got<bool> {
+        match given.map(|e| Ok::<_, Reported>((self.expr(e)?, e.loc))).transpose()? {
+            None => Ok(false),
+            Some((Val::Num(Num::Bool(v)), _)) => Ok(v),
+            Some((v, at)) => self.fail(at, err::ty(format!("`{name}` is true or false, found {}", v.describe()))),
         }
     }
 
