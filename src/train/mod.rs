@@ -22,7 +22,7 @@
 //! });
 //! let params = (zeros(&[], F32)?, zeros(&[], F32)?);
 //! let state = adamw.init(&params)?;
-//! for _ in 0..300 {
+//! for _ in 0..1000 {
 //!     step.call((params.clone(), state.clone(), Tensor::scalar(0.1f32)?))?;
 //! }
 //! assert!((params.0.item::<f32>()? - 2.0).abs() < 0.01 && (params.1.item::<f32>()? - 1.0).abs() < 0.01);
