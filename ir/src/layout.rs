@@ -41,10 +41,12 @@ impl Layout {
         }
         let (mut lo, mut hi) = (self.offset as isize, self.offset as isize);
         for (d, s) in self.shape.iter().zip(&self.strides) {
-            let reach = (*d as isize - 1) * s;
-            if reach < 0 { lo += reach } else { hi += reach }
+            // Strides may be any numbers before somebody has looked where they lead: far outside, no farther than that.
+            let reach = (*d as isize - 1).saturating_mul(*s);
+            if reach < 0 { lo = lo.saturating_add(reach) } else { hi = hi.saturating_add(reach) }
         }
-        Some((lo, hi))
+        const FAR: isize = isize::MAX / 2;
+        Some((lo.max(-FAR), hi.min(FAR)))
     }
 
     /// Whether two indices lead to the same element (some stride 0, as after `expand`).

@@ -74,10 +74,10 @@ pub static ROWS: &[RowDef] = &[
 /// What is wrong with the first element that a check of this row refuses, if the row is one of these.
 pub fn wrong(row: &str, x: &[Array]) -> Option<String> {
     let [index, size] = x else { return None };
-    let least = |n: i64| if row == "wrap_index" { -n } else { 0 };
+    let least = |n: i64| if row == "wrap_index" { n.wrapping_neg() } else { 0 };
     let pairs = index.bits().into_iter().zip(size.bits()).map(|(i, n)| (i as i64, n as i64));
     let (i, n) = pairs.into_iter().find(|(i, n)| *i < least(*n) || i >= n)?;
-    let most = n - 1;
+    let most = n.wrapping_sub(1);
     let broadcast = |values: i64, places: i64| {
         format!(
             "shape mismatch: value tensor of shape [{values}] cannot be broadcast to indexing result of shape [{places}]"
@@ -95,7 +95,7 @@ pub fn wrong(row: &str, x: &[Array]) -> Option<String> {
         "check_offset" => Some(format!("offsets can not be greater than input's length {most} but got {i}")),
         "check_pivot" => Some(format!(
             "The diagonal element {} is zero, the inversion could not be completed because the input matrix is singular",
-            i - n + 1
+            i.wrapping_sub(n).wrapping_add(1)
         )),
         "check_length" => {
             let (side, bound) = if i < 0 { ("least", 0) } else { ("most", most) };
