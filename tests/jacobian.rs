@@ -1,4 +1,4 @@
-//! `vmap`, `jacobian` and `hessian` from Rust: against loops, formulas, and what PyTorch 2.15's `torch.func` computes.
+//! `vmap`, `jacobian` and `hessian` from Rust, against loops and formulas.
 
 use tensorc::dtype::{F64, I64};
 use tensorc::{

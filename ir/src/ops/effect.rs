@@ -1,7 +1,7 @@
 //! Ops that are more than a value: writing into memory, asking for a derivative, and saying that a value is at hand. Each
 //! is gone after its pass.
 
-use super::{Effect, Structural};
+use super::{Effect, Lanes, Op, Structural};
 use crate::builder::Ex;
 use crate::error::{Result, err};
 use crate::interp::Array;
@@ -48,6 +48,9 @@ impl Structural for Kept {
     }
     fn eval(&self, x: &[Array]) -> Result<Array> {
         Ok(x[1].copied())
+    }
+    fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {
+        vec![lanes.one(x[0], lanes.on[0]).apply(Op::Kept, &[lanes.one(x[1], lanes.on[1])])]
     }
     fn vjp<'b>(&self, x: &[Ex<'b>], _: Ex<'b>, _: Ex<'b>) -> Vec<Option<Ex<'b>>> {
         vec![None; x.len()]

@@ -11,7 +11,7 @@ use crate::error::{Result, err};
 use crate::graph::Value;
 use crate::layout::Layout;
 use crate::ops::elementwise::Row;
-use crate::ops::gather::{Scatter, ScatterMode};
+use crate::ops::gather::{Gather, Scatter, ScatterMode};
 use crate::ops::merge::Merge;
 use crate::ops::reduce::{Reduce, ReduceKind};
 use crate::ops::registry::{self, Arg, Args, FnDef, Out};
@@ -250,6 +250,14 @@ pub fn call<'b>(b: &'b Builder, name: &str, args: Vec<(Option<&str>, Arg<'b>)>) 
     let operands = args.iter().map(tensor).collect::<Option<Vec<Value>>>();
     if let (Some(row), Some(operands)) = (Row::find(name), operands)
         && let Ok(v) = b.emit(Op::Map(row), &operands)
+    {
+        return Ok(b.ex(v).into());
+    }
+    // As PyTorch's function, of an index without elements it would be zeros and no `gather`.
+    if let ("gather", [(None, Arg::Tensor(x)), (Some("dim"), Arg::Int(d)), (Some("index"), Arg::Tensor(i))]) =
+        (name, args.as_slice())
+        && let (Ok(axis), Ok(x), Ok(i)) = (usize::try_from(*d), x.value(), i.value())
+        && let Ok(v) = b.emit(Op::Gather(Gather { axis }), &[x, i])
     {
         return Ok(b.ex(v).into());
     }
