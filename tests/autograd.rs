@@ -298,6 +298,23 @@ fn what_has_a_gradient_is_not_written_by_hand() -> Result<()> {
 }
 
 #[test]
+fn a_gradient_that_is_in_use_is_not_lost() -> Result<()> {
+    let x = leaf(&[1.0, 2.0])?;
+    x.sum()?.backward()?;
+    let held = x.grad().unwrap();
+    let reading = held.read::<f32>()?;
+    assert_eq!(message(x.sum()?.backward()).kind(), Kind::Alias);
+    drop(reading);
+    x.sum()?.backward()?;
+    assert_eq!(grad_of(&x)?, [2.0, 2.0]);
+    // Also one that is the tensor itself, or a view of it.
+    x.set_grad(Some(x.i(..)?))?;
+    x.sum()?.backward()?;
+    assert_eq!(f32s(&x)?, [2.0, 3.0]);
+    Ok(())
+}
+
+#[test]
 fn several_outputs_are_differentiated_together() -> Result<()> {
     let x = leaf(&[2.0, 3.0])?;
     let (y, z) = (x.square()?.sum()?, x.pow(3)?.sum()?);

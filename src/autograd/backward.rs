@@ -51,7 +51,8 @@ impl Tensor {
     ///
     /// # Errors
     /// `grad` if it requires no gradient, has more elements than one, if a value that a derivative reads was written since,
-    /// or if there is no derivative; no `.grad` has changed then.
+    /// or if there is no derivative; no `.grad` has changed then. `alias` if a `.grad` is in use elsewhere; others may have
+    /// been added to.
     #[track_caller]
     pub fn backward(&self) -> Result<()> {
         self.backward_with(Backward::default())
@@ -82,12 +83,15 @@ pub fn backward(outputs: &[Tensor], options: &Backward) -> Result<()> {
         let found = gradients(outputs, targets, options, loc)?;
         for (c, d) in found {
             let Some(d) = d else { continue };
-            let mut state = c.track().lock();
-            state.grad = Some(match state.grad.take() {
+            let track = c.track();
+            let _adding = track.adding.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = track.lock().grad.clone();
+            let sum = match before {
                 None => d,
                 Some(before) if options.create_graph => before.add(&d)?,
                 Some(before) => no_grad(|| before.add_(&d))?,
-            });
+            };
+            track.lock().grad = Some(sum);
         }
         Ok(())
     };
@@ -301,7 +305,7 @@ fn seeds(ys: &[&Arc<Concrete>], given: &[Tensor]) -> Result<Vec<Arc<Concrete>>> 
 fn bound(replay: &Replay, i: usize, seeds: &[Arc<Concrete>]) -> Result<View> {
     match &replay.params[i].bound {
         Bound::Value(v, node) => {
-            check(v, node)?;
+            check(v, Some(node))?;
             Ok(v.view.clone())
         }
         Bound::Number(n) => {
@@ -309,18 +313,39 @@ fn bound(replay: &Replay, i: usize, seeds: &[Arc<Concrete>]) -> Result<View> {
             n.write(&mut bytes);
             Ok(View { storage: Storage::from_bytes(&bytes)?, dtype: n.dtype, layout: Layout::contiguous(&[]) })
         }
-        Bound::Leaf(c) => Ok(c.view.clone()),
+        Bound::Leaf(v) => {
+            check(v, None)?;
+            Ok(v.view.clone())
+        }
         Bound::Seed(k) => Ok(seeds.get(*k).ok_or_else(given_back)?.view.clone()),
         Bound::Nothing => Err(err::internal("a derivative reads a value that was not kept")),
     }
 }
 
-/// Whether a kept value is still what it was.
-fn check(v: &Value, node: &Arc<Node>) -> Result<()> {
+/// Whether a kept value is still what it was; `node` needs it.
+fn check(v: &Value, node: Option<&Arc<Node>>) -> Result<()> {
     let now = v.view.storage.version();
     if now == v.version {
         return Ok(());
     }
+    let made_by = node.map_or_else(String::new, |n| made_by(v, n));
+    let e = err::grad(format!(
+        "one of the variables needed for gradient computation has been modified by an inplace operation: \
+         [tensorc.{}Tensor {}]{made_by} is at version {now}; expected version {} instead.",
+        v.view.dtype.torch_name(),
+        ShapeText(&v.view.layout.shape),
+        v.version
+    ))
+    .note(v.view.storage.last_write(), "it was written here");
+    let e = match node {
+        Some(n) => e.note(n.loc, format!("the derivative of `{}` needs the value that it had", n.name)),
+        None => e,
+    };
+    Err(e.help("write to a copy, or use an out-of-place function"))
+}
+
+/// Of which op a kept value is a result: of the one that needs it, or of an earlier one.
+fn made_by(v: &Value, node: &Node) -> String {
     let kept = node.kept();
     let same = |k: &Option<Value>| {
         k.as_ref().is_some_and(|k| k.view.storage.same(&v.view.storage) && k.view.layout == v.view.layout)
@@ -328,23 +353,14 @@ fn check(v: &Value, node: &Arc<Node>) -> Result<()> {
     let kept = kept.as_ref();
     let result = kept.and_then(|k| k.results.iter().position(same));
     let operand = kept.and_then(|k| k.operands.iter().position(same));
-    let creator =
-        operand.and_then(|i| node.operands[i].link.as_ref()).and_then(|l| l.after.as_ref().or(l.creator.as_ref()));
-    let made_by = match (result, creator) {
-        (Some(k), _) => format!(", which is output {k} of {},", super::names::of_op(&node.name, &node.formula)),
-        (None, Some(n)) => format!(", which is output 0 of {},", super::names::of_op(&n.name, &n.formula)),
+    let link = operand.and_then(|i| node.operands[i].link.as_ref());
+    let creator = link.and_then(|l| l.after.as_ref().or(l.creator.as_ref()));
+    let name = |n: &Node| super::names::of_op(&n.name, &n.formula);
+    match (result, creator) {
+        (Some(k), _) => format!(", which is output {k} of {},", name(node)),
+        (None, Some(n)) => format!(", which is output 0 of {},", name(n)),
         (None, None) => String::new(),
-    };
-    Err(err::grad(format!(
-        "one of the variables needed for gradient computation has been modified by an inplace operation: \
-         [tensorc.{}Tensor {}]{made_by} is at version {now}; expected version {} instead.",
-        v.view.dtype.torch_name(),
-        ShapeText(&v.view.layout.shape),
-        v.version
-    ))
-    .note(v.view.storage.last_write(), "it was written here")
-    .note(node.loc, format!("the derivative of `{}` needs the value that it had", node.name))
-    .help("write to a copy, or use an out-of-place function"))
+    }
 }
 
 /// Records a backward pass, so that its results have gradients.

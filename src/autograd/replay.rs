@@ -64,8 +64,8 @@ pub(super) enum Bound {
     /// A kept value, by a node that reads it.
     Value(KeptValue, Arc<Node>),
     Number(Scalar),
-    /// The memory of a leaf.
-    Leaf(Arc<Concrete>),
+    /// The memory of a leaf, as it was first met.
+    Leaf(KeptValue),
     /// The cotangent of that output.
     Seed(usize),
     /// Nothing: no derivative reads it.
@@ -92,7 +92,7 @@ pub(super) struct Replay {
 /// Something that is put into the builder, in order.
 enum Item {
     Op(Arc<Node>),
-    View(Arc<ViewOf>, Arc<Root>, Option<Arc<Concrete>>),
+    View(Arc<ViewOf>, Arc<Root>, Option<(Arc<Concrete>, u64)>),
 }
 
 impl Replay {
@@ -147,15 +147,15 @@ impl Replay {
         self.params.len() - 1
     }
 
-    fn root(&mut self, root: &Arc<Root>, leaf: Option<&Arc<Concrete>>) -> usize {
+    fn root(&mut self, root: &Arc<Root>, leaf: Option<&(Arc<Concrete>, u64)>) -> usize {
         if let Some(i) = self.roots.get(&Arc::as_ptr(root)) {
             return *i;
         }
         self.words.push(if leaf.is_some() { 1 } else { 2 });
         let bound = match leaf {
-            Some(leaf) => {
+            Some((leaf, version)) => {
                 self.leaves.push(leaf.clone());
-                Bound::Leaf(leaf.clone())
+                Bound::Leaf(KeptValue { view: leaf.view.clone(), version: *version })
             }
             None => Bound::Nothing,
         };
@@ -179,7 +179,7 @@ impl Replay {
         }
     }
 
-    fn view(&mut self, v: Arc<ViewOf>, root: &Arc<Root>, leaf: Option<&Arc<Concrete>>) {
+    fn view(&mut self, v: Arc<ViewOf>, root: &Arc<Root>, leaf: Option<&(Arc<Concrete>, u64)>) {
         let root = self.root(root, leaf);
         let of = match v.parent.as_ref().and_then(|p| self.views.get(&Arc::as_ptr(p))) {
             Some(i) => Place::View(*i),

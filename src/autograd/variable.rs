@@ -76,6 +76,8 @@ pub(crate) struct Root {
 pub(crate) struct Track {
     pub(super) root: Arc<Root>,
     state: Mutex<State>,
+    /// Held while a gradient is added to `grad`: that runs an op, which must not find the state locked.
+    pub(super) adding: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -105,15 +107,16 @@ pub(super) struct Link {
     pub(super) creator: Option<Arc<Node>>,
     /// What had last written to the root.
     pub(super) after: Option<Arc<Node>>,
-    /// The root itself, if it is a leaf.
-    pub(super) leaf: Option<Arc<Concrete>>,
+    /// The root itself, if it is a leaf, and the version of its memory.
+    pub(super) leaf: Option<(Arc<Concrete>, u64)>,
 }
 
 impl Concrete {
     pub(super) fn track(&self) -> &Arc<Track> {
         self.track.get_or_init(|| {
             let layout = Layout { offset: 0, ..self.view.layout.clone() };
-            Arc::new(Track { root: Arc::new(Root { dtype: self.view.dtype, layout }), state: Mutex::default() })
+            let root = Arc::new(Root { dtype: self.view.dtype, layout });
+            Arc::new(Track { root, state: Mutex::default(), adding: Mutex::default() })
         })
     }
 
@@ -137,10 +140,14 @@ impl Concrete {
         if !self.view.dtype.is_float() {
             return Standing::Plain;
         }
-        let state = self.track.get().map(|t| t.lock());
-        match state {
-            Some(s) if s.requires => return Standing::Leaf,
-            Some(s) if s.creator.is_some() || s.last_write.is_some() => return Standing::Computed,
+        // One lock at a time.
+        let own = self.track.get().map(|t| {
+            let s = t.lock();
+            (s.requires, s.creator.is_some() || s.last_write.is_some())
+        });
+        match own {
+            Some((true, _)) => return Standing::Leaf,
+            Some((_, true)) => return Standing::Computed,
             _ => {}
         }
         let Some(o) = &self.origin else { return Standing::Plain };
@@ -162,7 +169,7 @@ impl Concrete {
 
     pub(super) fn link(self: &Arc<Concrete>) -> Link {
         let (root, view) = self.root();
-        let leaf = (root.standing() == Standing::Leaf).then(|| root.clone());
+        let leaf = (root.standing() == Standing::Leaf).then(|| (root.clone(), root.view.storage.version()));
         let track = root.track();
         let state = track.lock();
         Link {
