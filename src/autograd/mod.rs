@@ -1,7 +1,7 @@
 //! PyTorch's autograd: `requires_grad_`, `backward()`, `.grad`.
 //!
-//! While a tensor requires a gradient, ops on it are recorded as they run ([`tape`]). `backward` puts the recorded ops into
-//! a program as they ran, differentiates that like any other, and runs it on the values that were kept ([`replay`]). So there
+//! While a tensor requires a gradient, ops on it are recorded as they run (`tape.rs`). `backward` puts the recorded ops into
+//! a program as they ran, differentiates that like any other, and runs it on the values that were kept (`replay.rs`). So there
 //! is one set of derivatives, the same bits as [`grad`](crate::grad) gives, and a program of the same structure as before,
 //! which a training loop makes in every step, is compiled once.
 //!
