@@ -65,16 +65,14 @@ pub struct Job {
 // SAFETY: kernels only read the words, and whoever launches them answers for what they point to.
 unsafe impl Sync for Job {}
 
-/// The argument words of a kernel, for all threads.
-#[derive(Clone, Copy)]
-struct Args(*const u64);
-
-// SAFETY: the kernel only reads them, and whoever launches it answers for what they point to.
-unsafe impl Sync for Args {}
-
-impl Args {
-    fn get(&self) -> *const u64 {
-        self.0
+impl Job {
+    /// Runs some of its items.
+    ///
+    /// # Safety
+    /// As for [`KernelPtr::call`].
+    unsafe fn call(&self, begin: u64, end: u64) {
+        // SAFETY: the caller's promise.
+        unsafe { self.kernel.call(self.args, begin, end) };
     }
 }
 
@@ -85,11 +83,13 @@ impl Pool {
     /// As for [`KernelPtr::call`] with `0..work.total`. Items of different chunks must not touch the same memory where
     /// one of them writes it.
     pub unsafe fn launch(&self, kernel: KernelPtr, args: *const u64, work: Work) {
+        // As a whole, which threads may share; the pointer alone they may not.
+        let job = &Job { kernel, args, work };
         if self.is_reversed() {
             let chunks = work.grains().min(MOST_REVERSED);
             for (begin, end) in (0..chunks).rev().map(|chunk| work.range(chunk, chunks)) {
                 // SAFETY: the caller's promise; the chunks are apart, and cover all items.
-                unsafe { kernel.call(args, begin, end) };
+                unsafe { job.call(begin, end) };
             }
             return;
         }
@@ -97,15 +97,14 @@ impl Pool {
         if chunks <= 1 {
             if work.total > 0 {
                 // SAFETY: the caller's promise.
-                unsafe { kernel.call(args, 0, work.total) };
+                unsafe { job.call(0, work.total) };
             }
             return;
         }
-        let args = Args(args);
         self.run(chunks as usize, &|chunk| {
             let (begin, end) = work.range(chunk as u64, chunks);
             // SAFETY: the caller's promise; each item is in one chunk, and each chunk is run once.
-            unsafe { kernel.call(args.get(), begin, end) };
+            unsafe { job.call(begin, end) };
         });
     }
 
@@ -136,7 +135,7 @@ impl Pool {
             let (begin, end) = jobs[k].work.range(chunk - before[k], end - before[k]);
             if begin < end {
                 // SAFETY: the caller's promise; each item of each job is in one chunk, and each chunk is run once.
-                unsafe { jobs[k].kernel.call(jobs[k].args, begin, end) };
+                unsafe { jobs[k].call(begin, end) };
             }
         });
     }

@@ -113,15 +113,20 @@ pub(crate) fn dot(d: &DotStep) -> Result<Ready> {
 }
 
 impl Ready {
-    /// Runs the kernel; `bases` are the addresses of the program's buffers.
-    pub(crate) fn run(&self, bases: &[*mut u8], error: &AtomicU64) -> Result<()> {
-        let mut words: SmallVec<[u64; 64]> = SmallVec::from_slice(&self.words);
+    /// Puts the addresses into a copy of its words.
+    fn fill(&self, words: &mut [u64], bases: &[*mut u8], error: &AtomicU64) {
         for (word, buffer, offset) in &self.addresses {
             words[*word] = bases[*buffer].wrapping_add(*offset) as u64;
         }
         if let Some(w) = self.error_word {
             words[w] = error.as_ptr() as u64;
         }
+    }
+
+    /// Runs the kernel; `bases` are the addresses of the program's buffers.
+    pub(crate) fn run(&self, bases: &[*mut u8], error: &AtomicU64) -> Result<()> {
+        let mut words: SmallVec<[u64; 64]> = SmallVec::from_slice(&self.words);
+        self.fill(&mut words, bases, error);
         let scratch = self.scratch.map(|(w, bytes)| Storage::alloc(bytes).map(|s| (w, s))).transpose()?;
         if let Some((w, s)) = &scratch {
             words[*w] = s.as_ptr() as u64;
@@ -152,12 +157,7 @@ impl Together {
         for ready in &self.0 {
             let at = words.len();
             words.extend_from_slice(&ready.words);
-            for (word, buffer, offset) in &ready.addresses {
-                words[at + *word] = bases[*buffer].wrapping_add(*offset) as u64;
-            }
-            if let Some(w) = ready.error_word {
-                words[at + w] = error.as_ptr() as u64;
-            }
+            ready.fill(&mut words[at..], bases, error);
         }
         let mut jobs: SmallVec<[Job; 64]> = SmallVec::new();
         let mut at = 0;

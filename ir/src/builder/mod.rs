@@ -20,6 +20,7 @@ use crate::ops::{Effect, Op, literal};
 use crate::types::{ShapeText, Type, broadcast, unequal};
 use smallvec::SmallVec;
 use std::cell::RefCell;
+use std::collections::HashMap;
 
 /// A graph under construction.
 #[derive(Debug)]
@@ -159,6 +160,29 @@ impl Builder {
     /// As [`Builder::emit_all`].
     pub fn emit(&self, op: Op, operands: &[Value]) -> Result<Value> {
         self.emit_all(op, operands).map(Value::from)
+    }
+
+    /// Appends the nodes of another graph in its phase, its parameters replaced by `args` and its ops by `op` of them; gives
+    /// the values of its results.
+    ///
+    /// # Errors
+    /// As [`Builder::emit_all`]; `internal` if there are too few arguments.
+    pub fn inline(&self, g: &Graph, args: &[Value], op: impl Fn(Op) -> Op) -> Result<Vec<Value>> {
+        let lost = || err::internal(format!("`{}` lost a value", g.name));
+        let mut map: HashMap<Value, Value> = HashMap::new();
+        for n in g.nodes() {
+            let node = g.node(n);
+            if let Op::Input(i) = node.op {
+                map.insert(n.into(), *args.get(i as usize).ok_or_else(lost)?);
+                continue;
+            }
+            self.set_loc(node.loc);
+            let operands =
+                g.operands(n).iter().map(|v| map.get(v).copied().ok_or_else(lost)).collect::<Result<Vec<_>>>()?;
+            let new = self.emit_all(op(node.op.clone()), &operands)?;
+            map.extend(g.results(n).map(|v| (v, Value { node: new, result: v.result })));
+        }
+        g.outputs.iter().map(|v| map.get(v).copied().ok_or_else(lost)).collect()
     }
 
     /// Declares the next parameter, contiguous unless a layout is given.

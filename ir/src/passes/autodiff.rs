@@ -128,20 +128,13 @@ fn pull_with<'b>(
     strong_zero: bool,
 ) -> Result<Vec<Option<Ex<'b>>>> {
     let loc = b.loc();
-    let mut cotangents: HashMap<Value, Ex<'_>> = HashMap::new();
-    let add = |cotangents: &mut HashMap<Value, Ex<'b>>, v: Value, d: Ex<'b>| {
-        let sum = cotangents.get(&v).map_or(d, |before| *before + d);
-        cotangents.insert(v, sum);
-    };
-    for (y, seed) in seeds {
-        add(&mut cotangents, *y, *seed);
-    }
+    let mut cotangents = Sums::of(seeds);
     let ys: Vec<Value> = seeds.iter().map(|(y, _)| *y).collect();
     let path = Path::new(b, &ys, wrt);
     for n in path.nodes() {
         let node = b.node(n);
         let results = b.results(n);
-        let dy: SmallVec<[Option<Ex<'_>>; 3]> = results.iter().map(|v| cotangents.get(v).copied()).collect();
+        let dy: SmallVec<[Option<Ex<'_>>; 3]> = results.iter().map(|v| cotangents.get(*v)).collect();
         if dy.iter().all(Option::is_none) {
             continue;
         }
@@ -158,19 +151,48 @@ fn pull_with<'b>(
         }
         b.check()?;
         for (i, (v, d)) in operands.iter().zip(dx).enumerate() {
-            let ty = b.ty(*v);
-            let Some(d) = d.filter(|_| needs[i] && ty.dtype.is_float()) else { continue };
-            if d.dims() != ty.shape || d.dtype() != ty.dtype {
-                let name = node.op.name();
-                return Err(
-                    err::grad(format!("`{name}`: the derivative of operand {i}, a {ty}, is a {}", d.ty())).at(loc)
-                );
-            }
-            add(&mut cotangents, *v, d);
+            let Some(d) = d.filter(|_| needs[i]) else { continue };
+            cotangents.derived(b, *v, d, || format!("`{}`: the derivative of operand {i}", node.op.name()), loc)?;
         }
         b.check()?;
     }
-    Ok(wrt.iter().map(|x| cotangents.get(x).copied()).collect())
+    Ok(wrt.iter().map(|x| cotangents.get(*x)).collect())
+}
+
+/// Cotangents or tangents of values, each the sum of what comes by several ways.
+struct Sums<'b>(HashMap<Value, Ex<'b>>);
+
+impl<'b> Sums<'b> {
+    fn of(seeds: &[(Value, Ex<'b>)]) -> Sums<'b> {
+        let mut sums = Sums(HashMap::new());
+        seeds.iter().for_each(|(v, d)| sums.add(*v, *d));
+        sums
+    }
+
+    fn get(&self, v: Value) -> Option<Ex<'b>> {
+        self.0.get(&v).copied()
+    }
+
+    fn add(&mut self, v: Value, d: Ex<'b>) {
+        let sum = self.get(v).map_or(d, |before| before + d);
+        self.0.insert(v, sum);
+    }
+
+    /// Adds what a rule gives for `v`; values that are no floats have none.
+    ///
+    /// # Errors
+    /// `grad` if it is of another type than `v`; `what` says what it is.
+    fn derived(&mut self, b: &Builder, v: Value, d: Ex<'b>, what: impl Fn() -> String, loc: Loc) -> Result<()> {
+        let ty = b.ty(v);
+        if !ty.dtype.is_float() {
+            return Ok(());
+        }
+        if d.dims() != ty.shape || d.dtype() != ty.dtype {
+            return Err(err::grad(format!("{}, a {ty}, is a {}", what(), d.ty())).at(loc));
+        }
+        self.add(v, d);
+        Ok(())
+    }
 }
 
 fn unused(b: &Builder, x: Value, loc: Loc) -> crate::Error {

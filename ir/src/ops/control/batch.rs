@@ -47,9 +47,7 @@ pub(crate) fn batch<'b>(
         let results: Vec<Ex<'b>> = if differs {
             node.op.structural().batch(&x, &Lanes { on: &on, size, mask })
         } else {
-            let operands = x.iter().map(|e| e.value()).collect::<Result<Vec<_>>>()?;
-            let new = b.emit_all(node.op.clone().saving(), &operands)?;
-            b.results(new).into_iter().map(|v| b.ex(v)).collect()
+            emit(b, node.op.clone().saving(), &x)?
         };
         b.check()?;
         // A scan may give more than it did: what it keeps.
@@ -70,7 +68,7 @@ pub(super) fn made<'b>(x: &[Ex<'b>], results: Result<Vec<Ex<'b>>>) -> Vec<Ex<'b>
     })
 }
 
-fn emit<'b>(b: &'b Builder, op: Op, operands: &[Ex<'b>]) -> Result<Vec<Ex<'b>>> {
+pub(super) fn emit<'b>(b: &'b Builder, op: Op, operands: &[Ex<'b>]) -> Result<Vec<Ex<'b>>> {
     let operands = operands.iter().map(|e| e.value()).collect::<Result<Vec<_>>>()?;
     let node = b.emit_all(op, &operands)?;
     Ok(b.results(node).into_iter().map(|v| b.ex(v)).collect())

@@ -183,30 +183,6 @@ impl Body {
             marked[i] = true;
         }
     }
-
-    /// Appends its nodes, parameters replaced by `args`, and gives the values of its results. For graphs without writes.
-    ///
-    /// # Errors
-    /// `type` if the arguments do not fit.
-    pub(crate) fn inline(&self, b: &Builder, args: &[Value], op: impl Fn(Op) -> Op) -> Result<Vec<Value>> {
-        let lost = || err::internal(format!("the body `{}` lost a value", self.name));
-        let mut map: HashMap<Value, Value> = HashMap::new();
-        for n in self.nodes() {
-            let node = self.node(n);
-            if let Op::Input(i) = node.op {
-                map.insert(n.into(), *args.get(i as usize).ok_or_else(lost)?);
-                continue;
-            }
-            b.set_loc(node.loc);
-            let operands =
-                self.operands(n).iter().map(|v| map.get(v).copied().ok_or_else(lost)).collect::<Result<Vec<_>>>()?;
-            let new = b.emit_all(op(node.op.clone()), &operands)?;
-            for v in self.results(n) {
-                map.insert(v, Value { node: new, result: v.result });
-            }
-        }
-        self.outputs.iter().map(|v| map.get(v).copied().ok_or_else(lost)).collect()
-    }
 }
 
 /// A body under construction that is made of another one: its derivative, or itself for many elements at once.

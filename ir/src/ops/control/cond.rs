@@ -84,7 +84,7 @@ fn derivative(f: &Body, dy: &[Option<Ex<'_>>], wanted: &[usize]) -> Result<Body>
     let x = draft.params("x", &f.param_types());
     let types: Vec<Type> = dy.iter().flatten().map(|d| d.ty()).collect();
     let seeds = draft.params("dy", &types);
-    let y = f.inline(&draft.b, &x, Op::saving)?;
+    let y = draft.b.inline(f, &x, Op::saving)?;
     let seeded = dy.iter().zip(y).filter(|(d, _)| d.is_some()).map(|(_, y)| y);
     let seeds: Vec<(Value, Ex<'_>)> = seeded.zip(seeds.into_iter().map(|d| draft.b.ex(d))).collect();
     let wrt: Vec<Value> = wanted.iter().map(|i| x[i - 1]).collect();

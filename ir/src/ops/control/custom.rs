@@ -8,7 +8,7 @@
 
 use super::batch::batch;
 use super::body::Draft;
-use super::{Body, run, takes};
+use super::{Body, or_failed, run, takes};
 use crate::builder::Ex;
 use crate::error::{Result, err};
 use crate::graph::Value;
@@ -68,7 +68,7 @@ impl Custom {
         let args: Vec<Ex<'b>> =
             x[..self.args].iter().chain(y).copied().chain(cotangents).chain(x[self.args..].iter().copied()).collect();
         let args = args.into_iter().map(Ex::value).collect::<Result<Vec<_>>>()?;
-        let dx = rule.inline(b, &args, Op::saving)?;
+        let dx = b.inline(rule, &args, Op::saving)?;
         let mut out = vec![None; x.len()];
         (0..self.args).filter(float).zip(dx).for_each(|(i, d)| out[i] = Some(b.ex(d)));
         Ok(out)
@@ -85,7 +85,7 @@ impl Custom {
         let b = x[0].builder();
         let before: Vec<Ex<'b>> = dy.iter().flatten().chain(y).copied().collect();
         let own = x.iter().map(|x| after(*x, before.iter().copied()).value()).collect::<Result<Vec<_>>>()?;
-        let results = self.forward.inline(b, &own, Op::saving)?;
+        let results = b.inline(&self.forward, &own, Op::saving)?;
         let seeds: Vec<(Value, Ex<'b>)> = results.into_iter().zip(dy).filter_map(|(y, d)| Some((y, (*d)?))).collect();
         let wrt: Vec<usize> = (0..x.len()).filter(|i| needs[*i] && x[*i].dtype().is_float()).collect();
         let dx = pull(b, &seeds, &wrt.iter().map(|i| own[*i]).collect::<Vec<_>>())?;
@@ -100,7 +100,7 @@ impl Custom {
         let args = x.iter().map(|x| x.value()).collect::<Result<Vec<_>>>()?;
         // Variables of its own, so that ways around the body do not count.
         let args = args.iter().map(|v| b.emit(Op::Copy, &[*v])).collect::<Result<Vec<_>>>()?;
-        let y = self.forward.inline(b, &args, Op::saving)?;
+        let y = b.inline(&self.forward, &args, Op::saving)?;
         let seeds: Vec<(Value, Ex<'b>)> = args.iter().zip(t).filter_map(|(v, t)| Some((*v, (*t)?))).collect();
         push(b, &seeds, &y)
     }
@@ -110,9 +110,8 @@ impl Custom {
         let all = vec![true; self.forward.outputs.len()];
         let forward = super::batch::body(&self.forward, lanes.on, &all, lanes)?;
         let backward = self.backward.as_ref().map(|f| self.batched_rule(f, lanes)).transpose()?;
-        let operands = x.iter().copied().chain(lanes.mask).map(Ex::value).collect::<Result<Vec<_>>>()?;
-        let node = b.emit_all(Op::Custom(Custom { forward, backward, args: self.args }), &operands)?;
-        Ok(b.results(node).into_iter().map(|v| b.ex(v)).collect())
+        let operands: Vec<Ex<'b>> = x.iter().copied().chain(lanes.mask).collect();
+        super::batch::emit(b, Op::Custom(Custom { forward, backward, args: self.args }), &operands)
     }
 
     /// The rule for all lanes: an operand that is the same for all of them gets the sum of their cotangents.
@@ -172,25 +171,14 @@ impl Structural for Custom {
     }
 
     fn vjp_all<'b>(&self, x: &[Ex<'b>], y: &[Ex<'b>], dy: &[Option<Ex<'b>>], needs: &[bool]) -> Vec<Option<Ex<'b>>> {
-        let Some(b) = x.first().map(|x| x.builder()) else { return Vec::new() };
-        let dx = match &self.backward {
+        or_failed(x, x.len(), || match &self.backward {
             Some(rule) => self.given(rule, x, y, dy, needs),
             None => self.again(x, y, dy, needs),
-        };
-        dx.unwrap_or_else(|e| {
-            b.fail(e);
-            vec![None; x.len()]
         })
     }
 
     fn jvp_all<'b>(&self, x: &[Ex<'b>], y: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Option<Vec<Option<Ex<'b>>>> {
-        if self.backward.is_some() {
-            return None;
-        }
-        Some(self.along(x, t).unwrap_or_else(|e| {
-            y[0].builder().fail(e);
-            vec![None; y.len()]
-        }))
+        self.backward.is_none().then(|| or_failed(x, y.len(), || self.along(x, t)))
     }
 
     fn batch<'b>(&self, x: &[Ex<'b>], lanes: &Lanes<'_, 'b>) -> Vec<Ex<'b>> {

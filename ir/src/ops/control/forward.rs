@@ -47,7 +47,7 @@ fn inline<'d>(
     tangents: &[(usize, Value)],
     wanted: &[usize],
 ) -> Result<(Vec<Value>, Vec<Value>)> {
-    let y = body.inline(&draft.b, args, Op::saving)?;
+    let y = draft.b.inline(body, args, Op::saving)?;
     let seeds: Vec<(Value, Ex<'d>)> = tangents.iter().map(|(i, t)| (args[*i], draft.b.ex(*t))).collect();
     let of: Vec<Value> = wanted.iter().map(|i| y[*i]).collect();
     let t = push(&draft.b, &seeds, &of)?;
@@ -102,7 +102,7 @@ pub(super) fn while_loop<'b>(op: &While, x: &[Ex<'b>], y: &[Ex<'b>], t: &[Option
         };
         let draft = Draft::of(&op.test, "jvp");
         let (args, _) = params(&draft);
-        let go_on = op.test.inline(&draft.b, &args, |op| op)?;
+        let go_on = draft.b.inline(&op.test, &args, |op| op)?;
         let test = draft.finish(go_on)?;
         let draft = Draft::of(&op.body, "jvp");
         let (args, seeds) = params(&draft);

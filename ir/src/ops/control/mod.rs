@@ -26,6 +26,7 @@ pub use vmap::Vmap;
 pub use while_loop::While;
 
 use super::Op;
+use crate::builder::Ex;
 use crate::error::{Result, err};
 use crate::interp::Array;
 use crate::text::print::type_text;
@@ -70,6 +71,15 @@ impl Op {
             op => op,
         }
     }
+}
+
+/// The `count` derivatives that `f` gives, of an op on these operands; none after an error, which is left with the builder.
+fn or_failed<'b>(x: &[Ex<'b>], count: usize, f: impl FnOnce() -> Result<Vec<Option<Ex<'b>>>>) -> Vec<Option<Ex<'b>>> {
+    let Some(b) = x.first().map(|x| x.builder()) else { return vec![None; count] };
+    f().unwrap_or_else(|e| {
+        b.fail(e);
+        vec![None; count]
+    })
 }
 
 /// `f32[2, 3]`, or several in parentheses.

@@ -14,7 +14,7 @@
 //! so its carries are dc and the sums of dk.
 
 use super::body::Draft;
-use super::{Body, batch, forward, run, same, takes, types_text};
+use super::{Body, batch, forward, or_failed, run, same, takes, types_text};
 use crate::builder::Ex;
 use crate::dim::Dim;
 use crate::error::{Result, err};
@@ -144,11 +144,7 @@ impl Structural for Scan {
     }
 
     fn vjp_all<'b>(&self, x: &[Ex<'b>], y: &[Ex<'b>], dy: &[Option<Ex<'b>>], needs: &[bool]) -> Vec<Option<Ex<'b>>> {
-        let Some(b) = x.first().map(|x| x.builder()) else { return Vec::new() };
-        self.backward(x, y, dy, needs).unwrap_or_else(|e| {
-            b.fail(e);
-            vec![None; x.len()]
-        })
+        or_failed(x, x.len(), || self.backward(x, y, dy, needs))
     }
 
     fn attrs(&self) -> String {
@@ -199,7 +195,7 @@ impl Scan {
         let dy_t = draft.params("dy", dys.iter().map(|i| &results[*i]));
         let ds_t = draft.params("ds", dsaved.iter().map(ty));
         args.extend(draft.params("k", &types[n + m..]));
-        let out = self.body.inline(&draft.b, &args, Op::saving)?;
+        let out = draft.b.inline(&self.body, &args, Op::saving)?;
         let ex = |v: &Value| draft.b.ex(*v);
         let seeds: Vec<(Value, Ex<'_>)> =
             flows.iter().zip(&dc).chain(dys.iter().zip(&dy_t)).map(|(i, d)| (out[*i], ex(d))).collect();

@@ -8,15 +8,14 @@
 //!
 //! [`Structural::jvp_all`]: crate::ops::Structural::jvp_all
 
-use super::{Path, derivative, pull};
+use super::{Path, Sums, derivative, pull};
 use crate::Ex;
 use crate::builder::Builder;
-use crate::error::{Loc, Result, err};
+use crate::error::{Loc, Result};
 use crate::graph::{Value, Values};
 use crate::ops::Op;
 use crate::ops::effect::Jvp;
 use smallvec::SmallVec;
-use std::collections::HashMap;
 
 /// The tangents that a `jvp` on these operands stands for.
 pub(super) fn forward(b: &Builder, jvp: Jvp, operands: &[Value], loc: Loc) -> Result<Values> {
@@ -35,21 +34,14 @@ pub(super) fn forward(b: &Builder, jvp: Jvp, operands: &[Value], loc: Loc) -> Re
 /// `grad` if a derivative on a way is not known.
 pub(crate) fn push<'b>(b: &'b Builder, seeds: &[(Value, Ex<'b>)], of: &[Value]) -> Result<Vec<Option<Ex<'b>>>> {
     let loc = b.loc();
-    let mut tangents: HashMap<Value, Ex<'b>> = HashMap::new();
-    let add = |tangents: &mut HashMap<Value, Ex<'b>>, v: Value, t: Ex<'b>| {
-        let sum = tangents.get(&v).map_or(t, |before| *before + t);
-        tangents.insert(v, sum);
-    };
-    for (x, t) in seeds {
-        add(&mut tangents, *x, *t);
-    }
+    let mut tangents = Sums::of(seeds);
     let wrt: Vec<Value> = seeds.iter().map(|(x, _)| *x).collect();
     let path = Path::new(b, of, &wrt);
     let nodes: Vec<_> = path.nodes().collect();
     for n in nodes.into_iter().rev() {
         let node = b.node(n);
         let (operands, results) = (b.with_graph(|g| g.operands(n)), b.results(n));
-        let t: SmallVec<[Option<Ex<'b>>; 3]> = operands.iter().map(|v| tangents.get(v).copied()).collect();
+        let t: SmallVec<[Option<Ex<'b>>; 3]> = operands.iter().map(|v| tangents.get(*v)).collect();
         if t.iter().all(Option::is_none) {
             continue;
         }
@@ -59,19 +51,12 @@ pub(crate) fn push<'b>(b: &'b Builder, seeds: &[(Value, Ex<'b>)], of: &[Value]) 
         let ty = tangent(&node.op, &x, &y, &t)?;
         b.check()?;
         for (v, t) in results.iter().zip(ty) {
-            let want = b.ty(*v);
-            let Some(t) = t.filter(|_| want.dtype.is_float()) else { continue };
-            if t.dims() != want.shape || t.dtype() != want.dtype {
-                let name = node.op.name();
-                return Err(
-                    err::grad(format!("`{name}`: the tangent of the result, a {want}, is a {}", t.ty())).at(loc)
-                );
-            }
-            add(&mut tangents, *v, t);
+            let Some(t) = t else { continue };
+            tangents.derived(b, *v, t, || format!("`{}`: the tangent of the result", node.op.name()), loc)?;
         }
         b.check()?;
     }
-    Ok(of.iter().map(|y| tangents.get(y).copied()).collect())
+    Ok(of.iter().map(|y| tangents.get(*y)).collect())
 }
 
 /// The rule of a node.

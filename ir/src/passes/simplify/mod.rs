@@ -16,7 +16,7 @@ use crate::builder::Builder;
 use crate::dim::{Dim, Dims};
 use crate::dtype::Scalar;
 use crate::error::Result;
-use crate::graph::{Graph, Phase, Value, Values};
+use crate::graph::{Graph, Phase, Value};
 use crate::ops::Op;
 use crate::types::Type;
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ pub fn simplify(g: &Graph) -> Result<Graph> {
         return simplify(&inlined);
     }
     let mut r = Rebuild::new(g, Phase::Differentiated, simplify)?;
-    let kept: HashMap<Value, Value> = kept(g).collect();
+    let kept = kept(g);
     for (v, s) in kept.iter().filter(|(v, _)| matches!(g.op(v.node), Op::Input(_))) {
         let s = r.value(*s)?;
         r.set(v.node, [s]);
@@ -64,11 +64,16 @@ pub fn simplify(g: &Graph) -> Result<Graph> {
 
 /// The values that are said to be at hand in a parameter, each with it. Now that derivatives are worked out nothing else
 /// tells the two apart, so the parameter takes the place of what would compute it.
-fn kept(g: &Graph) -> impl Iterator<Item = (Value, Value)> + '_ {
-    let parameter = |x: &Values| x.get(1).is_some_and(|s| matches!(g.op(s.node), Op::Input(_)));
-    let kept = g.nodes().filter(|n| matches!(g.op(*n), Op::Kept)).map(|n| g.operands(n)).filter(parameter);
-    // The first of several is as good as the others.
-    kept.filter_map(|x| Some((*x.first()?, *x.get(1)?))).collect::<Vec<_>>().into_iter().rev()
+fn kept(g: &Graph) -> HashMap<Value, Value> {
+    let mut kept = HashMap::new();
+    for n in g.nodes().filter(|n| matches!(g.op(*n), Op::Kept)) {
+        let x = g.operands(n);
+        if matches!(g.op(x[1].node), Op::Input(_)) {
+            // The first of several is as good as the others.
+            kept.entry(x[0]).or_insert(x[1]);
+        }
+    }
+    kept
 }
 
 /// The graph with the bodies of functions that had a derivative of their own in their place; `None` if there are none.
@@ -80,7 +85,7 @@ fn without_custom(g: &Graph) -> Result<Option<Graph>> {
     for n in g.nodes() {
         match g.op(n) {
             Op::Custom(c) => {
-                let values = c.forward.inline(&r.b, &r.operands(n)?, |op| op)?;
+                let values = r.b.inline(&c.forward, &r.operands(n)?, |op| op)?;
                 r.set(n, values);
             }
             _ => r.copy(n)?,

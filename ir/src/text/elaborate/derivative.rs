@@ -5,7 +5,7 @@ use super::function::{Got, Reported, Tracer};
 use super::number::Num;
 use super::value::Val;
 use crate::error::{Loc, err};
-use crate::graph::Value;
+use crate::graph::{NodeId, Value};
 use crate::ops::Op;
 use crate::ops::effect::{Grad, Jvp};
 use crate::text::ast::{Expr, ExprKind};
@@ -77,10 +77,15 @@ impl<'m, 'b> Tracer<'m, 'b> {
         self.b.set_loc(loc);
         let node = self.b.emit_all(Op::Grad(Grad { seeded, allow_unused, strong_zero }), &operands);
         let node = self.at(loc, node)?;
+        Ok(self.given(node, many))
+    }
+
+    /// The results of a node: a tuple if many were asked for.
+    fn given(&self, node: NodeId, many: bool) -> Val<'b> {
         let mut all = self.b.results(node).into_iter().map(|v| Val::Tensor(self.b.ex(v)));
         match (many, all.next()) {
-            (false, Some(one)) => Ok(one),
-            (_, first) => Ok(Val::Tuple(first.into_iter().chain(all).collect())),
+            (false, Some(one)) => one,
+            (_, first) => Val::Tuple(first.into_iter().chain(all).collect()),
         }
     }
 
@@ -132,11 +137,7 @@ impl<'m, 'b> Tracer<'m, 'b> {
         self.b.set_loc(loc);
         let node = self.b.emit_all(Op::Jvp(Jvp { results }), &operands);
         let node = self.at(loc, node)?;
-        let mut all = self.b.results(node).into_iter().map(|v| Val::Tensor(self.b.ex(v)));
-        match (many, all.next()) {
-            (false, Some(one)) => Ok(one),
-            (_, first) => Ok(Val::Tuple(first.into_iter().chain(all).collect())),
-        }
+        Ok(self.given(node, many))
     }
 
     /// The tensors of a value, and whether it is a tuple of them.
