@@ -331,8 +331,26 @@ pub(crate) fn apart<T: Tree>(tree: T) -> Result<(Vec<Tensor>, T::Structure)> {
     Ok((leaves, structure))
 }
 
+/// Traces `f` of the tensors of an argument, which gives results and their structure, and runs what it has recorded.
+pub(crate) fn transformed<A: Tree, R: Tree>(
+    name: &str,
+    args: &A,
+    loc: Loc,
+    f: impl FnOnce(&Arc<Trace>, &[Tensor], &A::Structure) -> Result<(Vec<Tensor>, R::Structure)>,
+) -> Result<R> {
+    let mut leaves = Vec::new();
+    let structure = args.take_apart(&mut leaves);
+    let mut made = None;
+    let results = run_traced(name, &leaves, loc, |trace, leaves| {
+        let (results, found) = f(trace, leaves, &structure)?;
+        made = Some(found);
+        Ok(results)
+    })?;
+    put_together(made, results)
+}
+
 /// The results in the structure that was found while tracing.
-fn put_together<T: Tree>(structure: Option<T::Structure>, results: Vec<Tensor>) -> Result<T> {
+pub(crate) fn put_together<T: Tree>(structure: Option<T::Structure>, results: Vec<Tensor>) -> Result<T> {
     let structure = structure.ok_or_else(|| err::ty("a function that was not traced"))?;
     together(&structure, results)
 }

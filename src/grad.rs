@@ -5,13 +5,13 @@
 //! gradient, and keeps the code for programs of the same text.
 
 use crate::jit::run_recorded;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, one};
 use crate::trace::Trace;
 use crate::tree::Tree;
 use std::sync::Arc;
 use tensorc_ir::error::err;
 use tensorc_ir::ops::{Op, effect::Grad};
-use tensorc_ir::{Loc, Result, Value};
+use tensorc_ir::{Builder, Ex, Loc, Result, Value};
 
 /// The gradient of a scalar function with respect to all tensors of its argument: a tree of the argument's structure.
 /// A tensor that the function does not use has a gradient of zeros. What shall not be differentiated is captured by
@@ -83,10 +83,8 @@ fn differentiate<A: Tree, F: Fn(A) -> Result<Tensor>>(
     strong_zero: bool,
     loc: Loc,
 ) -> Result<(Tensor, Vec<Tensor>)> {
-    let x = variables(trace, leaves, loc)?;
-    let args = x.iter().map(|v| trace.tensor(*v)).collect::<Result<Vec<_>>>()?;
-    let y = trace.within(|| f(A::put_together(structure, &mut args.into_iter())?))?;
-    unwritten(trace, &x, loc)?;
+    let (x, y, ()) = function(f, trace, structure, leaves, loc)?;
+    let y = one(y)?;
     let mut operands = vec![trace.value_of(&y)?];
     operands.extend(&x);
     let node = trace.with(|b| {
@@ -97,8 +95,47 @@ fn differentiate<A: Tree, F: Fn(A) -> Result<Tensor>>(
     Ok((y, dx))
 }
 
+/// A function as it is recorded to be differentiated: its variables, its results, and their structure.
+type Recorded<S> = (Vec<Value>, Vec<Tensor>, S);
+
+/// Records `f` of variables, to which it must not write.
+pub(crate) fn function<A: Tree, R: Tree, F: Fn(A) -> Result<R>>(
+    f: &F,
+    trace: &Arc<Trace>,
+    structure: &A::Structure,
+    leaves: &[Tensor],
+    loc: Loc,
+) -> Result<Recorded<R::Structure>> {
+    let x = variables(trace, leaves, loc)?;
+    let args = x.iter().map(|v| trace.tensor(*v)).collect::<Result<Vec<_>>>()?;
+    let result = trace.within(|| f(A::put_together(structure, &mut args.into_iter())?))?;
+    unwritten(trace, &x, loc)?;
+    let mut y = Vec::new();
+    let structure = result.take_apart(&mut y);
+    Ok((x, y, structure))
+}
+
+/// The gradients of values, each with its cotangent, by `wrt`: of several, the sums; zeros of none.
+pub(crate) fn gradients(
+    b: &Builder,
+    ys: impl IntoIterator<Item = (Value, Value)>,
+    wrt: &[Value],
+    strong_zero: bool,
+) -> Result<Vec<Value>> {
+    let mut sums: Vec<Option<Ex<'_>>> = vec![None; wrt.len()];
+    for (y, seed) in ys {
+        let given: Vec<Value> = [y, seed].into_iter().chain(wrt.iter().copied()).collect();
+        let n = b.emit_all(Op::Grad(Grad { seeded: true, allow_unused: true, strong_zero }), &given)?;
+        for (sum, d) in sums.iter_mut().zip(b.results(n)) {
+            let d = b.ex(d);
+            *sum = Some(sum.map_or(d, |before| before + d));
+        }
+    }
+    sums.into_iter().zip(wrt).map(|(d, x)| d.unwrap_or_else(|| b.zeros(&b.ty(*x))).value()).collect()
+}
+
 /// A node of its own for each tensor: one that occurs twice is two variables.
-pub(crate) fn variables(trace: &Arc<Trace>, leaves: &[Tensor], loc: Loc) -> Result<Vec<Value>> {
+fn variables(trace: &Arc<Trace>, leaves: &[Tensor], loc: Loc) -> Result<Vec<Value>> {
     let one = |t: &Tensor| {
         let v = trace.value_of(t).map_err(|e| e.at(loc))?;
         trace.with(|b| {
@@ -111,7 +148,7 @@ pub(crate) fn variables(trace: &Arc<Trace>, leaves: &[Tensor], loc: Loc) -> Resu
 }
 
 /// Refuses a function that has written to what it is differentiated by.
-pub(crate) fn unwritten(trace: &Arc<Trace>, x: &[Value], loc: Loc) -> Result<()> {
+fn unwritten(trace: &Arc<Trace>, x: &[Value], loc: Loc) -> Result<()> {
     for own in x {
         if let Some(write) = trace.with(|b| b.written_since(own.node, *own))?? {
             let e = err::grad("a leaf Variable that requires grad is being used in an in-place operation.").at(loc);

@@ -7,7 +7,7 @@
 //! makes is made at each call.
 
 use crate::autograd;
-use crate::autograd::program::{self, Differentiable};
+use crate::autograd::program::Differentiable;
 use crate::donate::{reuse, unless_copied};
 use crate::dynamic::{Table, Variant};
 use crate::sharing::{Params, record, sharing, writes_to_shared};
@@ -160,7 +160,7 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
             return (self.f)(args);
         }
         if !self.marks.is_empty()
-            && !program::requires_grad(&leaves)
+            && !autograd::records(leaves.iter().filter_map(Tensor::as_concrete))
             && let Some(result) = self.call_dynamic(&structure, &leaves, loc)?
         {
             return Ok(result);
@@ -178,7 +178,8 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
                 c
             }
         };
-        let recorded = program::requires_grad(&leaves) || program::any_requires_grad(&compiled.params.captured);
+        let concrete = leaves.iter().filter_map(Tensor::as_concrete);
+        let recorded = autograd::records(concrete.chain(&compiled.params.captured));
         let tensors = recorded.then(|| compiled.params.tensors(&leaves));
         let args = compiled.params.of(views);
         let run = || compiled.exe.call_donating(&args, &compiled.donated, loc);
@@ -256,8 +257,7 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
         };
         let Some(found) = variants.find_or_make(args, make)? else { return Ok(None) };
         let (captured, structure) = &found.variant.with;
-        let recorded = captured.iter().any(|c| c.may_require_grad()) && autograd::is_grad_enabled();
-        if recorded || captured.iter().any(|c| views.iter().any(|v| v.overlaps(c))) {
+        if autograd::records(captured) || captured.iter().any(|c| views.iter().any(|v| v.overlaps(c))) {
             return Ok(None);
         }
         let results = found.exe.call_donating(&found.args, &self.donated, loc)?;

@@ -64,7 +64,7 @@ impl Params {
 
     /// For each parameter, the argument or captured tensor that it is; `None` for memory that several share.
     pub(crate) fn tensors(&self, args: &[Tensor]) -> Vec<Option<Arc<Concrete>>> {
-        let args = args.iter().map(|t| if let Repr::Concrete(c) = &t.0 { Some(c.clone()) } else { None });
+        let args = args.iter().map(|t| t.as_concrete().cloned());
         let all: Vec<_> = args.chain(self.captured.iter().cloned().map(Some)).collect();
         match &self.each {
             None => all,

@@ -2,11 +2,11 @@
 
 use super::no_grad;
 use super::replay::{Bound, Replay, given_back};
-use super::rule::{Formula, Rule, live_params};
+use super::rule::{Formula, Rule};
 use super::tape::{Kept, Node, Operand, Value};
 use super::variable::{Link, next_place};
 use crate::tensor::concrete::Concrete;
-use crate::tensor::{Repr, Tensor};
+use crate::tensor::{Repr, Tensor, number_view};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -15,7 +15,6 @@ use tensorc_ir::passes::{run_all, without_unused_params};
 use tensorc_ir::types::ShapeText;
 use tensorc_ir::{Error, Layout, Loc, Result, Scalar};
 use tensorc_runtime::executable::{Executable, Options, View};
-use tensorc_runtime::storage::Storage;
 
 /// How a backward pass goes.
 #[derive(Clone, Debug, Default)]
@@ -230,11 +229,10 @@ fn gradients(outputs: &[Tensor], targets: Targets<'_>, options: &Backward, loc: 
     };
     let wrt_links: Vec<Link> = all.iter().zip(&used).filter(|(_, used)| **used).map(|(c, _)| c.link()).collect();
     let (of, wrt): (Vec<&Link>, Vec<&Link>) = (links.iter().collect(), wrt_links.iter().collect());
-    replay.ask(&of, &wrt, options.strong_zero);
+    replay.ask(&of, &seeds, &wrt, options.strong_zero);
     let program = compiled(&replay.words, || {
         let graph = run_all(&replay.program(&of, &wrt, options.strong_zero, loc)?)?;
         let (graph, used) = without_unused_params(&graph)?;
-        debug_assert!(live_params(&graph).iter().all(|l| *l) || graph.len() < 2);
         let layouts: Vec<Layout> = used.iter().map(|i| replay.params[*i].layout.clone()).collect();
         Ok(Compiled { exe: Executable::compile(&graph, &layouts, Options::default())?, used })
     })?;
@@ -305,18 +303,10 @@ fn seeds(ys: &[&Arc<Concrete>], given: &[Tensor]) -> Result<Vec<Arc<Concrete>>> 
 fn bound(replay: &Replay, i: usize, seeds: &[Arc<Concrete>]) -> Result<View> {
     match &replay.params[i].bound {
         Bound::Value(v, node) => {
-            check(v, Some(node))?;
+            check(v, node.as_ref())?;
             Ok(v.view.clone())
         }
-        Bound::Number(n) => {
-            let mut bytes = [0; 8];
-            n.write(&mut bytes);
-            Ok(View { storage: Storage::from_bytes(&bytes)?, dtype: n.dtype, layout: Layout::contiguous(&[]) })
-        }
-        Bound::Leaf(v) => {
-            check(v, None)?;
-            Ok(v.view.clone())
-        }
+        Bound::Number(n) => number_view(*n),
         Bound::Seed(k) => Ok(seeds.get(*k).ok_or_else(given_back)?.view.clone()),
         Bound::Nothing => Err(err::internal("a derivative reads a value that was not kept")),
     }

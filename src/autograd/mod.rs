@@ -69,15 +69,17 @@ fn set<R>(enabled: bool, f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// Whether an op on these tensors is recorded. Quick where no tensor has ever required a gradient.
+pub(crate) fn records<'a>(tensors: impl IntoIterator<Item = &'a Arc<Concrete>>) -> bool {
+    tensors.into_iter().any(|t| t.may_require_grad() && t.requires_grad()) && is_grad_enabled()
+}
+
 /// Whether an in-place op on these tensors may write to the first one.
 ///
 /// # Errors
 /// `grad` if gradients are recorded, one would flow, and the first tensor is a leaf, or a view that must not be written.
 pub(crate) fn may_write(tensors: &[&Arc<Concrete>], loc: Loc) -> Result<()> {
-    if !tensors.iter().any(|t| t.may_require_grad()) || !is_grad_enabled() {
-        return Ok(());
-    }
-    let Some(first) = tensors.first().filter(|_| tensors.iter().any(|t| t.requires_grad())) else { return Ok(()) };
+    let Some(first) = tensors.first().filter(|_| records(tensors.iter().copied())) else { return Ok(()) };
     check::in_place(first, loc)
 }
 
@@ -196,11 +198,11 @@ impl Tensor {
     }
 
     /// Calls a view that has just been made the result of that function.
-    pub(crate) fn made_by(mut self, name: &str) -> Tensor {
+    pub(crate) fn made_by(mut self, name: &Arc<str>) -> Tensor {
         if let Repr::Concrete(c) = &mut self.0
             && let Some(origin) = Arc::get_mut(c).and_then(|c| c.origin.as_mut())
         {
-            origin.name = name.into();
+            origin.name = name.clone();
         }
         self
     }

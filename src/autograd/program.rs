@@ -5,8 +5,9 @@ use super::rule::{Formula, Rules};
 use super::tape::Recording;
 use crate::tensor::concrete::Concrete;
 use crate::tensor::{Repr, Tensor};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tensorc_ir::error::err;
+use tensorc_ir::graph::OutputView;
 use tensorc_ir::passes::run_named;
 use tensorc_ir::{Graph, Loc, Op, Result};
 use tensorc_runtime::executable::View;
@@ -16,22 +17,22 @@ pub(crate) struct Differentiable {
     graph: Arc<Graph>,
     rules: Rules,
     id: u64,
-}
-
-/// Whether some of these tensors may require a gradient.
-pub(crate) fn requires_grad(tensors: &[Tensor]) -> bool {
-    let may = |t: &Tensor| matches!(&t.0, Repr::Concrete(c) if c.may_require_grad());
-    tensors.iter().any(may) && super::is_grad_enabled()
-}
-
-/// As [`requires_grad`], of tensors in memory.
-pub(crate) fn any_requires_grad(tensors: &[Arc<Concrete>]) -> bool {
-    tensors.iter().any(|c| c.may_require_grad()) && super::is_grad_enabled()
+    /// The results that are views of parameters, once somebody has asked.
+    views: OnceLock<Vec<Option<OutputView>>>,
 }
 
 impl Differentiable {
     pub(crate) fn new(graph: Graph) -> Differentiable {
-        Differentiable { graph: Arc::new(graph), rules: Rules::default(), id: super::next_id() }
+        let (rules, id) = (Rules::default(), super::next_id());
+        Differentiable { graph: Arc::new(graph), rules, id, views: OnceLock::new() }
+    }
+
+    fn views(&self) -> Result<&[Option<OutputView>]> {
+        if let Some(views) = self.views.get() {
+            return Ok(views);
+        }
+        let pure = run_named(&self.graph, &["functionalize"])?;
+        Ok(self.views.get_or_init(|| pure.output_views))
     }
 
     /// Runs the program, and records it if a gradient flows through it. `tensors` are those of its parameters.
@@ -46,8 +47,7 @@ impl Differentiable {
         loc: Loc,
         run: impl FnOnce() -> Result<Vec<View>>,
     ) -> Result<Vec<Tensor>> {
-        let requires = |c: &Arc<Concrete>| c.may_require_grad() && c.requires_grad();
-        if !super::is_grad_enabled() || !tensors.iter().flatten().any(requires) {
+        if !super::records(tensors.iter().flatten()) {
             return Ok(run()?.into_iter().map(Tensor::concrete).collect());
         }
         if !self.graph.written().is_empty() {
@@ -63,10 +63,10 @@ impl Differentiable {
         let recording = Recording::begin(&name, formula, false, &all, &[], &self.rules, loc)?;
         let results = run()?;
         // Results in the memory of an argument are views of it.
-        let pure = run_named(&self.graph, &["functionalize"])?;
+        let views = self.views()?;
         let mut out = Vec::with_capacity(results.len());
         for (k, v) in results.into_iter().enumerate() {
-            let view = pure.output_views.get(k).and_then(Option::as_ref);
+            let view = views.get(k).and_then(Option::as_ref);
             let base = view.and_then(|v| Some((all.get(v.param)?, &v.views)));
             out.push(match base {
                 None => Tensor::concrete(v),
@@ -80,7 +80,7 @@ impl Differentiable {
             });
         }
         if let Some(r) = recording {
-            let fresh = |k: usize| pure.output_views.get(k).is_none_or(Option::is_none);
+            let fresh = |k: usize| views.get(k).is_none_or(Option::is_none);
             r.finish(&out, fresh)?;
         }
         Ok(out)

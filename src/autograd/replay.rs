@@ -5,9 +5,9 @@
 //! take the place of what would be computed again. A program of the same structure is compiled once: the structure is a
 //! list of numbers ([`Replay::words`]) that is made without a builder.
 
-use super::rule::gradients;
 use super::tape::{Node, Value as KeptValue};
 use super::variable::{Link, Root, ViewOf};
+use crate::grad::gradients;
 use crate::tensor::concrete::Concrete;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -61,11 +61,9 @@ pub(super) struct Param {
 }
 
 pub(super) enum Bound {
-    /// A kept value, by a node that reads it.
-    Value(KeptValue, Arc<Node>),
+    /// A kept value, by a node that reads it; or, without one, a leaf as it was first met.
+    Value(KeptValue, Option<Arc<Node>>),
     Number(Scalar),
-    /// The memory of a leaf, as it was first met.
-    Leaf(KeptValue),
     /// The cotangent of that output.
     Seed(usize),
     /// Nothing: no derivative reads it.
@@ -155,7 +153,7 @@ impl Replay {
         let bound = match leaf {
             Some((leaf, version)) => {
                 self.leaves.push(leaf.clone());
-                Bound::Leaf(KeptValue { view: leaf.view.clone(), version: *version })
+                Bound::Value(KeptValue { view: leaf.view.clone(), version: *version }, None)
             }
             None => Bound::Nothing,
         };
@@ -234,7 +232,7 @@ impl Replay {
         let param = match self.known.get(&key) {
             Some(i) => *i,
             None => {
-                let i = self.param(v.view.dtype, &v.view.layout, Bound::Value(v.clone(), node.clone()));
+                let i = self.param(v.view.dtype, &v.view.layout, Bound::Value(v.clone(), Some(node.clone())));
                 self.known.insert(key, i);
                 i
             }
@@ -252,13 +250,12 @@ impl Replay {
     }
 
     /// Says what is asked of the replay: gradients of `ys` by `wrt`. Parameters for the cotangents are added.
-    pub(super) fn ask(&mut self, ys: &[&Link], wrt: &[&Link], strong_zero: bool) {
+    pub(super) fn ask(&mut self, ys: &[&Link], seeds: &[Arc<Concrete>], wrt: &[&Link], strong_zero: bool) {
         self.words.push(strong_zero as u64);
-        for (k, l) in ys.iter().enumerate() {
+        for (k, (l, seed)) in ys.iter().zip(seeds).enumerate() {
             let place = self.place(l);
             self.words.extend([6, place.word()]);
-            let (dtype, layout) = self.type_of(l);
-            self.param(dtype, &layout, Bound::Seed(k));
+            self.param(seed.view.dtype, &seed.view.layout, Bound::Seed(k));
         }
         for l in wrt {
             let place = self.place(l);
@@ -287,7 +284,8 @@ impl Replay {
         }
         b.set_loc(loc);
         let at = |links: &[&Link]| links.iter().map(|l| values.at(self.found(l)?)).collect::<Result<Vec<_>>>();
-        let all = gradients(&b, &at(ys)?, &inputs[seeds..], &at(wrt)?, strong_zero)?;
+        let ys = at(ys)?.into_iter().zip(inputs[seeds..].iter().copied());
+        let all = gradients(&b, ys, &at(wrt)?, strong_zero)?;
         b.with_graph(|g| g.outputs = all);
         b.finish()
     }
@@ -296,14 +294,6 @@ impl Replay {
         let view = l.view.as_ref().and_then(|v| self.views.get(&Arc::as_ptr(v))).map(|i| Place::View(*i));
         let root = || self.roots.get(&Arc::as_ptr(&l.root)).map(|i| Place::Root(*i));
         view.or_else(root).ok_or_else(|| err::internal("a replay without one of its tensors"))
-    }
-
-    /// The dtype and layout of a link.
-    fn type_of(&self, l: &Link) -> (DType, Layout) {
-        let ops = std::iter::successors(l.view.as_ref(), |v| v.parent.as_ref()).collect::<Vec<_>>();
-        let ops = ops.into_iter().rev().flat_map(|v| v.ops.iter());
-        let layout = ops.fold(l.root.layout.clone(), |layout, op| op.layout(&layout).unwrap_or(layout));
-        (l.root.dtype, Layout::contiguous(&layout.shape))
     }
 }
 

@@ -6,14 +6,15 @@
 //! `exp` keeps its result; `add` keeps nothing. It is done once for each signature of an op.
 
 use super::tape::{Form, Operand};
+use crate::grad::gradients;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tensorc_ir::error::err;
 use tensorc_ir::ops::effect::Grad;
 use tensorc_ir::ops::registry::{self, Arg, Out};
-use tensorc_ir::passes::run_all;
-use tensorc_ir::{Builder, Error, Ex, Graph, Op, Result, Type, Value};
+use tensorc_ir::passes::{run_all, without_unused_params};
+use tensorc_ir::{Builder, Error, Graph, Op, Result, Type, Value};
 
 /// How a recorded op is put into a program.
 pub(crate) enum Formula {
@@ -109,52 +110,15 @@ impl Formula {
                 });
                 Ok(results.into_iter().map(|v| (v, written.unwrap_or(v))).collect())
             }
-            Formula::Program(g) => Ok(inlined(b, g, operands)?.into_iter().map(|v| (v, v)).collect()),
+            Formula::Program(g) => Ok(b.inline(g, operands, |op| op)?.into_iter().map(|v| (v, v)).collect()),
             Formula::Grad { outputs, strong_zero } => {
                 let (ys, rest) = operands.split_at_checked(*outputs).ok_or_else(lost)?;
                 let (seeds, wrt) = rest.split_at_checked(*outputs).ok_or_else(lost)?;
-                Ok(gradients(b, ys, seeds, wrt, *strong_zero)?.into_iter().map(|v| (v, v)).collect())
+                let ys = ys.iter().copied().zip(seeds.iter().copied());
+                Ok(gradients(b, ys, wrt, *strong_zero)?.into_iter().map(|v| (v, v)).collect())
             }
         }
     }
-}
-
-/// The gradients of `ys`, with those cotangents, by `wrt`: of several, the sums.
-pub(super) fn gradients(
-    b: &Builder,
-    ys: &[Value],
-    seeds: &[Value],
-    wrt: &[Value],
-    strong_zero: bool,
-) -> Result<Vec<Value>> {
-    let mut sums: Vec<Option<Ex<'_>>> = vec![None; wrt.len()];
-    for (y, seed) in ys.iter().zip(seeds) {
-        let given: Vec<Value> = [*y, *seed].into_iter().chain(wrt.iter().copied()).collect();
-        let n = b.emit_all(Op::Grad(Grad { seeded: true, allow_unused: true, strong_zero }), &given)?;
-        for (sum, d) in sums.iter_mut().zip(b.results(n)) {
-            let d = b.ex(d);
-            *sum = Some(sum.map_or(d, |before| before + d));
-        }
-    }
-    sums.into_iter().flatten().map(|d| d.value()).collect()
-}
-
-/// The nodes of a traced graph, over these values as its parameters: its results.
-fn inlined(b: &Builder, g: &Graph, params: &[Value]) -> Result<Vec<Value>> {
-    let mut map: HashMap<Value, Value> = HashMap::new();
-    let at = |map: &HashMap<Value, Value>, v: Value| map.get(&v).copied().ok_or_else(lost);
-    for n in g.nodes() {
-        let node = g.node(n);
-        if let Op::Input(i) = node.op {
-            map.insert(n.into(), *params.get(i as usize).ok_or_else(lost)?);
-            continue;
-        }
-        let operands = g.operands(n).into_iter().map(|v| at(&map, v)).collect::<Result<Vec<_>>>()?;
-        b.set_loc(node.loc);
-        let m = b.emit_all(node.op.clone(), &operands)?;
-        map.extend(g.results(n).zip(b.results(m)));
-    }
-    g.outputs.iter().map(|v| at(&map, *v)).collect()
 }
 
 fn lost() -> Error {
@@ -246,22 +210,7 @@ fn read(formula: &Formula, operands: &[Operand], requires: &[bool]) -> Result<(V
         outputs.extend(b.results(n));
     }
     b.with_graph(|g| g.outputs = outputs);
-    let live = live_params(&run_all(&b.finish()?)?);
-    let reads = |list: &[usize]| list.iter().map(|i| live.get(*i).copied().unwrap_or(false)).collect();
+    let (_, live) = without_unused_params(&run_all(&b.finish()?)?)?;
+    let reads = |list: &[usize]| list.iter().map(|i| live.contains(i)).collect();
     Ok((reads(&of_operands), reads(&of_results)))
-}
-
-/// For each parameter, whether something is computed of it.
-pub(super) fn live_params(g: &Graph) -> Vec<bool> {
-    let mut live = vec![false; g.params.len()];
-    let computed = g.computed();
-    for n in g.nodes() {
-        if let Op::Input(i) = g.op(n)
-            && computed[n.0 as usize]
-            && let Some(l) = live.get_mut(*i as usize)
-        {
-            *l = true;
-        }
-    }
-    live
 }

@@ -116,10 +116,7 @@ impl<'a> Recording<'a> {
         rules: &Rules,
         loc: Loc,
     ) -> Result<Option<Recording<'a>>> {
-        if !tensors.iter().any(|t| t.may_require_grad()) || !super::is_grad_enabled() {
-            return Ok(None);
-        }
-        if !tensors.iter().any(|t| t.requires_grad()) {
+        if !super::records(tensors.iter().copied()) {
             return Ok(None);
         }
         let requires: SmallVec<[bool; 8]> = tensors.iter().map(|t| t.gradient_flows()).collect();

@@ -35,6 +35,8 @@ struct Compiled {
     /// No other has this number.
     id: u64,
     name: Arc<str>,
+    /// Whether it is an in-place form.
+    writes: bool,
     /// What derivatives of it read.
     rules: Rules,
 }
@@ -111,14 +113,14 @@ pub(crate) fn run(name: &str, args: &[(Option<&str>, Argument)], loc: Loc) -> Re
 
 impl Compiled {
     fn new(name: &str, body: Body, numbers: bool) -> Compiled {
-        Compiled { body, numbers, id: autograd::next_id(), name: name.into(), rules: Rules::default() }
+        let (id, writes) = (autograd::next_id(), registry::is_in_place(name));
+        Compiled { body, numbers, id, name: name.into(), writes, rules: Rules::default() }
     }
 }
 
 /// Runs an op, and records it if a gradient flows through it. The result of an in-place op is its first operand itself.
 fn recorded(c: &Compiled, args: &[(Option<&str>, Argument)], s: &Signature<'_>, loc: Loc) -> Result<Vec<Tensor>> {
     let Body::Run(_) = c.body else { return execute(c, &s.tensors, &s.numbers, loc) };
-    let writes = c.name.ends_with('_') && registry::is_in_place(&c.name);
     let numbers = if c.numbers { s.numbers.as_slice() } else { &[] };
     let formula = || {
         let form = |(i, (k, a)): (usize, &(Option<&str>, Argument))| {
@@ -127,9 +129,9 @@ fn recorded(c: &Compiled, args: &[(Option<&str>, Argument)], s: &Signature<'_>, 
         };
         Formula::call(&c.name, args.iter().enumerate().map(form).collect())
     };
-    let recording = Recording::begin(&c.name, formula, writes, &s.tensors, numbers, &c.rules, loc)?;
+    let recording = Recording::begin(&c.name, formula, c.writes, &s.tensors, numbers, &c.rules, loc)?;
     let mut results = execute(c, &s.tensors, &s.numbers, loc)?;
-    if let (true, Some(to), [result]) = (writes, s.tensors.first(), results.as_mut_slice()) {
+    if let (true, Some(to), [result]) = (c.writes, s.tensors.first(), results.as_mut_slice()) {
         *result = Tensor(Repr::Concrete((*to).clone()));
     }
     if let Some(r) = recording {
@@ -193,10 +195,7 @@ fn execute(c: &Compiled, tensors: &[&Arc<Concrete>], numbers: &[Scalar], loc: Lo
             let mut args: Vec<View> = tensors.iter().map(|v| v.view.clone()).collect();
             if c.numbers {
                 for n in numbers {
-                    let mut bytes = [0; 8];
-                    n.write(&mut bytes);
-                    let storage = Storage::from_bytes(&bytes)?;
-                    args.push(View { storage, dtype: n.dtype, layout: Layout::contiguous(&[]) });
+                    args.push(number_view(*n)?);
                 }
             }
             // It may have been compiled for a call at another line.
@@ -204,6 +203,13 @@ fn execute(c: &Compiled, tensors: &[&Arc<Concrete>], numbers: &[Scalar], loc: Lo
             Ok(results.into_iter().map(Tensor::concrete).collect())
         }
     }
+}
+
+/// A plain number in memory, for a program that takes it at run time.
+pub(crate) fn number_view(n: Scalar) -> Result<View> {
+    let mut bytes = [0; 8];
+    n.write(&mut bytes);
+    Ok(View { storage: Storage::from_bytes(&bytes)?, dtype: n.dtype, layout: Layout::contiguous(&[]) })
 }
 
 fn add<'a>(s: &mut Signature<'a>, a: &'a Argument, runtime: bool) {

@@ -6,6 +6,7 @@
 use super::Repr;
 use super::{Argument, Operand, Tensor, call, one, op};
 use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
+use std::sync::{Arc, LazyLock};
 use tensorc_ir::error::err;
 use tensorc_ir::{Loc, Result};
 
@@ -81,6 +82,9 @@ tuples! {
     (A 0, B 1, C 2, D 3, E 4);
     (A 0, B 1, C 2, D 3, E 4, F 5);
 }
+
+/// What an index is called after its last entry: made once, since indexing is done all the time.
+static NAMES: LazyLock<[Arc<str>; 4]> = LazyLock::new(|| ["select", "slice", "unsqueeze", "alias"].map(Arc::from));
 
 impl Tensor {
     /// The elements at an index, as a view that shares memory: `x.i((0, 1..3))?`.
@@ -176,12 +180,14 @@ impl Tensor {
             ],
         )?)?;
         let view = op("view", [(&sliced).into(), list(&out)])?;
-        let last = items.iter().rev().find_map(|i| match i {
-            IndexItem::At(_) => Some("select"),
-            IndexItem::Slice(..) => Some("slice"),
-            IndexItem::NewAxis => Some("unsqueeze"),
-            IndexItem::Ellipsis => None,
-        });
-        Ok(view.made_by(last.unwrap_or("alias")))
+        let last = items.iter().rev().find(|i| **i != IndexItem::Ellipsis);
+        Ok(view.made_by(
+            &NAMES[last.map_or(3, |i| match i {
+                IndexItem::At(_) => 0,
+                IndexItem::Slice(..) => 1,
+                IndexItem::NewAxis => 2,
+                IndexItem::Ellipsis => 3,
+            })],
+        ))
     }
 }

@@ -12,7 +12,7 @@ mod methods;
 mod operators;
 mod sized;
 
-pub(crate) use eager::compile_traced;
+pub(crate) use eager::{compile_traced, number_view};
 pub use operators::{Operand, add, div, mul, rem, sub};
 
 use crate::trace::{self, Traced};
@@ -310,6 +310,11 @@ impl Tensor {
             Repr::Concrete(v) => v.layout.clone(),
             Repr::Traced(t) => t.layout(),
         }
+    }
+
+    /// The tensor in memory, if it is in memory.
+    pub(crate) fn as_concrete(&self) -> Option<&Arc<Concrete>> {
+        if let Repr::Concrete(c) = &self.0 { Some(c) } else { None }
     }
 
     /// The memory of a concrete tensor.

@@ -1,10 +1,8 @@
 //! [`custom_vjp`], [`checkpoint`] and [`stop_gradient`]: functions whose derivative is not that of what they compute.
 
-use crate::control::{Arg, Traced, apart, emit, together, unite, whole};
-use crate::jit::run_traced;
+use crate::control::{Arg, Traced, apart, emit, together, transformed, unite, whole};
 use crate::tensor::{Tensor, op};
 use crate::tree::Tree;
-use std::cell::RefCell;
 use tensorc_ir::error::err;
 use tensorc_ir::ops::control::Custom;
 use tensorc_ir::{Loc, Op, Result};
@@ -41,12 +39,9 @@ where
 {
     let loc = Loc::caller();
     move |args: A| {
-        let mut leaves = Vec::new();
-        let structure = args.take_apart(&mut leaves);
-        let made = RefCell::new(None);
-        let results = run_traced("custom_vjp", &leaves, loc, |trace, leaves| {
+        transformed("custom_vjp", &args, loc, |trace, leaves, structure| {
             let own: Vec<Arg> = leaves.iter().map(whole).collect();
-            let forward = Traced::new(trace, "f", &own, |x| apart(f(together(&structure, x)?)?))?;
+            let forward = Traced::new(trace, "f", &own, |x| apart(f(together(structure, x)?)?))?;
             let results = forward.results();
             let float: Vec<bool> = results.iter().map(|a| a.dtype.is_float()).collect();
             let (n, m) = (own.len(), results.len());
@@ -63,8 +58,8 @@ where
                 let dy = y.iter().zip(&float).map(&mut dy).collect::<Result<Vec<_>>>()?;
                 let inputs: Vec<bool> = x.iter().map(|t| t.dtype().is_float()).collect();
                 let of = &forward.structure;
-                let (dx, found) = apart(backward(together(&structure, x)?, together(of, y)?, together(of, dy)?)?)?;
-                if found != structure {
+                let (dx, found) = apart(backward(together(structure, x)?, together(of, y)?, together(of, dy)?)?)?;
+                if found != *structure {
                     let e = "`custom_vjp`: `backward` gives a tree of another structure than the argument";
                     return Err(err::ty(e).at(loc));
                 }
@@ -73,12 +68,9 @@ where
             let counts = [n, all.len()];
             let captured = [forward.captured, rule.captured];
             let ([f, rule], captured) = unite([forward.graph, rule.graph], counts, captured)?;
-            made.replace(Some(forward.structure));
             let op = Op::Custom(Custom { forward: f, backward: Some(rule), args: n });
-            emit(trace, op, leaves.iter().chain(&captured), loc)
-        })?;
-        let structure = made.into_inner().ok_or_else(|| err::internal("a function that was not traced"))?;
-        together(&structure, results)
+            Ok((emit(trace, op, leaves.iter().chain(&captured), loc)?, forward.structure))
+        })
     }
 }
 
@@ -104,19 +96,13 @@ where
 pub fn checkpoint<A: Tree, R: Tree, F: Fn(A) -> Result<R>>(f: F) -> impl Fn(A) -> Result<R> {
     let loc = Loc::caller();
     move |args: A| {
-        let mut leaves = Vec::new();
-        let structure = args.take_apart(&mut leaves);
-        let made = RefCell::new(None);
-        let results = run_traced("checkpoint", &leaves, loc, |trace, leaves| {
+        transformed("checkpoint", &args, loc, |trace, leaves, structure| {
             let own: Vec<Arg> = leaves.iter().map(whole).collect();
-            let traced = Traced::new(trace, "f", &own, |x| apart(f(together(&structure, x)?)?))?;
+            let traced = Traced::new(trace, "f", &own, |x| apart(f(together(structure, x)?)?))?;
             let ([f], captured) = unite([traced.graph], [own.len()], [traced.captured])?;
-            made.replace(Some(traced.structure));
             let op = Op::Custom(Custom { forward: f, backward: None, args: leaves.len() });
-            emit(trace, op, leaves.iter().chain(&captured), loc)
-        })?;
-        let structure = made.into_inner().ok_or_else(|| err::internal("a function that was not traced"))?;
-        together(&structure, results)
+            Ok((emit(trace, op, leaves.iter().chain(&captured), loc)?, traced.structure))
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`jvp`], [`vjp`] and [`hvp`]: products with the matrix of all derivatives, without the matrix.
 
-use crate::grad::{grad, unwritten, variables};
+use crate::grad::{function, grad, gradients};
 use crate::jit::run_recorded;
 use crate::tensor::Tensor;
 use crate::trace::Trace;
@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use tensorc_ir::error::err;
 use tensorc_ir::ops::Op;
-use tensorc_ir::ops::effect::{Grad, Jvp};
+use tensorc_ir::ops::effect::Jvp;
 use tensorc_ir::{Loc, Result, Value};
 
 /// The value of a function together with its derivative along a direction (forward mode): `jvp(f)(x, t)` gives `f(x)` and
@@ -45,7 +45,7 @@ pub fn jvp<A: Tree, R: Tree, F: Fn(A) -> Result<R>>(f: F) -> impl Fn(A, A) -> Re
         let made = RefCell::new(None);
         let results = run_recorded("jvp", &leaves, loc, |trace, leaves| {
             let (x, t) = leaves.split_at(count);
-            let (x, y, of) = traced::<A, R, F>(&f, trace, &structure, x, loc)?;
+            let (x, y, of) = function(&f, trace, &structure, x, loc)?;
             made.replace(Some(of));
             let moving: Vec<usize> =
                 (0..count).filter(|i| t[*i].dtype().is_float() && leaves[*i].dtype().is_float()).collect();
@@ -98,7 +98,7 @@ pub fn vjp<A: Tree, R: Tree, F: Fn(A) -> Result<R>>(f: F) -> impl Fn(A, R) -> Re
         let seeds = cotangents.take_apart(&mut leaves);
         let results = run_recorded("vjp", &leaves, loc, |trace, leaves| {
             let (x, u) = leaves.split_at(count);
-            let (x, y, of) = traced::<A, R, F>(&f, trace, &structure, x, loc)?;
+            let (x, y, of) = function(&f, trace, &structure, x, loc)?;
             if of != seeds || y.len() != u.len() {
                 return Err(err::ty("`vjp`: the cotangents are a tree of another structure than the result").at(loc));
             }
@@ -132,44 +132,14 @@ pub fn hvp<A: Tree, F: Fn(A) -> Result<Tensor>>(f: F) -> impl Fn(A, A) -> Result
     move |x, v| Ok(along(x, v)?.1)
 }
 
-/// Records `f`: the variables that it is differentiated by, its results, and their structure.
-type Recorded<S> = (Vec<Value>, Vec<Tensor>, S);
-
-fn traced<A: Tree, R: Tree, F: Fn(A) -> Result<R>>(
-    f: &F,
-    trace: &Arc<Trace>,
-    structure: &A::Structure,
-    leaves: &[Tensor],
-    loc: Loc,
-) -> Result<Recorded<R::Structure>> {
-    let x = variables(trace, leaves, loc)?;
-    let args = x.iter().map(|v| trace.tensor(*v)).collect::<Result<Vec<_>>>()?;
-    let result = trace.within(|| f(A::put_together(structure, &mut args.into_iter())?))?;
-    unwritten(trace, &x, loc)?;
-    let mut y = Vec::new();
-    let structure = result.take_apart(&mut y);
-    Ok((x, y, structure))
-}
-
 /// The cotangents of `x`, given those of `y`: one gradient for each `y`, added up.
 fn pulled(trace: &Arc<Trace>, y: &[Tensor], u: &[Tensor], x: &[Value], loc: Loc) -> Result<Vec<Tensor>> {
     let pairs = y.iter().zip(u).map(|(y, u)| Ok((trace.value_of(y)?, trace.value_of(u)?)));
     let pairs = pairs.collect::<Result<Vec<_>>>()?;
     let dx = trace.with(|b| {
         b.set_loc(loc);
-        let mut parts: Vec<Option<Value>> = vec![None; x.len()];
-        for (y, u) in pairs.into_iter().filter(|(y, _)| b.ty(*y).dtype.is_float()) {
-            let operands: Vec<Value> = [y, u].into_iter().chain(x.iter().copied()).collect();
-            let node = b.emit_all(Op::Grad(Grad { seeded: true, allow_unused: true, ..Grad::default() }), &operands)?;
-            for (sum, d) in parts.iter_mut().zip(b.results(node)) {
-                *sum = Some(match *sum {
-                    None => d,
-                    Some(before) => (b.ex(before) + b.ex(d)).value()?,
-                });
-            }
-        }
-        let zeros = |(d, x): (Option<Value>, &Value)| d.map_or_else(|| b.zeros(&b.ty(*x)).value(), Ok);
-        parts.into_iter().zip(x).map(zeros).collect::<Result<Vec<_>>>()
+        let floats = pairs.into_iter().filter(|(y, _)| b.ty(*y).dtype.is_float());
+        gradients(b, floats, x, false)
     })??;
     dx.into_iter().map(|v| trace.tensor(v)).collect()
 }

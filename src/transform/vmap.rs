@@ -1,12 +1,11 @@
 //! [`vmap`]: a function of one element as a function of many; and what is made of it: [`jacobian`] and [`hessian`].
 
 use super::{jvp, vjp};
-use crate::control::{Traced, apart, emit, moved, slice, together, unite, whole};
+use crate::control::{Traced, apart, emit, moved, slice, together, transformed, unite, whole};
 use crate::grad::grad;
 use crate::jit::run_traced;
 use crate::tensor::{Tensor, op};
 use crate::tree::Tree;
-use std::cell::RefCell;
 use tensorc_ir::error::err;
 use tensorc_ir::ops::control::Vmap;
 use tensorc_ir::types::axis;
@@ -60,18 +59,15 @@ pub fn vmap<A: Tree, R: Tree, F: Fn(A) -> Result<R>>(f: F) -> impl Fn(A) -> Resu
 pub fn vmap_with<A: Tree, R: Tree, F: Fn(A) -> Result<R>>(options: VmapOptions, f: F) -> impl Fn(A) -> Result<R> {
     let loc = Loc::caller();
     move |args: A| {
-        let mut leaves = Vec::new();
-        let structure = args.take_apart(&mut leaves);
-        let dims = match &options.in_dims {
-            None => vec![Some(0); leaves.len()],
-            Some(dims) if dims.len() == leaves.len() => dims.clone(),
-            Some(dims) => {
-                let (got, want) = (dims.len(), leaves.len());
-                return Err(err::ty(format!("`vmap`: {got} `in_dims` for an argument of {want} tensors")).at(loc));
-            }
-        };
-        let made = RefCell::new(None);
-        let results = run_traced("vmap", &leaves, loc, |trace, leaves| {
+        transformed("vmap", &args, loc, |trace, leaves, structure| {
+            let dims = match &options.in_dims {
+                None => vec![Some(0); leaves.len()],
+                Some(dims) if dims.len() == leaves.len() => dims.clone(),
+                Some(dims) => {
+                    let (got, want) = (dims.len(), leaves.len());
+                    return Err(err::ty(format!("`vmap`: {got} `in_dims` for an argument of {want} tensors")).at(loc));
+                }
+            };
             let (mut xs, mut consts, mut order) = (Vec::new(), Vec::new(), Vec::new());
             for (t, dim) in leaves.iter().zip(&dims) {
                 // Its place among the parameters: first what has elements, then what has none.
@@ -92,16 +88,14 @@ pub fn vmap_with<A: Tree, R: Tree, F: Fn(A) -> Result<R>>(options: VmapOptions, 
             let (count, args_count) = (xs.len(), args.len());
             let traced = Traced::new(trace, "f", &args, |given| {
                 let at = |(is_const, i): &(bool, usize)| given[if *is_const { count + i } else { *i }].clone();
-                apart(f(together(&structure, order.iter().map(at).collect())?)?)
+                apart(f(together(structure, order.iter().map(at).collect())?)?)
             })?;
-            made.replace(Some(traced.structure));
             let ([body], captured) = unite([traced.graph], [args_count], [traced.captured])?;
             let operands = xs.iter().chain(&consts).chain(&captured);
             let results = emit(trace, Op::Vmap(Vmap { body, xs: count }), operands, loc)?;
-            results.iter().map(|y| moved(y, 0, axis(options.out_dim, y.dim())?)).collect()
-        })?;
-        let structure = made.into_inner().ok_or_else(|| err::internal("a function that was not traced"))?;
-        together(&structure, results)
+            let results = results.iter().map(|y| moved(y, 0, axis(options.out_dim, y.dim())?));
+            Ok((results.collect::<Result<_>>()?, traced.structure))
+        })
     }
 }
 
