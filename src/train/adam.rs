@@ -2,7 +2,7 @@
 //!
 //! The numbers that all parameters share (the corrections of the bias, the size of the step) are computed once, in `f64`.
 
-use super::leaves::{as_one, leaves, like, number, rows, wide};
+use super::leaves::{Step, leaves, like, wide, zeros};
 use crate::tensor::{Operand, Tensor, call, one};
 use crate::tree::{Tree, joined};
 use tensorc_ir::error::err;
@@ -177,15 +177,11 @@ impl Formula {
 
     fn init<P: Tree>(&self, params: &P) -> Result<AdamState<P>> {
         self.check()?;
-        let zeros = || {
-            let zeros = leaves(params).iter().map(Tensor::zeros_like).collect::<Result<Vec<_>>>()?;
-            like(params, &mut zeros.into_iter())
-        };
         Ok(AdamState {
             step: Tensor::scalar(0i64)?,
-            exp_avg: zeros()?,
-            exp_avg_sq: zeros()?,
-            max_exp_avg_sq: if self.adam.amsgrad { Some(zeros()?) } else { None },
+            exp_avg: zeros(params)?,
+            exp_avg_sq: zeros(params)?,
+            max_exp_avg_sq: if self.adam.amsgrad { Some(zeros(params)?) } else { None },
         })
     }
 
@@ -207,29 +203,11 @@ impl Formula {
                 (None, false) => {}
                 _ => return Err(err::ty(format!("`{}`: the state was made for another `amsgrad`", self.op))),
             }
-            rows(self.op, &["params", "grads", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"], &trees)?;
-            let count = trees[0].len();
-            let head = [number("lr", lr)?, state.step.clone()];
-            let all: Vec<Tensor> = head.into_iter().chain(trees.into_iter().flatten()).collect();
-            as_one(self.op, &all, loc, |all| {
-                let (lr, step, all) = (&all[0], &all[1], &all[2..]);
-                let next = step.add(1i64)?;
-                let shared = self.shared(lr, &next)?;
-                // Of each parameter: itself, m, v, w.
-                let mut new: Vec<Vec<Tensor>> = vec![Vec::new(); 4];
-                for i in 0..count {
-                    let row: Vec<&Tensor> = all.iter().skip(i).step_by(count).collect();
-                    for (tree, t) in new.iter_mut().zip(self.update(&row, &shared)?) {
-                        tree.push(t);
-                    }
-                }
-                let new: Vec<Tensor> = std::iter::once(next).chain(new.into_iter().flatten()).collect();
-                if !in_place {
-                    return Ok(new);
-                }
-                let old = std::iter::once(step).chain(&all[..count]).chain(&all[2 * count..]);
-                old.zip(&new).try_for_each(|(old, new)| old.copy_(new).map(drop))?;
-                Ok(Vec::new())
+            let names = &["params", "grads", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"];
+            let step = Step { op: self.op, names, trees, count: &state.step, in_place, loc };
+            step.run(lr, |now, rows| {
+                let shared = self.shared(now.lr, now.step)?;
+                rows.iter().map(|row| self.update(row, &shared)).collect()
             })
         };
         run().map_err(|e| e.at(loc))

@@ -1,10 +1,10 @@
 //! Clipping of gradients, as `torch.nn.utils.clip_grad_norm_` and `clip_grad_value_`, but pure: new trees are given.
 
-use super::leaves::{as_one, leaves, like};
+use super::leaves::{as_one, leaves, like, wide};
 use crate::tensor::{Argument, Tensor, call, one};
 use crate::tree::Tree;
 use tensorc_ir::error::err;
-use tensorc_ir::{DType, Loc, Result};
+use tensorc_ir::{Loc, Result};
 
 /// The norm of all elements of a tree taken together, a 0-d tensor: `norm_type` is 2 for the Euclidean one, infinity for
 /// the largest magnitude, or any other order. It is computed as the norm of the norms of the tensors, in `f32` for half
@@ -23,8 +23,8 @@ fn norm(tensors: &[Tensor], norm_type: f64) -> Result<Tensor> {
     let order = |t: &Tensor| -> Result<Tensor> {
         one(call("vector_norm", &[(None, t.into()), (None, Argument::Float(norm_type))])?)
     };
-    let Some(dtype) = tensors.iter().map(Tensor::dtype).max_by_key(|d| d.size()) else { return Tensor::scalar(0f32) };
-    let dtype = if dtype.size() < 4 { DType::F32 } else { dtype };
+    let Some(widest) = tensors.iter().max_by_key(|t| t.dtype().size()) else { return Tensor::scalar(0f32) };
+    let dtype = wide(widest);
     let norms = tensors
         .iter()
         .map(|t| match t.dtype().is_float() {

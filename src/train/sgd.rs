@@ -1,6 +1,6 @@
 //! Stochastic gradient descent with momentum, as `torch.optim.SGD`.
 
-use super::leaves::{as_one, leaves, like, number, rows, wide};
+use super::leaves::{Step, leaves, like, wide, zeros};
 use crate::tensor::{Operand, Tensor};
 use crate::tree::Tree;
 use tensorc_ir::error::err;
@@ -61,11 +61,7 @@ impl Sgd {
     pub fn init<P: Tree>(&self, params: &P) -> Result<SgdState<P>> {
         let loc = Loc::caller();
         self.check().map_err(|e| e.at(loc))?;
-        let zeros = || {
-            let zeros = leaves(params).iter().map(Tensor::zeros_like).collect::<Result<Vec<_>>>()?;
-            like(params, &mut zeros.into_iter())
-        };
-        let momentum_buffer = if self.momentum != 0.0 { Some(zeros()?) } else { None };
+        let momentum_buffer = if self.momentum != 0.0 { Some(zeros(params)?) } else { None };
         Ok(SgdState { step: Tensor::scalar(0i64)?, momentum_buffer })
     }
 
@@ -116,27 +112,11 @@ impl Sgd {
                 (None, false) => {}
                 _ => return Err(err::ty("`Sgd`: the state was made for another momentum")),
             }
-            rows("Sgd", &["params", "grads", "momentum_buffer"], &trees)?;
-            let count = trees[0].len();
-            let head = [number("lr", lr)?, state.step.clone()];
-            let all: Vec<Tensor> = head.into_iter().chain(trees.into_iter().flatten()).collect();
-            as_one("sgd", &all, loc, |all| {
-                let (lr, step, all) = (&all[0], &all[1], &all[2..]);
-                let mut new: Vec<Vec<Tensor>> = vec![vec![step.add(1i64)?]];
-                let first = step.eq(0i64)?;
-                let updates = (0..count)
-                    .map(|i| self.update(&all[i], &all[count + i], all.get(2 * count + i), lr, &first))
-                    .collect::<Result<Vec<_>>>()?;
-                let (p, b): (Vec<Tensor>, Vec<Option<Tensor>>) = updates.into_iter().unzip();
-                new.push(p);
-                new.push(b.into_iter().flatten().collect());
-                let new: Vec<Tensor> = new.into_iter().flatten().collect();
-                if !in_place {
-                    return Ok(new);
-                }
-                let old = std::iter::once(step).chain(&all[..count]).chain(all.get(2 * count..).unwrap_or_default());
-                old.zip(&new).try_for_each(|(old, new)| old.copy_(new).map(drop))?;
-                Ok(Vec::new())
+            let names = &["params", "grads", "momentum_buffer"];
+            let step = Step { op: "Sgd", names, trees, count: &state.step, in_place, loc };
+            step.run(lr, |now, rows| {
+                let first = now.before.eq(0i64)?;
+                rows.iter().map(|row| self.update(row[0], row[1], row.get(2).copied(), now.lr, &first)).collect()
             })
         };
         run().map_err(|e| e.at(loc))
@@ -150,7 +130,7 @@ impl Sgd {
         buffer: Option<&Tensor>,
         lr: &Tensor,
         first: &Tensor,
-    ) -> Result<(Tensor, Option<Tensor>)> {
+    ) -> Result<Vec<Tensor>> {
         let (stored, dtype) = (p.dtype(), wide(p));
         let (p, mut g) = (p.to(dtype)?, g.to(dtype)?);
         if self.maximize {
@@ -169,7 +149,7 @@ impl Sgd {
             kept = Some(b.to(stored)?);
         }
         let lr = lr.to(DType::F64)?.to(dtype)?;
-        Ok((p.sub(g.mul(&lr)?)?.to(stored)?, kept))
+        Ok([Some(p.sub(g.mul(&lr)?)?.to(stored)?), kept].into_iter().flatten().collect())
     }
 }
 
