@@ -1,23 +1,13 @@
 //! `vmap`, `jacobian` and `hessian` from Rust, against loops and formulas.
 
-use tensorc::dtype::{F64, I64};
+mod near;
+
+use near::{close, numbers};
+use tensorc::dtype::I64;
 use tensorc::{
     Argument, Kind, Result, Tensor, VmapOptions, cond, grad, hessian, hvp, jacfwd, jacobian, jacrev, jit, scan, tensor,
     vmap, vmap_with, while_loop, zeros,
 };
-
-fn numbers(t: &Tensor) -> Vec<f64> {
-    t.to(F64).unwrap().to_vec::<f64>().unwrap()
-}
-
-#[track_caller]
-fn close(got: &Tensor, want: &[f64]) {
-    let got = numbers(got);
-    assert_eq!(got.len(), want.len());
-    for (g, w) in got.iter().zip(want) {
-        assert!((g - w).abs() <= 1e-12 * (1.0 + w.abs()), "{got:?}, expected {want:?}");
-    }
-}
 
 /// The function for each element, one after the other, stacked.
 fn looped(f: impl Fn(Tensor) -> Result<Tensor>, xs: &Tensor) -> Result<Vec<f64>> {

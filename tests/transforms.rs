@@ -1,23 +1,13 @@
 //! Transforms of functions: derivatives along directions, in any nesting, inside and outside of `jit`.
 
+mod near;
+
+use near::{close, numbers};
 use tensorc::dtype::{F32, F64, I64};
 use tensorc::{Kind, Result, Tensor, cond, full, grad, hvp, jit, jvp, ones, scan, tensor, vjp, while_loop, zeros};
 
-fn numbers(t: &Tensor) -> Vec<f64> {
-    t.to(F64).unwrap().to_vec::<f64>().unwrap()
-}
-
 fn number(t: &Tensor) -> f64 {
     numbers(t)[0]
-}
-
-#[track_caller]
-fn close(got: &Tensor, want: &[f64]) {
-    let got = numbers(got);
-    assert_eq!(got.len(), want.len());
-    for (g, w) in got.iter().zip(want) {
-        assert!((g - w).abs() <= 1e-12 * (1.0 + w.abs()), "{got:?}, expected {want:?}");
-    }
 }
 
 #[test]

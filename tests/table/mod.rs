@@ -1,9 +1,10 @@
 //! The examples of the table as tests run them: operands that are all different, runs in all modes, results to the bit.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use tensorc::program::{Mode, Program};
 use tensorc::{DType, Error, Tensor};
 use tensorc_ir::describe::Param;
-use tensorc_ir::ops::registry::Entry;
+use tensorc_ir::ops::registry::{Entry, entries};
 use tensorc_ir::{Scalar, Type};
 
 /// All ways to run a program.
@@ -55,6 +56,22 @@ pub fn count(ty: &Type) -> usize {
 pub fn arguments(e: &Entry, params: &[Param], values: Values) -> Vec<Vec<f64>> {
     let domain = e.row.map_or((0.04, 0.96), |r| r.0.domain);
     params.iter().enumerate().map(|(i, p)| numbers(i, count(&p.ty), p.ty.dtype, values, domain)).collect()
+}
+
+/// Holds every `of`-th function from that number on against `check`, which gives what is wrong with one. EXAMPLE names a
+/// single function.
+pub fn part(number: usize, of: usize, check: impl Fn(&Entry) -> Vec<String>) {
+    let only = std::env::var("EXAMPLE").ok();
+    let mine = entries().into_iter().filter(|e| e.alias_of.is_none()).enumerate();
+    let mine = mine.filter(|(i, e)| i % of == number && only.as_ref().is_none_or(|n| n == e.name));
+    let failed: Vec<String> = mine.flat_map(|(_, e)| check(&e)).collect();
+    assert!(failed.is_empty(), "{} fail:\n{}", failed.len(), failed.join("\n"));
+}
+
+/// What is wrong, if anything, after the name of what was tried; a panic is.
+pub fn tried(what: &str, check: impl FnOnce() -> Result<(), String>) -> Option<String> {
+    let result = catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| Err("it panicked".into()));
+    result.err().map(|why| format!("{what}: {why}"))
 }
 
 /// Results and arguments afterwards, or the first error.
