@@ -3,13 +3,13 @@
 
 use super::rule::{Formula, Rules};
 use super::tape::Recording;
+use super::variable::{ViewOfParam, views_of_params};
+use crate::tensor::Tensor;
 use crate::tensor::concrete::Concrete;
-use crate::tensor::{Repr, Tensor};
 use std::sync::{Arc, OnceLock};
 use tensorc_ir::error::err;
-use tensorc_ir::graph::OutputView;
 use tensorc_ir::passes::run_named;
-use tensorc_ir::{Graph, Loc, Op, Result};
+use tensorc_ir::{Graph, Loc, Result};
 use tensorc_runtime::executable::View;
 
 /// A traced program that may come to the tape.
@@ -18,7 +18,7 @@ pub(crate) struct Differentiable {
     rules: Rules,
     id: u64,
     /// The results that are views of parameters, once somebody has asked.
-    views: OnceLock<Vec<Option<OutputView>>>,
+    views: OnceLock<Vec<Option<ViewOfParam>>>,
 }
 
 impl Differentiable {
@@ -27,12 +27,12 @@ impl Differentiable {
         Differentiable { graph: Arc::new(graph), rules, id, views: OnceLock::new() }
     }
 
-    fn views(&self) -> Result<&[Option<OutputView>]> {
+    fn views(&self) -> Result<&[Option<ViewOfParam>]> {
         if let Some(views) = self.views.get() {
             return Ok(views);
         }
         let pure = run_named(&self.graph, &["functionalize"])?;
-        Ok(self.views.get_or_init(|| pure.output_views))
+        Ok(self.views.get_or_init(|| views_of_params(&pure)))
     }
 
     /// Runs the program, and records it if a gradient flows through it. `tensors` are those of its parameters.
@@ -66,17 +66,10 @@ impl Differentiable {
         let views = self.views()?;
         let mut out = Vec::with_capacity(results.len());
         for (k, v) in results.into_iter().enumerate() {
-            let view = views.get(k).and_then(Option::as_ref);
-            let base = view.and_then(|v| Some((all.get(v.param)?, &v.views)));
-            out.push(match base {
+            let of = views.get(k).and_then(Option::as_ref);
+            out.push(match of.and_then(|(param, ops)| Some((all.get(*param)?, ops))) {
                 None => Tensor::concrete(v),
-                Some((base, ops)) if ops.is_empty() => Tensor(Repr::Concrete((*base).clone())),
-                Some((_, ops)) if ops.iter().any(|op| matches!(op, Op::Detach)) => Tensor::concrete(v),
-                Some((base, ops)) => {
-                    let id = self.id + ((k as u64) << 40);
-                    let view = Concrete::new(v).viewing(base, &ops.as_slice().into(), id, (&name, k));
-                    Tensor(Repr::Concrete(Arc::new(view)))
-                }
+                Some((base, ops)) => Tensor::viewing(base, v, ops, self.id, (&name, k)),
             });
         }
         if let Some(r) = recording {

@@ -9,11 +9,12 @@
 //! memory, which is kept only where a derivative reads it.
 
 use super::tape::Node;
-use crate::tensor::Tensor;
 use crate::tensor::concrete::Concrete;
+use crate::tensor::{Repr, Tensor};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tensorc_ir::{DType, Layout, Op};
+use tensorc_ir::{DType, Graph, Layout, Op};
+use tensorc_runtime::executable::View;
 
 /// Places of ops and views in the order in which they ran.
 pub(super) fn next_place() -> u64 {
@@ -180,17 +181,36 @@ impl Concrete {
             leaf,
         }
     }
+}
 
-    /// Notes that it is a view of another tensor by those ops, the result number `result` of the function `name`.
+/// A result that lies in the memory of a parameter: which one, and the views of it.
+pub(crate) type ViewOfParam = (usize, Arc<[Op]>);
+
+/// For each result of a pure program, the view of a parameter that it is, if it is one.
+pub(crate) fn views_of_params(g: &Graph) -> Vec<Option<ViewOfParam>> {
+    g.output_views.iter().map(|v| v.as_ref().map(|v| (v.param, v.views.as_slice().into()))).collect()
+}
+
+impl Tensor {
+    /// The tensor at `view`, which is what `ops` give of `base`: result number `result` of the function `name`, which was
+    /// compiled under the number `id`. `base` itself if there are no ops.
     pub(crate) fn viewing(
-        mut self,
         base: &Arc<Concrete>,
+        view: View,
         ops: &Arc<[Op]>,
         id: u64,
         (name, result): (&Arc<str>, usize),
-    ) -> Concrete {
+    ) -> Tensor {
+        if ops.is_empty() {
+            return Tensor(Repr::Concrete(base.clone()));
+        }
+        // What is detached has a history of its own.
+        if ops.iter().any(|op| matches!(op, Op::Detach)) {
+            return Tensor::concrete(view);
+        }
         let (root, parent) = base.root();
-        let view = ViewOf { place: next_place(), parent: parent.cloned(), ops: ops.clone(), id };
+        let id = id + ((result as u64) << 40);
+        let of = ViewOf { place: next_place(), parent: parent.cloned(), ops: ops.clone(), id };
         let enabled = super::is_grad_enabled();
         let created = match (&base.origin, SEVERAL.contains(&&**name)) {
             _ if !enabled => Created::NoGrad,
@@ -199,10 +219,10 @@ impl Concrete {
             (None, _) => Created::Plain,
         };
         // What gives bits as numbers of another kind has no derivative.
-        let recorded = enabled && base.requires_grad() && self.view.dtype == base.view.dtype;
-        self.origin =
-            Some(Origin { root: root.clone(), view: Arc::new(view), name: name.clone(), result, created, recorded });
-        self
+        let recorded = enabled && base.requires_grad() && view.dtype == base.view.dtype;
+        let (root, view_of, name) = (root.clone(), Arc::new(of), name.clone());
+        let origin = Origin { root, view: view_of, name, result, created, recorded };
+        Tensor(Repr::Concrete(Arc::new(Concrete { origin: Some(origin), ..Concrete::new(view) })))
     }
 }
 

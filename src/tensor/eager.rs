@@ -6,6 +6,7 @@
 
 use super::concrete::Concrete;
 use super::{Argument, Repr, Tensor};
+use crate::autograd::variable::{ViewOfParam, views_of_params};
 use crate::autograd::{self, Form, Formula, Recording, Rules};
 use crate::trace::{number, to_arg};
 use std::collections::HashMap;
@@ -43,7 +44,7 @@ struct Compiled {
 
 enum Body {
     /// Views of parameters, with the ops that make them.
-    Views(Vec<(usize, Arc<[Op]>)>),
+    Views(Vec<ViewOfParam>),
     Run(Box<Executable>),
     /// Numbers cannot be inputs: there is a program for each, under a signature that holds them.
     Constants,
@@ -180,14 +181,8 @@ fn execute(c: &Compiled, tensors: &[&Arc<Concrete>], numbers: &[Scalar], loc: Lo
                 let layout = seen?;
                 let retyped = ops.iter().rev().find_map(|op| if let Op::ViewDtype(d) = op { Some(d.to) } else { None });
                 let dtype = retyped.unwrap_or(base.dtype);
-                if ops.is_empty() {
-                    return Ok(Tensor(Repr::Concrete((*base).clone())));
-                }
-                let view = Concrete::new(View { storage: base.storage.clone(), dtype, layout });
-                // What is detached has a history of its own.
-                let detached = ops.iter().any(|op| matches!(op, Op::Detach));
-                let of = |v: Concrete| v.viewing(base, ops, c.id + ((result as u64) << 40), (&c.name, result));
-                Ok(Tensor(Repr::Concrete(Arc::new(if detached { view } else { of(view) }))))
+                let view = View { storage: base.storage.clone(), dtype, layout };
+                Ok(Tensor::viewing(base, view, ops, c.id, (&c.name, result)))
             })
             .collect(),
         Body::Constants => Err(err::unsupported("an op without its program")),
@@ -287,8 +282,7 @@ fn compile(name: &str, args: &[(Option<&str>, Argument)], loc: Loc, numbers: boo
     };
     b.with_graph(|g| g.outputs = outputs);
     let g = run_all(&b.finish()?)?;
-    let views: Option<Vec<(usize, Arc<[Op]>)>> =
-        g.output_views.iter().map(|v| v.as_ref().map(|v| (v.param, v.views.as_slice().into()))).collect();
+    let views: Option<Vec<ViewOfParam>> = views_of_params(&g).into_iter().collect();
     let body = match views {
         Some(views) if g.mutated.is_empty() && views.len() == g.outputs.len() => Body::Views(views),
         _ => {
