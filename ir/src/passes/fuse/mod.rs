@@ -8,7 +8,7 @@
 //!    turns a group of elementwise nodes into a group of *rows*: nodes at the *full* level run over all axes, reductions
 //!    and what is computed from them run at the *outer* level, over the kept axes.
 //! 2. *Sink*, backward: a node whose readers are all in one later group moves there and is computed in place, at whatever
-//!    index it is asked for.
+//!    index it is asked for (`sink.rs`).
 //! 3. *Merge*: groups over one domain that read the same memory become one (`siblings.rs`).
 //!
 //! For every pair of neighbours left apart there is a reason ([`Fusion::apart`]).
@@ -17,6 +17,7 @@ mod index;
 mod legalize;
 mod overwrite;
 mod siblings;
+mod sink;
 mod window;
 
 pub use index::{Along, DimMap, blocks, is_affine};
@@ -160,7 +161,7 @@ pub fn fuse(g: &Graph, mode: Mode) -> Fusion {
         place(g, &mut f, n, mode);
     }
     if mode == Mode::Fused {
-        sink(g, &mut f, &live, &forced);
+        sink::sink(g, &mut f, &live, &forced);
         siblings::merge(g, &mut f, &live);
     }
     f.groups.iter_mut().for_each(|group| group.nodes.sort_unstable());
@@ -377,49 +378,6 @@ fn readers(g: &Graph, live: &[bool]) -> Vec<Vec<(NodeId, usize)>> {
         }
     }
     out
-}
-
-/// Step 2: point nodes move to their one reading group.
-fn sink(g: &Graph, f: &mut Fusion, live: &[bool], forced: &[bool]) {
-    let readers = readers(g, live);
-    for n in g.nodes().rev() {
-        let i = n.0 as usize;
-        let (Some(home), true, false) = (f.group_of[i], is_point(g.op(n)), forced[i]) else { continue };
-        let mut to = None;
-        let one = readers[i].iter().all(|(r, operand)| {
-            let k = f.group_of[r.0 as usize];
-            // The base of an update is copied on its own, or taken over.
-            let base = matches!(g.op(*r), Op::SliceUpdate(_) | Op::Scatter(_)) && *operand == 0;
-            let ok = !needs_memory(g.op(*r), *operand) && !base && (to.is_none() || to == k);
-            to = k;
-            ok
-        });
-        if let (true, Some(k)) = (one, to)
-            && k != home
-            && alone(g, f, n, &readers, forced, 0)
-        {
-            f.groups[home].nodes.retain(|m| *m != n);
-            f.groups[k].nodes.push(n);
-            f.group_of[i] = Some(k);
-            f.level[i] = siblings::is_read_in_step(g, f, n, k, &readers[i]).then_some(Level::Full);
-        }
-    }
-}
-
-/// Whether nothing that stays behind in `n`'s group would have to be stored instead of `n`: what `n` reads from its
-/// group is read by `n` only, and can move along.
-fn alone(g: &Graph, f: &Fusion, n: NodeId, readers: &[Vec<(NodeId, usize)>], forced: &[bool], depth: usize) -> bool {
-    depth < 64
-        && g.operands(n).into_iter().all(|v| {
-            let s = source(g, v).0.node;
-            let i = s.0 as usize;
-            f.group_of[i] != f.group_of[n.0 as usize]
-                || is_leaf(g.op(s))
-                || (is_point(g.op(s))
-                    && !forced[i]
-                    && readers[i].iter().all(|(r, _)| *r == n)
-                    && alone(g, f, s, readers, forced, depth + 1))
-        })
 }
 
 /// Which results go through memory: those that another group reads, and those that must.

@@ -12,7 +12,7 @@ use crate::passes::parameter_nodes;
 use std::collections::{HashMap, HashSet};
 
 /// The most values that one kernel reads from memory and writes to it: more streams than that are no longer prefetched.
-const MOST_STREAMS: usize = 16;
+pub(super) const MOST_STREAMS: usize = 16;
 /// The most nodes of one kernel.
 const MOST_NODES: usize = 256;
 /// The most groups between two that become one, and the most that are tried for each.
