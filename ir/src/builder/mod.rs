@@ -34,6 +34,7 @@ struct Inner {
     aliases: Aliases,
     loc: Loc,
     error: Option<Error>,
+    strong_zero: bool,
 }
 
 impl Builder {
@@ -44,12 +45,23 @@ impl Builder {
 
     /// Goes on with a graph that has no nodes yet (a pass's output).
     pub fn over(graph: Graph) -> Builder {
-        Builder { inner: RefCell::new(Inner { graph, aliases: Aliases::default(), loc: Loc::Unknown, error: None }) }
+        let inner = Inner { graph, aliases: Aliases::default(), loc: Loc::Unknown, error: None, strong_zero: false };
+        Builder { inner: RefCell::new(inner) }
     }
 
     /// The user's line that the next nodes come from.
     pub fn set_loc(&self, loc: Loc) {
         self.inner.borrow_mut().loc = loc;
+    }
+
+    /// Whether cotangents of zero that are pulled back now stay zero; see [`Grad::strong_zero`](crate::ops::effect::Grad).
+    pub(crate) fn strong_zero(&self) -> bool {
+        self.inner.borrow().strong_zero
+    }
+
+    /// Sets [`Builder::strong_zero`] and gives what it was.
+    pub(crate) fn set_strong_zero(&self, to: bool) -> bool {
+        std::mem::replace(&mut self.inner.borrow_mut().strong_zero, to)
     }
 
     /// The user's line that nodes come from now.

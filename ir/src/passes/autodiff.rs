@@ -86,7 +86,10 @@ fn backward(b: &Builder, grad: Grad, operands: &[Value], loc: Loc) -> Result<Val
         let ty = b.ty(y);
         b.full(Scalar::from_f64(ty.dtype, 1.0), &ty.shape)
     };
-    let all = pull_with(b, &[(y, seed)], wrt, grad.strong_zero)?;
+    let before = b.set_strong_zero(grad.strong_zero);
+    let all = pull(b, &[(y, seed)], wrt);
+    b.set_strong_zero(before);
+    let all = all?;
     b.set_loc(loc);
     let mut gradients = Values::new();
     for (x, d) in wrt.iter().zip(all) {
@@ -117,17 +120,7 @@ fn derivative<'b>(op: &Op, x: &[Ex<'b>], y: &[Ex<'b>], dy: &[Option<Ex<'b>>], ne
 /// # Errors
 /// `grad` if a derivative on a way is not known.
 pub(crate) fn pull<'b>(b: &'b Builder, seeds: &[(Value, Ex<'b>)], wrt: &[Value]) -> Result<Vec<Option<Ex<'b>>>> {
-    pull_with(b, seeds, wrt, false)
-}
-
-/// As [`pull`]; see [`Grad::strong_zero`].
-fn pull_with<'b>(
-    b: &'b Builder,
-    seeds: &[(Value, Ex<'b>)],
-    wrt: &[Value],
-    strong_zero: bool,
-) -> Result<Vec<Option<Ex<'b>>>> {
-    let loc = b.loc();
+    let (loc, strong_zero) = (b.loc(), b.strong_zero());
     let mut cotangents = Sums::of(seeds);
     let ys: Vec<Value> = seeds.iter().map(|(y, _)| *y).collect();
     let path = Path::new(b, &ys, wrt);

@@ -63,7 +63,7 @@ impl Structural for Cond {
         let wanted: Vec<usize> = (1..x.len()).filter(|i| needs[*i] && x[*i].dtype().is_float()).collect();
         let b = x[0].builder();
         let made = || -> Result<Values> {
-            let branch = |f: &Body| derivative(f, dy, &wanted);
+            let branch = |f: &Body| derivative(f, dy, &wanted, b.strong_zero());
             let branches = [branch(&self.branches[0])?, branch(&self.branches[1])?];
             let operands = x.iter().chain(dy.iter().flatten()).map(|e| e.value()).collect::<Result<Vec<_>>>()?;
             let node = b.emit_all(Op::Cond(Cond { branches }), &operands)?;
@@ -79,8 +79,9 @@ impl Structural for Cond {
 
 /// The body that takes the operands and the cotangents that there are, and gives the gradients of the wanted operands
 /// (counted with the predicate).
-fn derivative(f: &Body, dy: &[Option<Ex<'_>>], wanted: &[usize]) -> Result<Body> {
+fn derivative(f: &Body, dy: &[Option<Ex<'_>>], wanted: &[usize], strong_zero: bool) -> Result<Body> {
     let draft = Draft::of(f, "vjp");
+    draft.b.set_strong_zero(strong_zero);
     let x = draft.params("x", &f.param_types());
     let types: Vec<Type> = dy.iter().flatten().map(|d| d.ty()).collect();
     let seeds = draft.params("dy", &types);

@@ -186,6 +186,7 @@ impl Scan {
 
         let types = self.body.param_types();
         let draft = Draft::of(&self.body, "vjp");
+        draft.b.set_strong_zero(b.strong_zero());
         let ty = |i: &usize| &types[*i];
         let dc = draft.params("dc", flows.iter().map(ty));
         let dk = draft.params("dk", consts.iter().map(ty));
