@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tensorc_ir::dim::{Assumption, Scope, Sizes};
-use tensorc_ir::passes::run_all;
+use tensorc_ir::passes::run_for;
 use tensorc_ir::{Error, Graph, Result, Strided};
 use tensorc_runtime::executable::{Executable, Options, Template, View};
 
@@ -40,7 +40,7 @@ impl<T> Variant<T> {
     ) -> Result<Variant<T>, E> {
         let (made, assumed) = Scope::within(hints, || {
             let (graph, layouts, with) = trace()?;
-            Ok::<_, E>((run_all(&graph)?, layouts, with))
+            Ok::<_, E>((run_for(&graph, options.mode)?, layouts, with))
         });
         let (graph, layouts, with) = made?;
         let template = Template::compile(&graph, &layouts, hints, &assumed, options)?;

@@ -17,7 +17,7 @@ use tensorc_ir::dim::Sizes;
 use tensorc_ir::error::err;
 use tensorc_ir::graph::Phase;
 use tensorc_ir::interp::{self, Array};
-use tensorc_ir::passes::{fuse, run_all, run_named};
+use tensorc_ir::passes::{fuse, run_for, run_named};
 use tensorc_ir::scalar::eval;
 use tensorc_ir::text::{Bound, FnId, Module, view_of};
 use tensorc_ir::{Error, Graph, Layout, Loc, Result, Scalar, Strided, Type};
@@ -248,7 +248,7 @@ impl Call {
 }
 
 fn compiled(g: &Graph, layouts: &[Layout], args: &[View], mode: fuse::Mode) -> Result<Vec<View>> {
-    let g = run_all(g)?;
+    let g = run_for(g, mode)?;
     Executable::compile(&g, layouts, Options { mode, overlap: Overlap::Refuse })?.call(args, Loc::Unknown)
 }
 

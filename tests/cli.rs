@@ -216,6 +216,19 @@ fn explain_tells_assumptions_kernels_and_memory() {
     let text = stdout(&tensorc(&dir, &["explain", "updates.tc", "--fn", "g"]));
     assert!(!text.contains("one launch"), "{text}");
 
+    // What a gradient keeps, and what it computes again: here all but the row sums.
+    let text = "fn f(x: f32[64, 1], y: f32[1, 64]) {\n    let d = x - y;\n    grad(sum(log(sum(1.0 / (1.0 + d * d), 1))), (x, y))\n}\n";
+    std::fs::write(dir.join("table.tc"), text).unwrap();
+    let text = stdout(&tensorc(&dir, &["explain", "table.tc"]));
+    for line in [
+        "  memory: 2 results, 1 temporary values in 256 bytes\n",
+        "  kept for the backward computation: div, f32[64], 256 bytes (line 3)\n",
+        "  computed again in it: sub, f32[64, 64], 16384 bytes (line 2)\n",
+        "  memory if all that were kept: temporary values in 16384 bytes\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+
     // Sorting takes sizes that are known.
     std::fs::write(dir.join("sorted.tc"), "fn f(x: f32[N]) { let (v, i) = sort(x); v }\n").unwrap();
     let text = stdout(&tensorc(&dir, &["explain", "sorted.tc", "--size", "N=5"]));

@@ -118,12 +118,13 @@ fn crates_import_only_what_is_to_their_left() {
 }
 
 #[test]
-fn petgraph_does_not_leave_its_file() {
+fn petgraph_does_not_leave_its_files() {
+    let its = ["ir/src/graph.rs", "ir/src/passes/partition/flow.rs"];
     for path in sources().into_iter().filter(|p| name(p) != "tests/tidy.rs") {
         let text = std::fs::read_to_string(&path).unwrap();
         let used =
             text.lines().any(|l| l.trim_start().starts_with("use petgraph") || l.contains(concat!(" petgraph", "::")));
-        assert!(!used || name(&path) == "ir/src/graph.rs", "{} uses petgraph", name(&path));
+        assert!(!used || its.contains(&name(&path).as_str()), "{} uses petgraph", name(&path));
     }
 }
 

@@ -1,4 +1,5 @@
-//! The graph: nodes are ops, edges carry values from results to operands. The only file that knows petgraph.
+//! The graph: nodes are ops, edges carry values from results to operands. The only file that knows petgraph, but for minimum
+//! cuts.
 //!
 //! Nodes are only ever appended, and a pass that removes something builds a new graph. So a node's number is stable, and
 //! ascending numbers are an order in which everything can be computed; before functionalize they are also the order of
@@ -107,6 +108,9 @@ pub struct Graph {
     pub tuple: bool,
     /// How far it has come.
     pub phase: Phase,
+    /// The first node of the last derivative (from [`Phase::Differentiated`] on): the ones before are computed forward, and
+    /// what they leave behind is kept for those from here on.
+    pub backward: Option<NodeId>,
 }
 
 impl Graph {
@@ -121,6 +125,7 @@ impl Graph {
             mutated: Vec::new(),
             tuple: false,
             phase: Phase::Traced,
+            backward: None,
         }
     }
 

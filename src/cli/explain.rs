@@ -5,14 +5,16 @@
 use super::read_text;
 use super::report::Failure;
 use crate::program::Program;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use tensorc_codegen::launches::launches;
 use tensorc_codegen::plan::plan;
 use tensorc_codegen::program::{self as planned, BufferKind, Step, Why};
 use tensorc_ir::dim::{self, Scope, strongest};
 use tensorc_ir::passes::fuse::{self, GroupKind, fuse, legalize};
+use tensorc_ir::passes::partition::{Partition, decide, partition};
 use tensorc_ir::passes::region::Region;
-use tensorc_ir::passes::run_all;
+use tensorc_ir::passes::run_for;
 use tensorc_ir::text::print::line;
 use tensorc_ir::text::{FnId, Sizes};
 use tensorc_ir::{Error, Graph, Loc, Op, Strided, Value};
@@ -91,13 +93,15 @@ fn shown(
         let types = module.param_types(f, sizes).map_err(one)?;
         let layouts: Vec<Strided> = types.iter().map(|t| Strided::contiguous(&t.shape)).collect();
         let traced = module.trace(f, sizes, None)?;
-        let g = run_all(&traced).map_err(one)?;
+        let whole = run_for(&traced, fuse::Mode::Eager).map_err(one)?;
+        let g = partition(&whole).map_err(one)?;
         let planned = plan(&g, &layouts, fuse::Mode::Fused).map_err(one)?;
+        let parted = parted(&whole, &layouts, text).map_err(one)?;
         let g = legalize(&g, &layouts).map_err(one)?;
         let fusion = fuse(&g, fuse::Mode::Fused);
-        Ok::<_, Vec<Error>>((traced, planned, g, fusion))
+        Ok::<_, Vec<Error>>((traced, planned, parted, g, fusion))
     });
-    let (traced, planned, g, fusion) = made?;
+    let (traced, planned, parted, g, fusion) = made?;
     let mut out = String::new();
     for a in strongest(&assumed) {
         let _ = writeln!(out, "  assumes {a}");
@@ -133,6 +137,27 @@ fn shown(
         count(|b| matches!(b, BufferKind::Temp(_))),
         planned.arena
     );
+    Ok(out + &parted)
+}
+
+/// What is kept for the backward computation and what is computed again there, and the memory it would take to keep all.
+fn parted(g: &Graph, layouts: &[Strided], text: &str) -> Result<String, Error> {
+    let Partition { kept, again, .. } = decide(g);
+    let mut out = String::new();
+    let bytes = |v: Value| g.ty(v).count() * g.ty(v).dtype.size();
+    let mut all = |what: &str, values: BTreeSet<Value>| {
+        for v in values {
+            let (op, at) = (g.op(v.node).name(), at_line(g.loc(v), text));
+            let _ = writeln!(out, "  {what}: {op}, {}, {} bytes{at}", g.ty(v), bytes(v));
+        }
+    };
+    let some = !again.is_empty();
+    all("kept for the backward computation", kept);
+    all("computed again in it", again);
+    if some {
+        let arena = plan(g, layouts, fuse::Mode::Fused)?.arena;
+        let _ = writeln!(out, "  memory if all that were kept: temporary values in {arena} bytes");
+    }
     Ok(out)
 }
 

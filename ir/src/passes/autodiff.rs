@@ -39,11 +39,19 @@ pub fn autodiff(g: &Graph) -> Result<Graph> {
         }
     }
     let mut r = Rebuild::new(g, Phase::Differentiated, autodiff)?;
+    let mut begun = None;
     let some = g.nodes().any(|n| matches!(g.op(n), Op::Grad(_)));
     for n in g.nodes() {
         let loc = g.node(n).loc;
         let derivatives = match g.op(n) {
-            Op::Grad(grad) => backward(&r.b, *grad, &r.operands(n)?, loc)?,
+            Op::Grad(grad) => {
+                let operands = r.operands(n)?;
+                // Gradients of several values follow one another; one that needs others makes all before it forward.
+                if begun.is_none_or(|first| operands[0].node >= first) {
+                    begun = Some(NodeId(r.b.with_graph(|g| g.len()) as u32));
+                }
+                backward(&r.b, *grad, &operands, loc)?
+            }
             Op::Jvp(jvp) => forward::forward(&r.b, *jvp, &r.operands(n)?, loc)?,
             Op::Vmap(_) => {
                 let op = r.op(n)?;
@@ -61,7 +69,9 @@ pub fn autodiff(g: &Graph) -> Result<Graph> {
         let values = g.results(n).zip(derivatives).map(own).collect::<Result<Values>>()?;
         r.set(n, values);
     }
-    r.finish()
+    let mut g = r.finish()?;
+    g.backward = begun;
+    Ok(g)
 }
 
 /// The results of a `vmap` whose body is past derivatives: its nodes for all elements at once.

@@ -14,6 +14,7 @@ pub mod autodiff;
 pub mod cleanup;
 pub mod functionalize;
 pub mod fuse;
+pub mod partition;
 pub mod region;
 pub mod simplify;
 mod trim;
@@ -71,6 +72,13 @@ pub static PASSES: &[Pass] = &[
         to: Phase::Differentiated,
         doc: "what nothing uses goes away, what is computed twice is computed once",
     },
+    Pass {
+        name: "partition",
+        run: partition::partition,
+        from: Phase::Differentiated,
+        to: Phase::Differentiated,
+        doc: "what costs less to compute again than to keep for the backward computation is computed there again",
+    },
 ];
 
 impl Pass {
@@ -100,9 +108,17 @@ impl Pass {
 /// # Errors
 /// What a pass finds wrong with the program, such as a gradient that does not exist.
 pub fn run_all(g: &Graph) -> Result<Graph> {
+    run_for(g, fuse::Mode::Fused)
+}
+
+/// As [`run_all`], for programs that are fused or not: where each op is a kernel, there is nothing to compute again in one.
+///
+/// # Errors
+/// Those of [`run_all`].
+pub fn run_for(g: &Graph, mode: fuse::Mode) -> Result<Graph> {
     let mut g = g.clone();
     for pass in PASSES {
-        if g.phase <= pass.from {
+        if g.phase <= pass.from && (mode == fuse::Mode::Fused || pass.name != "partition") {
             g = pass.apply(&g)?;
         }
     }
@@ -228,7 +244,16 @@ impl<'g> Rebuild<'g> {
             _ => self.value(*v).map(Some),
         };
         let outputs = self.old.outputs.iter().enumerate().map(value).collect::<Result<Vec<_>>>()?;
-        finish(self.b, &self.inputs, &outputs, mutated, views)
+        let backward = self.backward();
+        let mut g = finish(self.b, &self.inputs, &outputs, mutated, views)?;
+        g.backward = backward;
+        Ok(g)
+    }
+
+    /// Where the backward computation begins now: behind all that stands for what was before it.
+    fn backward(&self) -> Option<NodeId> {
+        let before = &self.map[..self.old.backward?.0 as usize];
+        Some(NodeId(before.iter().flatten().map(|v| v.node.0 + 1).max().unwrap_or(0)))
     }
 }
 

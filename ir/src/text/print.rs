@@ -1,6 +1,6 @@
 //! Prints a graph as a `.tc` function: one `let` for each node, every value with its type, attributes as keywords.
 //!
-//! The text is a program. A header names the phase, `// phase: pure`; past functionalize the final value of a written
+//! The text is a program. A header names the phase, `// phase: pure`, and where derivatives begin; past functionalize the final value of a written
 //! parameter prints as `x.copy_(v12);` before the result, and a result that is a view of a parameter as that view, so
 //! that the text also says what the program does to memory. Values are called `v` and their node's number; parameters
 //! keep their names, made into valid ones where they are not. The bodies of control ops are functions of their own before
@@ -90,7 +90,8 @@ const SPECIAL: &[&str] = &[
 /// One graph as a function.
 fn function(g: &Graph, as_name: &str, fns: &Fns) -> String {
     let names = Names::new(g, fns);
-    let mut out = format!("// phase: {}\nfn {}({})", g.phase.name(), as_name, names.parameters(g));
+    let backward = g.backward.map_or(String::new(), |n| format!(", backward from {}{}", names.prefix, n.0));
+    let mut out = format!("// phase: {}{backward}\nfn {as_name}({})", g.phase.name(), names.parameters(g));
     let types: Vec<String> = g.outputs.iter().map(|v| type_text(g.ty(*v))).collect();
     if !types.is_empty() {
         let _ = write!(out, " -> {}", tuple(&types, g.tuple));

@@ -1,4 +1,4 @@
-//! Reads back what the header of a printed graph says: which phase it is in.
+//! Reads back what the header of a printed graph says: which phase it is in, and where its backward computation begins.
 //!
 //! A pure graph prints its final values of parameters as `x.copy_(v12);` and its results that are views of parameters as
 //! views. Elaborated as any program, over a builder in the header's phase (in which there is no memory, so every view is
@@ -6,17 +6,23 @@
 //! [`Graph::mutated`] and [`Graph::output_views`]. So printing, reading and restoring give the same graph.
 
 use crate::error::{Result, err};
-use crate::graph::{Graph, OutputView, Phase, Value};
+use crate::graph::{Graph, NodeId, OutputView, Phase, Value};
 use crate::ops::Op;
 use crate::passes::Rebuild;
 use std::collections::HashSet;
 
-/// The phase that the comment line before the function at byte `start` of the text says, if it says one.
-pub fn header(text: &str, start: usize) -> Option<Phase> {
+/// The phase that the comment line before the function at byte `start` of the text says, if it says one, and the first
+/// node of its last derivative.
+pub fn header(text: &str, start: usize) -> Option<(Phase, Option<NodeId>)> {
     let before = text.get(..start).unwrap_or("").trim_end();
     let line = before.rsplit('\n').next().unwrap_or("").trim();
-    let word = line.strip_prefix("// phase:").map(str::trim);
-    Phase::ALL.into_iter().find(|p| Some(p.name()) == word)
+    let said = line.strip_prefix("// phase:")?;
+    let (word, backward) = match said.split_once(", backward from ") {
+        Some((word, v)) => (word, Some(NodeId(v.trim_start_matches('v').parse().ok()?))),
+        None => (said, None),
+    };
+    let phase = Phase::ALL.into_iter().find(|p| p.name() == word.trim())?;
+    Some((phase, backward))
 }
 
 /// Turns the writes to parameters of an elaborated dump back into final values. A traced graph stays as it is.
@@ -93,8 +99,10 @@ mod tests {
 
     #[test]
     fn the_header_before_a_function_says_its_phase() {
-        let text = "// phase: pure\nfn f() {}\n\n// phase: purely\nfn g() {}\nfn h() {}\n";
+        let text = "// phase: pure\nfn f() {}\n\n// phase: purely\nfn g() {}\nfn h() {}\n\
+                    // phase: differentiated, backward from v12\nfn i() {}\n";
         let at = |name: &str| header(text, text.find(name).unwrap());
-        assert_eq!([at("fn f"), at("fn g"), at("fn h")], [Some(Phase::Pure), None, None]);
+        assert_eq!([at("fn f"), at("fn g"), at("fn h")], [Some((Phase::Pure, None)), None, None]);
+        assert_eq!(at("fn i"), Some((Phase::Differentiated, Some(NodeId(12)))));
     }
 }

@@ -78,10 +78,11 @@ pub(super) struct Call<'a> {
 /// The graph of `f`, or all errors.
 pub(super) fn trace(module: &Module, f: FnId, call: &Call<'_>) -> Result<Graph, Vec<Error>> {
     let decl = module.decl(f);
-    let phase = match decl.loc {
+    let header = match decl.loc {
         Loc::Text { start, .. } => restore::header(module.source().text(), start as usize),
         Loc::Unknown | Loc::Rust(_) => None,
     };
+    let (phase, backward) = (header.map(|(phase, _)| phase), header.and_then(|(_, n)| n));
     let mut g = Graph::new(decl.name.text.clone());
     g.phase = phase.unwrap_or(Phase::Traced);
     let b = Builder::over(g);
@@ -112,6 +113,7 @@ pub(super) fn trace(module: &Module, f: FnId, call: &Call<'_>) -> Result<Graph, 
     b.with_graph(|g| {
         g.outputs = outputs;
         g.tuple = tuple;
+        g.backward = backward.filter(|n| n.0 as usize <= g.len());
     });
     let finish = || {
         let g = restore::restore(&b.finish()?)?;
