@@ -18,10 +18,10 @@ mod flow;
 use super::Rebuild;
 use super::fuse::source;
 use crate::error::Result;
-use crate::graph::{Graph, NodeId, Phase, Value};
+use crate::graph::{Graph, NodeId, Phase, Value, Values};
 use crate::ops::Op;
 pub use cut::{Partition, decide};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Computes again what is not worth being kept.
 ///
@@ -35,6 +35,7 @@ pub fn partition(g: &Graph) -> Result<Graph> {
     }
     let r = Rebuild::new(g, Phase::Differentiated, partition)?;
     let mut p = Parted { r, decision: &decision, made: HashMap::new() };
+    let needed = needed(g, &decision);
     for n in g.nodes() {
         // Before the kernel's own nodes, so that they come together with these and not the other way round.
         if let Some(k) = decision.first.get(&n)
@@ -43,21 +44,38 @@ pub fn partition(g: &Graph) -> Result<Graph> {
             p.make(*k, n, needs)?;
         }
         match decision.kernel.get(&n) {
+            _ if !needed[n.0 as usize] => {}
             Some(k) => p.late(n, *k)?,
             None => p.r.copy(n)?,
         }
     }
-    without_dead(&p.r.finish()?)
+    p.r.finish()
 }
 
-/// What is left of a graph without the nodes that nothing needs.
-fn without_dead(g: &Graph) -> Result<Graph> {
-    let mut r = Rebuild::new(g, Phase::Differentiated, |body| Ok(body.clone()))?;
-    let live = g.computed();
-    for n in g.nodes().filter(|n| live[n.0 as usize]) {
-        r.copy(n)?;
+/// The nodes that are needed still, where late kernels compute what they do.
+fn needed(g: &Graph, decision: &Partition) -> Vec<bool> {
+    let (mut needed, mut repeated) = (vec![false; g.len()], HashSet::new());
+    let mut open: Vec<NodeId> = g.computed_roots().map(|v| v.node).collect();
+    while let Some(n) = open.pop() {
+        if std::mem::replace(&mut needed[n.0 as usize], true) {
+            continue;
+        }
+        for (i, v) in g.operands(n).into_iter().enumerate() {
+            if !decision.kernel.contains_key(&n) || !decision.computes(g, n, i) {
+                open.push(v.node);
+                continue;
+            }
+            let mut own = vec![source(g, v).0];
+            while let Some(s) = own.pop() {
+                if !decision.again.contains(&s) {
+                    open.push(s.node);
+                } else if repeated.insert(s) {
+                    own.extend(g.operands(s.node).into_iter().map(|x| source(g, x).0));
+                }
+            }
+        }
     }
-    r.finish()
+    needed
 }
 
 /// The graph in which late kernels compute some values of their own.
@@ -121,12 +139,14 @@ impl Parted<'_> {
     /// A node of late kernel `k`.
     fn late(&mut self, n: NodeId, k: usize) -> Result<()> {
         let g = self.r.old;
-        let mut operands = self.r.operands(n)?;
+        let mut operands = Values::new();
         for (i, v) in g.operands(n).into_iter().enumerate() {
-            if self.decision.computes(g, n, i) {
+            operands.push(if self.decision.computes(g, n, i) {
                 self.make(k, n, &[source(g, v).0])?;
-                operands[i] = self.own(k, v)?;
-            }
+                self.own(k, v)?
+            } else {
+                self.r.value(v)?
+            });
         }
         let op = self.r.op(n)?;
         self.r.b.set_loc(g.node(n).loc);
