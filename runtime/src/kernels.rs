@@ -7,7 +7,7 @@ use crate::jit::{Code, Helper, Item, KernelPtr, OptLevel, Options, Target};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use tensorc_codegen::cpu::gemm::{build_gemm, gemm_name, gemm_pack_name};
+use tensorc_codegen::cpu::gemm::{GemmCode, build_gemm, gemm_name, gemm_pack_name};
 use tensorc_codegen::cpu::{FMOD, FMODF, emit};
 use tensorc_codegen::loopnest::LoopNest;
 use tensorc_ir::error::err;
@@ -119,7 +119,10 @@ pub fn gemm(dtype: DType) -> Result<(Kernel, Kernel)> {
     let target = Target::host()?;
     let items = build_gemm(&**target.isa(OptLevel::None), dtype)?
         .into_iter()
-        .map(|f| Item::function(f.name, f.func, OptLevel::None))
+        .map(|f| match f.code {
+            GemmCode::Function(function) => Item::function(f.name, *function, OptLevel::None),
+            GemmCode::Bytes(code) => Item::bytes(f.name, code, false),
+        })
         .collect();
     let code = Arc::new(Code::build(target, items, &helpers(), Options::default())?);
     let kernel = |name: String| -> Result<Kernel> {

@@ -13,6 +13,8 @@
 //! *unit* is the block of C that one call of the whole function can be asked for. A is read in place, row by row, unless
 //! its columns are not adjacent, in which case a first function copies it to scratch memory. [`GemmPlan`] has the sizes.
 //!
+//! The tile alone has vectors wider than Cranelift's where the target has them (`wide`): all of the time is spent in it.
+//!
 //! Without FMA in the target's flags the code is right but slow: Cranelift calls `fma` and `fmaf` of the C library.
 
 mod driver;
@@ -22,12 +24,15 @@ mod plan;
 mod strip;
 mod tile;
 mod transpose;
+mod wide;
 
 use cranelift_codegen::ir::Function;
 use cranelift_codegen::isa::TargetIsa;
 use tensorc_ir::{DType, Result};
 
 use element::Element;
+use wide::Wide;
+
 pub use plan::{GemmArg, GemmPlan, GemmShape};
 
 /// Terms that are summed in one chain; see the module's order of the sum.
@@ -37,8 +42,16 @@ pub const K_BLOCK: i64 = 256;
 pub struct GemmFn {
     /// Its name, by which the others call it: an `ExternalName::testcase`, printed as `%name`.
     pub name: String,
-    /// The function. Compile it with `opt_level=none`: reordering makes the tiles spill.
-    pub func: Function,
+    /// What it is.
+    pub code: GemmCode,
+}
+
+/// The code of a function of the set.
+pub enum GemmCode {
+    /// A Cranelift function. Compile it with `opt_level=none`: reordering makes the tiles spill.
+    Function(Box<Function>),
+    /// Position-independent machine code of the target.
+    Bytes(Vec<u8>),
 }
 
 /// The name of the function that computes: `extern "C" fn(args: *const u64, begin: u64, end: u64)`.
@@ -57,18 +70,21 @@ pub fn gemm_pack_name(dtype: DType) -> String {
 /// `dtype` if it is `f16`, `bf16` or `bool`, which have no kernel of their own.
 pub fn build_gemm(isa: &dyn TargetIsa, dtype: DType) -> Result<Vec<GemmFn>> {
     let el = Element::new(dtype)?;
-    let tiles = Tiles::new(&el);
+    let tiles = Tiles::new(&el, Wide::of(isa, &el));
+    let function = |name, f| GemmFn { name, code: GemmCode::Function(Box::new(f)) };
     let mut functions = vec![
-        GemmFn { name: names::compute(dtype), func: driver::compute(isa, &el, &tiles) },
-        GemmFn { name: names::pack(dtype), func: driver::pack(isa, &el) },
-        GemmFn { name: names::transpose(dtype), func: transpose::transpose(isa, &el) },
+        function(names::compute(dtype), driver::compute(isa, &el, &tiles)),
+        function(names::pack(dtype), driver::pack(isa, &el)),
+        function(names::transpose(dtype), transpose::transpose(isa, &el)),
     ];
     for registers in Tiles::WIDTHS {
-        let func = strip::strip(isa, &el, &tiles, registers);
-        functions.push(GemmFn { name: names::strip(dtype, registers), func });
+        functions.push(function(names::strip(dtype, registers), strip::strip(isa, &el, &tiles, registers)));
         for rows in 1..=tiles.rows(registers) {
-            let func = tile::tile(isa, &el, rows, registers);
-            functions.push(GemmFn { name: names::tile(dtype, rows, registers), func });
+            let name = names::tile(dtype, rows, registers);
+            functions.push(match tiles.wide {
+                Some(wide) => GemmFn { name, code: GemmCode::Bytes(wide::tile(wide, &el, rows, registers)?) },
+                None => function(name, tile::tile(isa, &el, rows, registers)),
+            });
         }
     }
     Ok(functions)
@@ -79,18 +95,24 @@ struct Tiles {
     /// Elements in one register of a tile.
     lanes: i64,
     scalar: bool,
+    /// Vectors that Cranelift does not have.
+    wide: Option<Wide>,
 }
 
 impl Tiles {
     /// Registers across: one for a few columns, two for most of C, four when there are few rows.
     const WIDTHS: [usize; 3] = [1, 2, 4];
 
-    fn new(el: &Element) -> Tiles {
-        Tiles { lanes: el.lanes, scalar: el.lanes == 1 }
+    fn new(el: &Element, wide: Option<Wide>) -> Tiles {
+        Tiles { lanes: wide.map_or(el.lanes, |w| w.lanes(el)), scalar: el.lanes == 1, wide }
     }
 
-    /// The most rows of a tile of that width: 12 accumulators of the 16 vector registers, 4 of the scalar ones.
+    /// The most rows of a tile of that width: of Cranelift's, 12 accumulators of the 16 vector registers, 4 of the scalar
+    /// ones.
     fn rows(&self, registers: usize) -> usize {
+        if let Some(wide) = self.wide {
+            return wide.rows(registers);
+        }
         match (self.scalar, registers) {
             (true, 4) => 1,
             (true, _) => 2,

@@ -255,21 +255,28 @@ fn cost(el: &Element, s: &GemmShape) -> f64 {
 /// wants many rows; threads want many units.
 fn unit_size(el: &Element, s: &GemmShape, threads: u64) -> (u64, u64) {
     let most_rows = (192 * 4 / el.size as u64).max(48);
-    let mut rows = even(s.m, most_rows, 6);
-    let mut cols = even(s.n, 512, 16);
+    let (tall, wide) = unit_multiple(el);
+    let mut rows = even(s.m, most_rows, tall);
+    let mut cols = even(s.n, 512, wide);
     let units = |rows: u64, cols: u64| s.m.div_ceil(rows) * s.n.div_ceil(cols);
     while threads > 1 && s.batch.saturating_mul(units(rows, cols)) < 4 * threads {
         if cols > 64 && cols >= rows {
-            cols = even(s.n, cols / 2, 16);
+            cols = even(s.n, cols / 2, wide);
         } else if rows > 24 {
-            rows = even(s.m, rows / 2, 6);
+            rows = even(s.m, rows / 2, tall);
         } else if cols > 32 {
-            cols = even(s.n, cols / 2, 16);
+            cols = even(s.n, cols / 2, wide);
         } else {
             break;
         }
     }
     (rows, cols)
+}
+
+/// What rows and columns of a unit are multiples of, so that tiles of all targets are whole in it: the largest has 12 rows
+/// and two registers of 64 bytes.
+fn unit_multiple(el: &Element) -> (u64, u64) {
+    (12, (128 / el.size as u64).min(32))
 }
 
 /// The largest step not above `most` that divides `size` into about equal steps, all but the last a multiple of `unit`.
