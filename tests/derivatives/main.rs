@@ -1,0 +1,10 @@
+//! Derivatives of every function of the table against what they must be: differences of the function, to second order;
+//! in narrow dtypes those in `f64`; at kinks those of PyTorch; and of functions whose Hessians are known, those.
+
+mod differences;
+#[path = "../near/mod.rs"]
+#[allow(dead_code)]
+mod near;
+#[path = "../table/mod.rs"]
+#[allow(dead_code)]
+mod table;
