@@ -32,7 +32,7 @@ const CUT: [(&str, &str); 6] = [
 const FORWARD: [&str; 1] = ["while_loop"];
 
 /// A function of a file for the interpreter.
-fn graph(text: &str, function: &str) -> Result<Graph, String> {
+pub fn graph(text: &str, function: &str) -> Result<Graph, String> {
     let first = |e: Vec<tensorc::Error>| format!("{}\n{text}", e[0]);
     let m = Module::parse("example", text).map_err(first)?;
     let f = m.function(function).map_err(|e| e.to_string())?;
@@ -40,7 +40,7 @@ fn graph(text: &str, function: &str) -> Result<Graph, String> {
 }
 
 /// The elements of all results one after the other; `None` where the function fails.
-fn evaluate(g: &Graph, params: &[Param], args: &[Vec<f64>]) -> Option<Vec<f64>> {
+pub fn evaluate(g: &Graph, params: &[Param], args: &[Vec<f64>]) -> Option<Vec<f64>> {
     let array = |(p, a): (&Param, &Vec<f64>)| {
         let elements = a.iter().map(|v| Scalar::from_f64(p.ty.dtype, *v));
         Array::from_scalars(p.ty.dtype, &p.ty.extents().unwrap(), elements)

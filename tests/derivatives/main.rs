@@ -2,6 +2,7 @@
 //! in narrow dtypes those in `f64`; at kinks those of PyTorch; and of functions whose Hessians are known, those.
 
 mod differences;
+mod dtypes;
 #[path = "../near/mod.rs"]
 #[allow(dead_code)]
 mod near;
