@@ -1,5 +1,5 @@
-//! The gradients of every function of the table in narrow floats against those in `f64`, at the same numbers; and that
-//! there are none with respect to integers and truth values.
+//! The derivatives of every function of the table in narrow floats, backward and forward, against those in `f64` at the
+//! same numbers; and that there are none with respect to integers and truth values.
 //!
 //! How near they must be is derived from the dtype and from the gradient itself. Let `u` be half a unit in the last place
 //! of 1. A computation of which each step is rounded by at most `u` is, to first order, the exact one of numbers that are
@@ -14,12 +14,13 @@
 
 use crate::differences::{evaluate, graph};
 use crate::near;
-use crate::table::{Values, arguments, numbers, part, run, tried};
+use crate::table::{Values, arguments, count, numbers, part, run, tried};
 use std::cell::Cell;
 use tensorc::program::{Mode, Program};
 use tensorc::{DType, Kind};
 use tensorc_ir::describe::{Derivative, Example, Param, describe};
 use tensorc_ir::ops::registry::Entry;
+use tensorc_ir::text::print::type_text;
 use tensorc_ir::{Graph, Scalar, Type};
 
 /// Enough for all functions, of which attention is the longest.
@@ -80,7 +81,20 @@ impl Exact {
     }
 }
 
-/// How many bounds the gradients are off, at most, of functions that are defined at some numbers.
+/// The file with a function `along` that gives the derivative of `loss` along a direction, and its parameters.
+fn with_forward(text: &str, params: &[Param], wrt: &[usize]) -> (String, Vec<Param>) {
+    let tangent = |i: &usize| Param { name: format!("t_{}", params[*i].name), ..params[*i].clone() };
+    let all: Vec<Param> = params.iter().cloned().chain(wrt.iter().map(tangent)).collect();
+    let list = |all: &[Param]| all.iter().map(|p| format!("{}, ", p.name)).collect::<String>();
+    let mutable = |p: &Param| if p.mutable { "mut " } else { "" };
+    let declared: String = all.iter().map(|p| format!("{}: {}{}, ", p.name, mutable(p), type_text(&p.ty))).collect();
+    let x: Vec<Param> = wrt.iter().map(|i| params[*i].clone()).collect();
+    let (args, x, t) = (list(params), list(&x), list(&all[params.len()..]));
+    let along = format!("fn along({declared}) {{\n    let total = loss({args});\n    jvp(total, ({x}), ({t}))\n}}\n");
+    (format!("{text}\n{along}"), all)
+}
+
+/// How many bounds the gradients, and the derivative along a direction, are off at most.
 fn farthest(e: &Entry, example: &Example, dtype: DType, derivatives: &[(String, Derivative)]) -> Result<f64, String> {
     let said = |e: tensorc::Error| e.to_string();
     let (params, outs) = example.types(dtype).map_err(said)?;
@@ -95,6 +109,7 @@ fn farthest(e: &Entry, example: &Example, dtype: DType, derivatives: &[(String, 
         example.differentiated(dtype, params, outs, &by).ok_or("there is nothing to differentiate")
     };
     let (narrow_text, wide_text) = (text(dtype, &params, &outs)?, text(DType::F64, &wide, &wide_outs)?);
+    let (narrow_text, all) = with_forward(&narrow_text, &params, &wrt);
     let p = Program::parse("example", &narrow_text).map_err(|e| format!("{}\n{narrow_text}", e[0]))?;
     let (u, tiny) = units(dtype);
     let moved = (0..TURNS).map(|turn| graph(&cotangents_moved(&wide_text, turn, u), "slope"));
@@ -129,6 +144,31 @@ fn farthest(e: &Entry, example: &Example, dtype: DType, derivatives: &[(String, 
             }
             farthest = farthest.max(off);
         }
+        // The derivative along a direction, of which each number may be off as its part of the gradients is.
+        let way: Vec<f64> = (0..want.len()).map(|k| [1.0, -0.5, 0.25, -1.0][k % 4]).collect();
+        let mut rest = way.as_slice();
+        let tangents = wrt.iter().map(|i| {
+            let (own, others) = rest.split_at(count(&params[*i].ty));
+            rest = others;
+            own.to_vec()
+        });
+        let args: Vec<Vec<f64>> = args.iter().cloned().chain(tangents).collect();
+        let along = near::numbers(&run(&p, "along", &all, &args, Mode::Fused).map_err(said)?[0])[0];
+        let sum = |of: &dyn Fn(usize) -> f64| (0..want.len()).map(of).sum::<f64>();
+        // A result of a still narrower dtype rounds it.
+        let u = outs
+            .iter()
+            .filter(|t| t.dtype.is_float() && t.dtype != DType::F64)
+            .map(|t| units(t.dtype).0)
+            .fold(u, f64::max);
+        let off = (along - sum(&|k| want[k] * way[k])).abs() / sum(&|k| (u * size + change[k] + tiny) * way[k].abs());
+        if along.is_infinite() && size > 65504.0 {
+            continue;
+        }
+        if off.is_nan() {
+            return Err(format!("along a direction {along}, in f64 {want:?} along {way:?}"));
+        }
+        farthest = farthest.max(off);
     }
     if told > 0 { Ok(farthest) } else { Err("no numbers do".into()) }
 }
