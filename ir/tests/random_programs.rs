@@ -8,7 +8,7 @@ mod random;
 
 use proptest::prelude::*;
 use random::cases::cases;
-use random::{Choices, range, step};
+use random::{Choices, Want, range, step};
 use tensorc_ir::interp::{Array, run};
 use tensorc_ir::ops::view;
 use tensorc_ir::passes::PASSES;
@@ -33,7 +33,7 @@ fn program(head: &[u16], steps: &[Vec<u16>]) -> Graph {
         pool.extend(parts);
     }
     for s in steps {
-        step(&b, &mut Choices(s.iter()), &mut pool, false);
+        step(&b, &mut Choices(s.iter()), &mut pool, Want::Values);
     }
     let outputs = pool.iter().rev().take(4).copied().collect();
     b.with_graph(|g| {
@@ -101,13 +101,13 @@ proptest! {
 }
 
 #[test]
-fn some_programs_have_control_flow() {
+fn some_programs_have_control_flow_and_transforms() {
     let mut s = 1u64;
     let mut next = || {
         s = s.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (s >> 40) as u16
     };
-    let mut counts = [0; 4];
+    let mut counts = [0; 6];
     for _ in 0..200 {
         let steps: Vec<Vec<u16>> = (0..20).map(|_| (0..40).map(|_| next()).collect()).collect();
         let g = program(&[], &steps);
@@ -116,6 +116,8 @@ fn some_programs_have_control_flow() {
                 Op::Cond(_) => counts[0] += 1,
                 Op::While(_) => counts[1] += 1,
                 Op::Loop(_) => counts[2] += 1,
+                Op::Vmap(_) => counts[4] += 1,
+                Op::Custom(_) => counts[5] += 1,
                 _ => {}
             }
             counts[3] += g.op(n).bodies().iter().flat_map(|b| b.nodes().map(|n| b.op(n).bodies().len())).sum::<usize>();

@@ -236,10 +236,10 @@ impl Kink {
         for (k, g) in run("slope", &args).iter().enumerate() {
             self.check(&format!("`grad` of {body}, {mode:?}"), k, dtype, &near::numbers(g));
         }
-        for k in 0..args.len() {
+        for (k, name) in NAMES.iter().enumerate().take(args.len()) {
             let along = |t: Tensor| -> Tensor {
                 let args: Vec<Tensor> = args.iter().cloned().chain([t]).collect();
-                run(&format!("along_{}", NAMES[k]), &args).remove(0)
+                run(&format!("along_{name}"), &args).remove(0)
             };
             let all: Vec<Tensor> = self.directions(k, dtype).into_iter().map(along).collect();
             self.check(&format!("`jvp` of {body}, {mode:?}"), k, dtype, &self.along(&all));
@@ -263,7 +263,7 @@ impl Kink {
         if part { copy.select(0, 0) } else { Ok(copy) }
     }
 
-    fn from_rust(&self, dtype: DType, what: &str, f: &dyn Fn(&[Tensor]) -> Result<Tensor>) -> Result<()> {
+    fn in_rust(&self, dtype: DType, what: &str, f: &dyn Fn(&[Tensor]) -> Result<Tensor>) -> Result<()> {
         let args = self.tensors(dtype);
         let traced = grad(|x: Vec<Tensor>| f(&x)?.sum())(args.clone())?;
         let leaves = args.iter().map(|t| t.copy()?.requires_grad_(true)).collect::<Result<Vec<_>>>()?;
@@ -320,14 +320,14 @@ fn kinks_have_their_slopes_as_methods_in_place_and_through_views() {
 fn kinks_have_their_slopes_from_rust_traced_and_on_the_tape() -> Result<()> {
     for k in kinks() {
         for dtype in [DType::F64, DType::F16] {
-            k.from_rust(dtype, "a call", &|x| k.value(x))?;
+            k.in_rust(dtype, "a call", &|x| k.value(x))?;
             // A jitted function is one op to the tape, and part of the program to a trace.
             let jitted = jit(|x: Vec<Tensor>| k.value(&x));
-            k.from_rust(dtype, "jitted", &|x| jitted.call(x.to_vec()))?;
+            k.in_rust(dtype, "jitted", &|x| jitted.call(x.to_vec()))?;
         }
         if k.on_x().is_some() && k.is_in_place() {
-            k.from_rust(DType::F64, "in place", &|x| k.value_in_place(x, false))?;
-            k.from_rust(DType::F64, "in place through a view", &|x| k.value_in_place(x, true))?;
+            k.in_rust(DType::F64, "in place", &|x| k.value_in_place(x, false))?;
+            k.in_rust(DType::F64, "in place through a view", &|x| k.value_in_place(x, true))?;
         }
     }
     Ok(())
