@@ -5,6 +5,7 @@
 mod calls;
 mod differences;
 mod dtypes;
+mod hessians;
 mod kinks;
 #[path = "../near/mod.rs"]
 #[allow(dead_code)]
