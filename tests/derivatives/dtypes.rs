@@ -14,7 +14,7 @@
 
 use crate::differences::{evaluate, graph};
 use crate::near;
-use crate::table::{Values, arguments, count, numbers, part, run, tried};
+use crate::table::{MODES, Values, arguments, count, numbers, part, run, same_bits, tried};
 use std::cell::Cell;
 use tensorc::program::{Mode, Program};
 use tensorc::{DType, Kind};
@@ -230,4 +230,45 @@ fn nothing_has_a_gradient_with_respect_to_integers_or_truth_values() {
         wrong
     });
     assert!(compared.get() > 500 || std::env::var("EXAMPLE").is_ok(), "{} operands only", compared.get());
+}
+
+/// Runs the function `f` of a program, of operands of these types, which gives two results that are one to the bit.
+fn the_same(text: &str, types: &[Type]) {
+    let p = Program::parse("half", text).unwrap_or_else(|e| panic!("{}\n{text}", e[0]));
+    let params: Vec<Param> = types.iter().map(|t| Param { name: "x".into(), ty: t.clone(), mutable: false }).collect();
+    let args: Vec<Vec<f64>> =
+        types.iter().enumerate().map(|(i, t)| numbers(i, count(t), t.dtype, Values::Signed, (0.0, 1.0))).collect();
+    for mode in MODES {
+        let both = run(&p, "f", &params, &args, mode).unwrap();
+        assert!(same_bits(&both[0], &both[1]), "{mode:?}: {} and {}\n{text}", both[0], both[1]);
+    }
+}
+
+#[test]
+fn a_rule_on_half_floats_is_rounded_once() {
+    // What the rule says of operand x, result y and cotangent d, in f32.
+    let rules = [
+        ("tanh(x)", "d * (1.0 - y * y)"),
+        ("sigmoid(x)", "d * (y * (1.0 - y))"),
+        ("atan(x)", "d / (x * x + 1.0)"),
+        ("square(x)", "d * (x * 2.0)"),
+        ("silu(x)", "d * (sigmoid(x) * (x * (1.0 - sigmoid(x)) + 1.0))"),
+    ];
+    for dtype in [DType::F16, DType::BF16] {
+        let ty = |n: usize| Type::new(dtype, [n]);
+        for (function, rule) in rules {
+            let text = format!(
+                "fn rule(x: f32[97], y: f32[97], d: f32[97]) {{ {rule} }}\nfn f(x: {dtype}[97], d: {dtype}[97]) {{\n    let y \
+                 = {function};\n    let g = grad(y, x, seed=d);\n    (g, rule(x.float(), y.float(), \
+                 d.float()).to({dtype}))\n}}\n"
+            );
+            the_same(&text, &[ty(97), ty(97)]);
+        }
+        // What was picked often gets one sum.
+        let text = format!(
+            "fn f(x: {dtype}[2], d: {dtype}[97]) {{\n    let i = remainder(arange(97), 2);\n    let y = index_select(x, 0, \
+             i);\n    (grad(y, x, seed=d), index_add(zeros([2]), 0, i, d.float()).to({dtype}))\n}}\n"
+        );
+        the_same(&text, &[ty(2), ty(97)]);
+    }
 }

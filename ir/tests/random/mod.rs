@@ -136,13 +136,15 @@ fn step_in(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, want: Want, 
     let smooth = want != Want::Values;
     let dtype = float_of(b, pool)?;
     let floats: Vec<Value> = pool.iter().copied().filter(|v| b.ty(*v).dtype == dtype).collect();
-    let way = c.below(16);
-    if way > 13 && level < 3 {
+    // Derivatives of what holds functions are what may go wrong; values of it have less to them.
+    let ways = if smooth { 10 } else { 16 };
+    let way = ways - c.below(ways);
+    if way < 3 && level < 3 {
         let mut inner = |b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>| {
             step_in(b, c, pool, want, level + 1);
         };
         let results = match way {
-            14 => transform::transform(b, c, &floats, smooth, &mut inner).ok()?,
+            1 => transform::transform(b, c, &floats, smooth, &mut inner).ok()?,
             _ => control::control(b, c, &floats, smooth, &mut inner).ok()?,
         };
         pool.extend(results.into_iter().filter(|v| b.ty(*v).dtype == dtype && b.ex(*v).numel() <= 64));
