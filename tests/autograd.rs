@@ -199,6 +199,13 @@ fn overwriting_all_of_a_tensor_ends_its_history() -> Result<()> {
     assert_eq!(y.grad_fn().as_deref(), Some("CopyBackwards"));
     y.sum()?.backward()?;
     assert_eq!(grad_of(&x)?, [1.0, 1.0]);
+    // So it does not matter that what the old one had kept was given back.
+    let z = x.exp()?;
+    z.sum()?.backward()?;
+    x.set_grad(None)?;
+    z.copy_(x.mul(2.0)?)?;
+    z.sum()?.backward()?;
+    assert_eq!(grad_of(&x)?, [2.0, 2.0]);
     Ok(())
 }
 

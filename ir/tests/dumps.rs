@@ -5,7 +5,7 @@ mod random;
 mod reader;
 
 use proptest::prelude::*;
-use random::{Choices, step};
+use random::{Choices, Want, step};
 use reader::read;
 use tensorc_ir::graph::Phase;
 use tensorc_ir::ops::effect::{Grad, Jvp};
@@ -151,7 +151,7 @@ fn program(choices: &[u16]) -> Graph {
     let mut pool = vec![x, y, copy.value().unwrap()];
     let mut c = Choices(choices.iter());
     while !c.done() {
-        step(&b, &mut c, &mut pool, false);
+        step(&b, &mut c, &mut pool, Want::Values);
     }
     let picked = copy.gather(1, b.ex(i));
     let seed = picked * 2.0;

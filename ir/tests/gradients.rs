@@ -4,11 +4,11 @@
 mod random;
 
 use proptest::prelude::*;
-use random::{Choices, step};
+use random::{Choices, Want, step};
 use tensorc_ir::dim::dims;
 use tensorc_ir::interp::{Array, run};
-use tensorc_ir::ops::control::{Body, Cond, Scan};
-use tensorc_ir::ops::effect::Grad;
+use tensorc_ir::ops::control::{Body, Cond, Custom, Scan};
+use tensorc_ir::ops::effect::{Grad, Jvp};
 use tensorc_ir::ops::elementwise::{Row, Rule, rows};
 use tensorc_ir::ops::gather::ScatterMode;
 use tensorc_ir::ops::reduce::ReduceKind;
@@ -201,6 +201,8 @@ fn every_view_has_the_derivative_of_its_function() {
         let f: Formula<'_> = &|x| square(square(x[0]).apply(op.clone(), &[]));
         check_both(name, f, &[vec![3, 4]], &x);
     }
+    let turned: Formula<'_> = &|x| square(square(x[0]).permute(&[1, 2, 0]));
+    check_both("permute", turned, &[vec![2, 3, 2]], &x);
     let f: Formula<'_> =
         &|x| square(square(x[0]).cast(DType::F64).slice_update(&ranges(&[(0, 2, 2), (1, 3, 1)]), x[1]));
     check_both("slice_update", f, &[vec![3, 4], vec![2, 3]], &[x[0].clone(), numbers(6, -2.0, 2.0, 2)]);
@@ -296,6 +298,17 @@ fn a_cond_has_the_derivative_of_the_branch_that_runs() {
 }
 
 #[test]
+fn a_checkpoint_has_the_derivatives_of_its_function() {
+    let forward = body("fn f(x: f64[3], w: f64[3]) -> (f64[3], f64) { (sin(x * w), sum(exp(x) * w)) }");
+    let f: Formula<'_> = &|x| {
+        let op = Custom { forward: forward.clone(), backward: None, args: 2 };
+        let y = results(x[0].builder(), Op::Custom(op), x);
+        y[0] * y[1]
+    };
+    check_both("checkpoint", f, &[vec![3], vec![3]], &[numbers(3, -1.0, 1.0, 1), numbers(3, -1.0, 1.0, 2)]);
+}
+
+#[test]
 fn a_scan_has_the_derivative_of_its_steps() {
     // A float carry and a counter; the slice, a constant, and a constant without derivative.
     let step = body(
@@ -346,34 +359,111 @@ fn derivatives_flow_through_control_flow_in_control_flow() {
     check_both("nested", f, &[vec![], vec![2, 3], vec![]], &x);
 }
 
+/// A formula of random steps on copies of its operands: what the last values and the copies hold at the end.
+fn steps<'b>(x: &[Ex<'b>], choices: &[u16], want: Want) -> Ex<'b> {
+    let b = x[0].builder();
+    let mut pool: Vec<Value> = x.iter().map(|x| x.copy().value().unwrap()).collect();
+    let mut c = Choices(choices.iter());
+    while !c.done() {
+        step(b, &mut c, &mut pool, want);
+        // A formula that was impossible leaves its error behind.
+        let _ = b.check();
+    }
+    let last = pool.iter().rev().take(3).chain(&pool[..x.len()]);
+    last.fold(x[0].number(1.0).cast(DType::F64), |sum, v| {
+        let v = b.ex(*v);
+        sum + (v * v).sum_all()
+    })
+}
+
+/// Shapes and numbers of the operands of random programs; three dimensions are as many as have orders that are not their
+/// own reverse.
+fn operands(seed: u64) -> (Vec<Vec<usize>>, Vec<Vec<f64>>) {
+    let shapes = vec![vec![2, 3], vec![3], vec![2, 1, 3]];
+    let count = |s: &Vec<usize>| s.iter().product();
+    let x = shapes.iter().enumerate().map(|(i, s)| numbers(count(s), 0.3, 1.2, seed + i as u64)).collect();
+    (shapes, x)
+}
+
+/// The derivative of a formula along a direction, forward and by its gradients, of order 1 or 2.
+fn both_ways(f: Formula<'_>, shapes: &[Vec<usize>], x: &[Vec<f64>], order: usize) -> (f64, f64) {
+    let b = Builder::new("f");
+    let ty = |s: &Vec<usize>| Type::new(DType::F64, s.iter().copied());
+    let given: Vec<Ex<'_>> =
+        shapes.iter().enumerate().map(|(i, s)| b.ex(b.input(format!("x{i}"), ty(s), false, None))).collect();
+    let mut y = weighted(f(&given), 11);
+    for k in 1..order {
+        y = weighted_gradient(y, &given, 23 + 7 * k as u64);
+    }
+    let seed = 101;
+    let reverse = weighted_gradient(y, &given, seed);
+    // The direction is that of the weights in `weighted_gradient`.
+    let tangents = shapes.iter().enumerate().map(|(i, s)| {
+        let n = s.iter().product();
+        tensor(&b, s, numbers(n, 0.5, 1.5, seed + i as u64))
+    });
+    let x_values = given.iter().map(|e| e.value().unwrap());
+    let operands: Vec<Value> = std::iter::once(y.value().unwrap()).chain(x_values).chain(tangents).collect();
+    let forward = b.emit(Op::Jvp(Jvp { results: 1 }), &operands).unwrap();
+    b.with_graph(|g| g.outputs = vec![forward, reverse.value().unwrap()]);
+    let g = run_all(&b.finish().unwrap()).unwrap();
+    let inputs: Vec<Array> = shapes.iter().zip(x).map(|(s, v)| array(s, v)).collect();
+    let results = run(&g, &inputs).unwrap();
+    (results[0].scalars()[0].to_f64(), results[1].scalars()[0].to_f64())
+}
+
+#[test]
+fn random_programs_have_all_transforms() {
+    let mut found = [0; 6];
+    for seed in 0..400 {
+        let choices: Vec<u16> = numbers(60, 0.0, 65535.0, seed + 1).into_iter().map(|v| v as u16).collect();
+        let b = Builder::new("f");
+        let ty = |shape: &[usize]| Type::new(DType::F64, shape.iter().copied());
+        let x: Vec<Ex<'_>> = operands(1).0.iter().map(|s| b.ex(b.input("x", ty(s), false, None))).collect();
+        steps(&x, &choices, Want::Derivatives);
+        b.with_graph(|g| {
+            for n in g.nodes() {
+                let kinds = [
+                    matches!(g.op(n), Op::Grad(_)),
+                    matches!(g.op(n), Op::Jvp(_)),
+                    matches!(g.op(n), Op::Vmap(_)),
+                    matches!(g.op(n), Op::Custom(c) if c.backward.is_none()),
+                    matches!(g.op(n), Op::Custom(c) if c.backward.is_some()),
+                    matches!(g.op(n), Op::Detach),
+                ];
+                found.iter_mut().zip(kinds).for_each(|(n, is)| *n += is as usize);
+            }
+        });
+    }
+    assert!(found.iter().all(|n| *n > 20), "{found:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: random::cases::cases(200, 5000), failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Views, and writes through them into copies of the parameters.
+    /// Views, and writes through them into copies of the parameters; control flow; transforms.
     #[test]
     fn gradients_flow_through_views_and_writes(choices in prop::collection::vec(any::<u16>(), 0..60), seed in 1u64..1000) {
-        let f: Formula<'_> = &|x| {
-            let b = x[0].builder();
-            let mut pool: Vec<Value> = x.iter().map(|x| x.copy().value().unwrap()).collect();
-            let mut c = Choices(choices.iter());
-            while !c.done() {
-                step(b, &mut c, &mut pool, true);
-            }
-            // What the last values and the copies hold at the end.
-            let last = pool.iter().rev().take(3).chain(&pool[..2]);
-            last.fold(x[0].number(1.0).cast(DType::F64), |sum, v| {
-                let v = b.ex(*v);
-                sum + (v * v).sum_all()
-            })
-        };
-        let shapes = [vec![2, 3], vec![3]];
-        let x = [numbers(6, 0.3, 1.2, seed), numbers(3, 0.3, 1.2, seed + 1)];
+        let f: Formula<'_> = &|x| steps(x, &choices, Want::Differences);
+        let (shapes, x) = operands(seed);
         for order in [1, 2] {
             let size = value(&graph(f, &shapes, order), &shapes, &x).abs();
             // Towers of squares are too steep for differences.
             if size < 1e4 {
                 check("a program", f, &shapes, &x, order).map_err(TestCaseError::fail)?;
             }
+        }
+    }
+
+    /// The same and detached values, which differences do not know.
+    #[test]
+    fn forward_is_the_transpose_of_reverse(choices in prop::collection::vec(any::<u16>(), 0..60), seed in 1u64..1000) {
+        let f: Formula<'_> = &|x| steps(x, &choices, Want::Derivatives);
+        let (shapes, x) = operands(seed);
+        for order in [1, 2] {
+            let (forward, reverse) = both_ways(f, &shapes, &x, order);
+            let close = (forward - reverse).abs() <= 1e-9 * (1.0 + forward.abs());
+            prop_assert!(close || !forward.is_finite(), "order {}: forward {}, in reverse {}", order, forward, reverse);
         }
     }
 }

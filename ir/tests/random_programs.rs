@@ -1,4 +1,5 @@
-//! Random programs with views and writes keep their meaning through every prefix of the pass list.
+//! Random programs with views and writes keep their meaning through every prefix of the pass list, and a random function for
+//! many elements at once is a loop over them.
 //!
 //! The truth is the interpreter on the traced program, with real memory: all results and all inputs must have the same
 //! bits after each pass. A program is read off a list of choices, so that it shrinks to a short one.
@@ -8,10 +9,12 @@ mod random;
 
 use proptest::prelude::*;
 use random::cases::cases;
-use random::{Choices, range, step};
+use random::{Choices, Want, range, step};
+use tensorc_ir::dim::dims;
 use tensorc_ir::interp::{Array, run};
+use tensorc_ir::ops::control::{Body, Vmap};
 use tensorc_ir::ops::view;
-use tensorc_ir::passes::PASSES;
+use tensorc_ir::passes::{PASSES, run_all};
 use tensorc_ir::text::print::print;
 use tensorc_ir::types::Shape;
 use tensorc_ir::{Builder, DType, Graph, Layout, Op, Scalar, Strided, Type, Value};
@@ -33,7 +36,7 @@ fn program(head: &[u16], steps: &[Vec<u16>]) -> Graph {
         pool.extend(parts);
     }
     for s in steps {
-        step(&b, &mut Choices(s.iter()), &mut pool, false);
+        step(&b, &mut Choices(s.iter()), &mut pool, Want::Values);
     }
     let outputs = pool.iter().rev().take(4).copied().collect();
     b.with_graph(|g| {
@@ -79,8 +82,52 @@ fn config() -> ProptestConfig {
     ProptestConfig { cases: cases(1500, 100_000), failure_persistence: None, ..ProptestConfig::default() }
 }
 
+/// A function of random steps for each of three elements, of which some operands are the same for all.
+fn lanes(steps: &[Vec<u16>]) -> Graph {
+    let ty = |shape: &[usize]| Type::new(DType::F32, shape.iter().copied());
+    let shapes: [&[usize]; 3] = [&[2, 3], &[3, 2, 2], &[3]];
+    let inner = Builder::new("each");
+    let mut pool: Vec<Value> =
+        shapes.iter().map(|s| inner.input("x", ty(s), false, Some(Strided::contiguous(&dims(s))))).collect();
+    for s in steps {
+        step(&inner, &mut Choices(s.iter()), &mut pool, Want::Values);
+        let _ = inner.check();
+    }
+    let last: Vec<Value> = pool.iter().rev().take(4).copied().collect();
+    let last = Body::own_results(&inner, &last).unwrap();
+    inner.with_graph(|g| g.outputs = last);
+    let body = Body::new(inner.finish().unwrap());
+    let b = Builder::new("p");
+    let all = |s: &[usize]| [&[3], s].concat();
+    let operands = [all(shapes[0]), all(shapes[1]), shapes[2].to_vec()];
+    let operands = operands.map(|s| b.input("x", ty(&s), false, Some(Strided::contiguous(&dims(&s)))));
+    let n = b.emit_all(Op::Vmap(Vmap { body, xs: 2 }), &operands).unwrap();
+    b.with_graph(|g| {
+        g.outputs = g.results(n).collect();
+        g.tuple = true;
+    });
+    b.finish().unwrap()
+}
+
 proptest! {
     #![proptest_config(config())]
+
+    #[test]
+    fn a_function_for_many_elements_is_a_loop(
+        steps in prop::collection::vec(prop::collection::vec(any::<u16>(), 0..40), 0..21),
+        data in prop::collection::vec(any::<u16>(), 57..58),
+    ) {
+        let g = lanes(&steps);
+        let mut c = Choices(data.iter());
+        let values = [0.0, -0.0, 1.0, 2.0, -1.5, 0.25, -3.0, f64::INFINITY];
+        let mut array = |shape: &[usize]| {
+            let n = shape.iter().product();
+            Array::from_scalars(DType::F32, shape, (0..n).map(|_| Scalar::from_f64(DType::F32, c.of(&values))))
+        };
+        let inputs = [array(&[3, 2, 3]), array(&[3, 3, 2, 2]), array(&[3])];
+        let after = run_all(&g).unwrap();
+        prop_assert_eq!(outcome(&after, &inputs), outcome(&g, &inputs), "{}\n{}", print(&g), print(&after));
+    }
 
     #[test]
     fn every_prefix_of_the_passes_keeps_every_bit(
@@ -101,13 +148,13 @@ proptest! {
 }
 
 #[test]
-fn some_programs_have_control_flow() {
+fn some_programs_have_control_flow_and_transforms() {
     let mut s = 1u64;
     let mut next = || {
         s = s.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (s >> 40) as u16
     };
-    let mut counts = [0; 4];
+    let mut counts = [0; 6];
     for _ in 0..200 {
         let steps: Vec<Vec<u16>> = (0..20).map(|_| (0..40).map(|_| next()).collect()).collect();
         let g = program(&[], &steps);
@@ -116,6 +163,8 @@ fn some_programs_have_control_flow() {
                 Op::Cond(_) => counts[0] += 1,
                 Op::While(_) => counts[1] += 1,
                 Op::Loop(_) => counts[2] += 1,
+                Op::Vmap(_) => counts[4] += 1,
+                Op::Custom(_) => counts[5] += 1,
                 _ => {}
             }
             counts[3] += g.op(n).bodies().iter().flat_map(|b| b.nodes().map(|n| b.op(n).bodies().len())).sum::<usize>();

@@ -10,7 +10,7 @@ mod support;
 
 use proptest::prelude::*;
 use random::cases::cases;
-use random::{Choices, range, step, view_op};
+use random::{Choices, Want, range, step, view_op};
 use support::{Param, Random, disagreement};
 use tensorc_ir::graph::{NodeId, Phase};
 use tensorc_ir::ops::effect::Grad;
@@ -292,7 +292,7 @@ fn traced(choices: &[u16], steps: &[Vec<u16>], seed: u64, training: bool) -> (Gr
         pool.iter_mut().for_each(|v| *v = b.emit(Op::Copy, &[*v]).unwrap());
     }
     for s in steps {
-        step(&b, &mut Choices(s.iter()), &mut pool, training);
+        step(&b, &mut Choices(s.iter()), &mut pool, if training { Want::Differences } else { Want::Values });
     }
     let mut outputs: Vec<Value> = pool.iter().rev().take(4).copied().collect();
     if training {

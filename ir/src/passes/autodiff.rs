@@ -236,9 +236,15 @@ impl Path {
                     g.operands(NodeId(first + i as u32)).into_iter().filter_map(at).for_each(|i| on[i] = true);
                 }
             }
+            // A way ends where nothing flows: at integers, and at what is cut off.
+            let flows = |n: NodeId| {
+                let node = g.node(n);
+                !matches!(node.op, Op::Detach) && node.types.iter().any(|t| t.dtype.is_float())
+            };
             for i in 0..on.len() {
-                let operands = g.operands(NodeId(first + i as u32));
-                on[i] = on[i] && operands.iter().any(|v| wrt.contains(v) || at(*v).is_some_and(|i| on[i]));
+                let n = NodeId(first + i as u32);
+                let from = |v: &Value| wrt.contains(v) || at(*v).is_some_and(|i| on[i]);
+                on[i] = on[i] && flows(n) && g.operands(n).iter().any(from);
             }
         });
         Path { first, on, wrt }

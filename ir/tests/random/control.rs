@@ -10,22 +10,22 @@ use tensorc_ir::{Builder, DType, Graph, Result, Scalar, Strided, Type, Value};
 pub type Inner<'i> = &'i mut dyn FnMut(&Builder, &mut Choices<'_>, &mut Vec<Value>);
 
 /// A parameter of a body: its type, and how it lies in memory.
-type Arg = (Type, Strided);
+pub type Arg = (Type, Strided);
 
-fn whole(b: &Builder, v: Value) -> Arg {
+pub fn whole(b: &Builder, v: Value) -> Arg {
     (plain(&b.ty(v)), b.storage(v).1.from_start())
 }
 
-fn carried(b: &Builder, v: Value) -> Arg {
-    (plain(&b.ty(v)), Strided::contiguous(&b.ty(v).shape))
+pub fn carried(ty: &Type) -> Arg {
+    (plain(ty), Strided::contiguous(&ty.shape))
 }
 
-fn slice(b: &Builder, v: Value) -> Arg {
+pub fn slice(b: &Builder, v: Value) -> Arg {
     let (ty, l) = (b.ty(v), b.storage(v).1);
     (Type::new(ty.dtype, ty.shape[1..].iter().copied()), l.first_slice())
 }
 
-fn plain(ty: &Type) -> Type {
+pub fn plain(ty: &Type) -> Type {
     Type::new(ty.dtype, ty.shape.iter().copied())
 }
 
@@ -34,7 +34,7 @@ fn same(a: &Type, b: &Type) -> bool {
 }
 
 /// A body of random steps. `results` gives its results from its values.
-fn body(
+pub fn body(
     phase: Phase,
     name: &str,
     args: &[Arg],
@@ -71,7 +71,7 @@ fn of_types(b: &Builder, pool: &[Value], types: &[Type]) -> Result<Vec<Value>> {
     types.iter().map(|t| of_type(b, pool, t)).collect()
 }
 
-fn some(c: &mut Choices<'_>, pool: &[Value], most: usize) -> Vec<Value> {
+pub fn some(c: &mut Choices<'_>, pool: &[Value], most: usize) -> Vec<Value> {
     (0..c.below(most + 1)).map(|_| c.of(pool)).collect()
 }
 
@@ -120,7 +120,7 @@ pub fn control(b: &Builder, c: &mut Choices<'_>, pool: &[Value], smooth: bool, i
             let (init, consts) = (some(c, pool, 2), some(c, pool, 2));
             let more = if first.is_some() { some(c, &along, 1) } else { Vec::new() };
             let xs: Vec<Value> = first.into_iter().chain(more).collect();
-            let args: Vec<Arg> = (init.iter().map(|v| carried(b, *v)))
+            let args: Vec<Arg> = (init.iter().map(|v| carried(&b.ty(*v))))
                 .chain(xs.iter().map(|v| slice(b, *v)))
                 .chain(consts.iter().map(|v| whole(b, *v)))
                 .collect();
@@ -144,7 +144,7 @@ pub fn control(b: &Builder, c: &mut Choices<'_>, pool: &[Value], smooth: bool, i
             let int = |b: &Builder, v: i64| b.constant(Scalar::from_i64(DType::I64, v)).value();
             let (init, consts) = (some(c, pool, 2), some(c, pool, 2));
             let mut args = vec![(Type::new(DType::I64, [0usize; 0]), Strided::contiguous(&[]))];
-            args.extend(init.iter().map(|v| carried(b, *v)));
+            args.extend(init.iter().map(|v| carried(&b.ty(*v))));
             let types: Vec<Type> = args[1..].iter().map(|(t, _)| t.clone()).collect();
             args.extend(consts.iter().map(|v| whole(b, *v)));
             let test = body(phase, "test", &args, c, inner, |b, _, pool| {

@@ -4,6 +4,8 @@
 pub mod cases;
 #[path = "control.rs"]
 pub mod control;
+#[path = "transform.rs"]
+pub mod transform;
 
 use tensorc_ir::dim::dims;
 use tensorc_ir::ops::elementwise::Row;
@@ -104,10 +106,20 @@ pub fn view_op(c: &mut Choices<'_>, shape: &[usize]) -> Op {
     }
 }
 
-/// Appends one random step on values of one float dtype; what the builder refuses is left out. `smooth` programs have
-/// no `detach` and no division.
-pub fn step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, smooth: bool) -> Option<()> {
-    step_in(b, c, pool, smooth, 0)
+/// What is asked of programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Their values only.
+    Values,
+    /// Derivatives too.
+    Derivatives,
+    /// Derivatives that are those of differences: nothing is detached.
+    Differences,
+}
+
+/// Appends one random step on values of one float dtype; what the builder refuses is left out.
+pub fn step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, want: Want) -> Option<()> {
+    step_in(b, c, pool, want, 0)
 }
 
 /// The dtype of the pool: that of its first float.
@@ -120,14 +132,21 @@ fn op_operands(op: &Op) -> usize {
 }
 
 /// As [`step`], in a body of control flow that lies in so many others.
-fn step_in(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, smooth: bool, level: usize) -> Option<()> {
+fn step_in(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, want: Want, level: usize) -> Option<()> {
+    let smooth = want != Want::Values;
     let dtype = float_of(b, pool)?;
     let floats: Vec<Value> = pool.iter().copied().filter(|v| b.ty(*v).dtype == dtype).collect();
-    if c.below(16) == 15 && level < 3 {
+    // Derivatives of what holds functions are what may go wrong; values of it have less to them.
+    let ways = if smooth { 10 } else { 16 };
+    let way = ways - c.below(ways);
+    if way < 3 && level < 3 {
         let mut inner = |b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>| {
-            step_in(b, c, pool, smooth, level + 1);
+            step_in(b, c, pool, want, level + 1);
         };
-        let results = control::control(b, c, &floats, smooth, &mut inner).ok()?;
+        let results = match way {
+            1 => transform::transform(b, c, &floats, smooth, &mut inner).ok()?,
+            _ => control::control(b, c, &floats, smooth, &mut inner).ok()?,
+        };
         pool.extend(results.into_iter().filter(|v| b.ty(*v).dtype == dtype && b.ex(*v).numel() <= 64));
         return Some(());
     }
@@ -216,7 +235,7 @@ fn step_in(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, smooth: bool
             let sum = b.emit(row("add"), &[turned, other]).ok()?;
             if c.below(3) == 0 { Ok(sum) } else { write(sum) }
         }
-        _ => b.emit(if smooth { Op::Copy } else { c.of(&[Op::Copy, Op::Detach]) }, &[x]),
+        _ => b.emit(if want == Want::Differences { Op::Copy } else { c.of(&[Op::Copy, Op::Detach]) }, &[x]),
     };
     let v = v.ok()?;
     if !pool.contains(&v) && b.ty(v).extents().unwrap().iter().product::<usize>() <= 64 {

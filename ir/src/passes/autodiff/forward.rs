@@ -74,7 +74,8 @@ fn tangent<'b>(op: &Op, x: &[Ex<'b>], y: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Res
 pub fn transposed<'b>(op: &Op, x: &[Ex<'b>], y: &[Ex<'b>], t: &[Option<Ex<'b>>]) -> Result<Vec<Option<Ex<'b>>>> {
     let b = y[0].builder();
     let needs: SmallVec<[bool; 3]> = t.iter().map(Option::is_some).collect();
-    let u: Vec<Option<Ex<'b>>> = y.iter().map(|y| y.dtype().is_float().then(|| y.zeros())).collect();
+    // A copy, since the cast of a constant is another constant, which is no way to this one.
+    let u: Vec<Option<Ex<'b>>> = y.iter().map(|y| y.dtype().is_float().then(|| y.zeros().copy())).collect();
     let dx = derivative(op, x, y, &u, &needs);
     b.check()?;
     let mut seeds = Vec::new();

@@ -91,8 +91,8 @@ pub static FORMS: [Form; 6] = [
         doc: "f(*args, *consts), with the derivative that backward says: it takes the arguments, the results, a cotangent for \
               each result of floats, and the constants, and gives a cotangent for each argument of floats. Constants have no \
               derivative; asking for it is an error. Both are functions of the file.",
-        example: "fn cubed(x: D[3]) { x ** 3 } fn slope(x: D[3], y: D[3], dy: D[3]) { 3 * x * x * dy } x: D[3] => \
-                  custom_vjp(cubed, slope, x)",
+        example: "fn cubed(x: D[3]) { x ** 3 } fn back(x: D[3], y: D[3], dy: D[3]) { 3 * x * x * dy } x: D[3] => \
+                  custom_vjp(cubed, back, x)",
         params: &["f", "backward", "args", "consts"],
         functions: 0..2,
         needed: 3,
