@@ -2,6 +2,7 @@
 //! inputs. What the suite updates is updated in its own memory here, and given back as the first results.
 
 use super::job::{Job, prepare};
+use std::ops::Range;
 use tensorc::dtype::{F32, I64};
 use tensorc::train::{AdamState, AdamW};
 use tensorc::{Argument, Result, Tensor, call, value_and_grad};
@@ -42,10 +43,11 @@ fn add_transpose(x: Tensor) -> Result<Tensor> {
 
 /// Each inner number becomes the mean of itself and its four neighbours, all of them as they were.
 fn jacobi(a: Tensor) -> Result<Tensor> {
-    let (inner, before, after) = (1..-1i64, ..-2i64, 2..);
-    let sum = a.i((inner.clone(), inner.clone()))?.add(&a.i((before, inner.clone()))?)?;
-    let sum = sum.add(&a.i((after.clone(), inner.clone()))?)?;
-    let sum = sum.add(&a.i((inner.clone(), before))?)?.add(&a.i((inner.clone(), after))?)?;
+    let n = a.shape()[0] as i64;
+    let (inner, before, after) = (1..n - 1, 0..n - 2, 2..n);
+    let at = |rows: &Range<i64>, columns: &Range<i64>| a.i((rows.clone(), columns.clone()));
+    let sum = at(&inner, &inner)?.add(at(&before, &inner)?)?.add(at(&after, &inner)?)?;
+    let sum = sum.add(at(&inner, &before)?)?.add(at(&inner, &after)?)?;
     a.set((inner.clone(), inner), sum.mul(0.2)?)?;
     Ok(a)
 }

@@ -2,11 +2,11 @@
 //! it ([`functions`]).
 //!
 //! `cargo bench --bench peers` runs them on random inputs and prints a table. Its limit is the longer of two times: that of
-//! the least memory traffic at the rate of a copy, and that of the matrix products at the rate of the best large product,
-//! both of this process and measured all along the run. So a ratio says how far a workload is from what this library does
-//! best, on whatever machine. Results are checked against the same function in `f64`, op by op, on the same inputs; a
-//! workload that fails has no time. After `--`, `--json FILE` writes the times in the suite's form,
-//! `--workloads softmax,jacobi` selects, `--seconds 0.3` says how long to take samples of each.
+//! the least memory traffic at the rate of a copy, and that of the matrix products at the rate of a large product, the best
+//! of this process, looked for all along the run. So a ratio says how far a workload is from what this library does best,
+//! on whatever machine; it may be below 1 where little is written or caches hold a part. Results are checked against the
+//! same function in `f64`, op by op, on the same inputs; a workload that fails has no time. After `--`, `--json FILE` writes
+//! the times in the suite's form, `--workloads softmax,jacobi` selects, `--seconds 0.3` says how long to take samples of each.
 //!
 //! With the argument `worker` the program answers the commands of the suite's driver instead, which gives it inputs, checks
 //! its results against NumPy and times it in turns with the others. `cargo bench --bench peers --no-run` names the program.
@@ -45,26 +45,37 @@ struct Rates {
 }
 
 impl Rates {
-    /// Looks once more. What is compiled for it is gone afterwards, so no workload finds its kernels ready.
-    fn measure(&mut self) -> tensorc::Result<()> {
-        let (n, m) = (1 << 24, 1024);
+    /// Looks once more for the rate of a copy. What is compiled for it is gone afterwards, as for every job here, so no
+    /// workload finds its kernels ready.
+    fn measure_copy(&mut self) -> tensorc::Result<()> {
+        let n = 1 << 24;
         let (x, y) = (rand(&[n], Some(1))?, zeros(&[n], F32)?);
         let copy = jit(|(x, y): (Tensor, Tensor)| y.copy_(&x).map(drop));
-        let (a, b) = (rand(&[m, m], Some(1))?, rand(&[m, m], Some(2))?);
-        let product = jit(|(a, b): (Tensor, Tensor)| a.matmul(&b));
         for _ in 0..5 {
             let t = us(|| copy.call((x.clone(), y.clone())))?;
             self.copy = self.copy.max(8.0 * n as f64 / t);
+        }
+        Ok(())
+    }
+
+    /// Looks once more for the rate of products. Their code stays for the life of the process, so this is for after a
+    /// workload that has them: its first call is to compile it.
+    fn measure_product(&mut self) -> tensorc::Result<()> {
+        let n = 1024;
+        let (a, b) = (rand(&[n, n], Some(1))?, rand(&[n, n], Some(2))?);
+        let product = jit(|(a, b): (Tensor, Tensor)| a.matmul(&b));
+        for _ in 0..5 {
             let t = us(|| product.call((a.clone(), b.clone())).map(drop))?;
-            self.product = self.product.max(2.0 * (m as f64).powi(3) / t);
+            self.product = self.product.max(2.0 * (n as f64).powi(3) / t);
         }
         Ok(())
     }
 
     /// The least time for a workload in microseconds, with what sets it; `None` if it fits into caches.
     fn limit(&self, w: &Workload) -> Option<(f64, &'static str)> {
-        let times = [(w.bytes / self.copy, "memory"), (w.flops / self.product, "products")];
-        times.into_iter().filter(|t| t.0 > 0.0).max_by(|a, b| a.0.total_cmp(&b.0))
+        let times = [(w.bytes, self.copy, "memory"), (w.flops, self.product, "products")];
+        let times = times.into_iter().filter(|(work, ..)| *work > 0.0);
+        times.map(|(work, rate, by)| (work / rate, by)).max_by(|a, b| a.0.total_cmp(&b.0))
     }
 }
 
@@ -107,36 +118,34 @@ fn no_such(name: &str) -> Box<dyn Error> {
     format!("there is no workload `{name}`").into()
 }
 
-/// A number in at most seven characters.
+/// A number with three digits, or more before the point.
 fn short(v: f64) -> String {
-    if v < 10.0 {
-        format!("{v:.2}")
-    } else if v < 1000.0 {
-        format!("{v:.1}")
-    } else {
-        format!("{v:.0}")
-    }
+    let digits = if v > 0.0 { 2.0 - v.log10().floor() } else { 0.0 };
+    format!("{v:.*}", digits.clamp(0.0, 6.0) as usize)
 }
 
 fn print(rows: &[Row], rates: &Rates) {
     println!(
-        "\nlimits: a copy at {:.1} GB/s, matrix products at {:.1} GFLOP/s; check: the largest difference from f64, op by op,\non all of the inputs, over the largest number\n",
-        rates.copy / 1e3,
-        rates.product / 1e3
+        "\nlimits: a copy at {} GB/s, matrix products at {} GFLOP/s",
+        short(rates.copy / 1e3),
+        short(rates.product / 1e3)
     );
-    println!(
-        "{:16} {:>10} {:>10} {:>10} {:>10} {:>7}  {:9} {:>8}",
-        "workload", "steady us", "first ms", "second ms", "limit us", "ratio", "limit by", "check"
-    );
+    println!("check: the largest difference from f64, op by op, on all of the inputs, over the largest number\n");
+    let line = |cells: [&str; 8]| {
+        let [name, steady, first, second, limit, ratio, by, check] = cells;
+        println!("{name:16} {steady:>10} {first:>9} {second:>9} {limit:>9} {ratio:>7}  {by:8} {check:>6}");
+    };
+    line(["workload", "steady us", "first ms", "second ms", "limit us", "ratio", "by", "check"]);
     for r in rows {
-        let (limit, ratio, by) = match rates.limit(r.workload) {
-            Some((t, by)) => (short(t), short(r.steady_us / t), by),
+        let right = r.error <= TOLERANCE;
+        let time = |v: f64| if right { short(v) } else { "wrong".into() };
+        let limit = rates.limit(r.workload);
+        let (limit, ratio, by) = match limit {
+            Some((t, by)) => (short(t), time(r.steady_us / t), by),
             None => ("-".into(), "-".into(), "-"),
         };
-        let steady = if r.error <= TOLERANCE { short(r.steady_us) } else { "wrong".into() };
-        let (first, second) = (short(r.first_ms), short(r.second_ms));
-        let name = r.workload.name;
-        println!("{name:16} {steady:>10} {first:>10} {second:>10} {limit:>10} {ratio:>7}  {by:9} {:>8.0e}", r.error);
+        let (steady, first, second) = (time(r.steady_us), time(r.first_ms), time(r.second_ms));
+        line([r.workload.name, &steady, &first, &second, &limit, &ratio, by, &format!("{:.0e}", r.error)]);
     }
 }
 
@@ -156,11 +165,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let (mut rates, mut rows) = (Rates::default(), Vec::new());
     for workload in chosen {
-        rates.measure()?;
+        rates.measure_copy()?;
         eprintln!("{}", workload.name);
         rows.push(run(workload, seconds)?);
+        if workload.flops > 0.0 {
+            rates.measure_product()?;
+        }
     }
-    rates.measure()?;
+    rates.measure_copy()?;
     print(&rows, &rates);
     if let Some(path) = option("--json") {
         let mut all = Map::new();
