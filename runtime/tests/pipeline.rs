@@ -79,6 +79,26 @@ fn rows_fuse_and_keep_their_bits() {
 }
 
 #[test]
+fn reductions_of_everything_are_shared_out_and_keep_their_order() {
+    let kinds = [ReduceKind::Sum, ReduceKind::Prod, ReduceKind::Max, ReduceKind::Min, ReduceKind::ArgMax];
+    for shape in [&[1 << 17][..], &[300_000], &[3, 1 << 16], &[512, 512], &[1030, 250], &[4, 64, 1000]] {
+        let axes: Vec<usize> = (0..shape.len()).collect();
+        agree(&format!("computed {shape:?}"), &[f32s(shape)], |_, x| {
+            kinds.map(|k| (x[0] * 0.37).reduce(k, &axes, false)).to_vec()
+        });
+        agree(&format!("{shape:?}"), &[f32s(shape)], |_, x| kinds.map(|k| x[0].reduce(k, &axes, false) * 2.0).to_vec());
+    }
+    for d in [DType::F64, DType::F16, DType::I32, DType::Bool] {
+        agree(d.name(), &[Type::new(d, [300_000])], |_, x| {
+            vec![x[0].reduce(ReduceKind::Sum, &[0], false), x[0].reduce(ReduceKind::Max, &[0], false)]
+        });
+    }
+    agree("another order in memory", &[f32s(&[512, 300])], |_, x| vec![x[0].transpose(0, 1).sum(&[0, 1], false)]);
+    // Negative zeros only, whose sum from 0 is 0.
+    agree("zeros", &[f32s(&[1 << 17])], |_, x| vec![((x[0] * 0.0).abs() * -1.0).sum(&[0], false)]);
+}
+
+#[test]
 fn products_scans_and_indices() {
     agree("bmm", &[f32s(&[2, 5, 300]), f32s(&[2, 300, 7])], |_, x| vec![x[0].bmm(x[1])]);
     agree("bmm transposed", &[f32s(&[1, 9, 17]), f32s(&[1, 9, 33])], |_, x| vec![x[0].transpose(1, 2).bmm(x[1]) + 1.0]);

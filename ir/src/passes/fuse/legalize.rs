@@ -7,8 +7,10 @@
 //!   it has memory of its own. So does a result that is also the final value of a parameter, which may then be computed in
 //!   the parameter's memory.
 //! - A part of a base that is to be written to another part of it, which it overlaps, is copied first.
+//! - A reduction of many elements to one number becomes one of blocks and one of their results (`blocks.rs`).
 //! - `bmm` of `f16` or `bf16` is computed in `f32` and rounded once.
 
+use super::blocks::in_blocks;
 use super::{Versions, is_affine, needs_memory, source};
 use crate::builder::Builder;
 use crate::error::Result;
@@ -57,6 +59,13 @@ pub fn legalize(g: &Graph, params: &[Strided]) -> Result<Graph> {
             Op::Dot if node.types[0].dtype.is_half() => {
                 let wide: Vec<Value> = x.iter().map(|v| b.cast(*v, crate::DType::F32)).collect::<Result<_>>()?;
                 b.cast(b.emit(Op::Dot, &wide)?, node.types[0].dtype)?
+            }
+            Op::Reduce(r) => {
+                let in_memory = b.with_graph(|h| matches!(h.op(source(h, x[0]).0.node), Op::Input(_)));
+                match in_blocks(&b, x[0], r, in_memory)? {
+                    Some(v) => v,
+                    None => b.emit(node.op.clone(), &x)?,
+                }
             }
             op => {
                 let m = b.emit_all(op.clone(), &x)?;

@@ -13,6 +13,7 @@
 //!
 //! For every pair of neighbours left apart there is a reason ([`Fusion::apart`]).
 
+mod blocks;
 mod index;
 mod legalize;
 mod overwrite;
