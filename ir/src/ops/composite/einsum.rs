@@ -19,6 +19,15 @@ enum Label {
     Letter(char),
 }
 
+impl std::fmt::Display for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Label::Dots(_) => f.write_str("`...`"),
+            Label::Letter(c) => write!(f, "`{c}`"),
+        }
+    }
+}
+
 /// A tensor with names for its dimensions.
 #[derive(Clone)]
 struct Named<'b> {
@@ -111,7 +120,7 @@ fn result(output: Option<&str>, inputs: &str, terms: &[Named<'_>], dots: usize) 
     if let Some(o) = output {
         let out = labels(o, dots)?;
         if let Some(l) = out.iter().find(|l| !known(l)) {
-            return Err(err::ty(format!("`einsum`: the output subscript {l:?} does not stand in any operand")));
+            return Err(err::ty(format!("`einsum`: the output subscript {l} does not stand in any operand")));
         }
         if twice(&out).is_some() {
             return Err(err::ty(format!("`einsum`: the output subscripts {o:?} name a dimension twice")));
@@ -134,7 +143,7 @@ fn extents(terms: &mut [Named<'_>]) -> Result<BTreeMap<Label, usize>> {
             if *n == 1 {
                 *n = d;
             } else if d != 1 && d != *n {
-                return Err(err::shape(format!("`einsum`: subscript {l:?} has extents {n} and {d}")));
+                return Err(err::shape(format!("`einsum`: subscript {l} has extents {n} and {d}")));
             }
         }
     }
