@@ -4,7 +4,7 @@
 #[allow(dead_code)]
 mod table;
 
-use table::{Values, arguments, numbers, part, same_bits, tried};
+use table::{Values, arguments, domain, numbers, part, same_bits, tried};
 use tensorc::program::{Mode, Program};
 use tensorc::{DType, Tensor};
 use tensorc_ir::Type;
@@ -59,10 +59,6 @@ fn elements(e: &Entry, params: &[Param], values: Values) -> Vec<Vec<Vec<f64>>> {
         first.iter().enumerate().map(turned).collect()
     };
     (0..LANES).map(lane).collect()
-}
-
-fn domain(e: &Entry) -> (f64, f64) {
-    e.row.map_or((0.04, 0.96), |r| r.0.domain)
 }
 
 /// Runs `function` for all lanes at once and one by one, and compares.

@@ -7,7 +7,7 @@ use crate::jit::{Code, Helper, Item, KernelPtr, OptLevel, Options, Target};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use tensorc_codegen::cpu::gemm::{GemmCode, build_gemm, gemm_name, gemm_pack_name};
+use tensorc_codegen::cpu::gemm::{GemmCode, GemmFn, build_gemm, gemm_name, gemm_pack_name};
 use tensorc_codegen::cpu::{FMOD, FMODF, emit};
 use tensorc_codegen::loopnest::LoopNest;
 use tensorc_ir::error::err;
@@ -106,6 +106,15 @@ fn helpers() -> [Helper<'static>; 2] {
     [Helper { name: FMODF, address: fmodf as *const u8 }, Helper { name: FMOD, address: fmod as *const u8 }]
 }
 
+impl From<GemmFn> for Item {
+    fn from(f: GemmFn) -> Item {
+        match f.code {
+            GemmCode::Function(function) => Item::function(f.name, *function, OptLevel::None),
+            GemmCode::Bytes(code) => Item::bytes(f.name, code, false),
+        }
+    }
+}
+
 /// The matrix product's two stages for one dtype: packing, then computing. Compiled at first use and kept.
 ///
 /// # Errors
@@ -117,13 +126,7 @@ pub fn gemm(dtype: DType) -> Result<(Kernel, Kernel)> {
         return Ok(k.clone());
     }
     let target = Target::host()?;
-    let items = build_gemm(&**target.isa(OptLevel::None), dtype)?
-        .into_iter()
-        .map(|f| match f.code {
-            GemmCode::Function(function) => Item::function(f.name, *function, OptLevel::None),
-            GemmCode::Bytes(code) => Item::bytes(f.name, code, false),
-        })
-        .collect();
+    let items = build_gemm(&**target.isa(OptLevel::None), dtype)?.into_iter().map(Item::from).collect();
     let code = Arc::new(Code::build(target, items, &helpers(), Options::default())?);
     let kernel = |name: String| -> Result<Kernel> {
         let entry = code.kernel(&name).ok_or_else(|| err::internal(format!("`{name}` was not compiled")))?;

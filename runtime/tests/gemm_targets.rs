@@ -5,7 +5,7 @@
 mod cases;
 
 use cases::cases;
-use tensorc_codegen::cpu::gemm::{GemmCode, GemmPlan, GemmShape, K_BLOCK, build_gemm, gemm_name, gemm_pack_name};
+use tensorc_codegen::cpu::gemm::{GemmPlan, GemmShape, K_BLOCK, build_gemm, gemm_name, gemm_pack_name};
 use tensorc_ir::DType;
 use tensorc_runtime::jit::{Code, Item, KernelPtr, OptLevel, Options, Target};
 
@@ -89,11 +89,7 @@ fn reference<T: Float>(s: &GemmShape, a: &[T], b: &[T], c: &mut [T]) {
 /// The functions of a target.
 fn functions(without: &[&str], dtype: DType) -> (Code, [KernelPtr; 2]) {
     let target = Target::host_without(without).unwrap();
-    let item = |f: tensorc_codegen::cpu::gemm::GemmFn| match f.code {
-        GemmCode::Function(function) => Item::function(f.name, *function, OptLevel::None),
-        GemmCode::Bytes(code) => Item::bytes(f.name, code, false),
-    };
-    let items = build_gemm(&**target.isa(OptLevel::None), dtype).unwrap().into_iter().map(item).collect();
+    let items = build_gemm(&**target.isa(OptLevel::None), dtype).unwrap().into_iter().map(Item::from).collect();
     let code = Code::build(&target, items, &[], Options::default()).unwrap();
     let entries = [gemm_pack_name(dtype), gemm_name(dtype)].map(|name| code.kernel(&name).unwrap());
     (code, entries)

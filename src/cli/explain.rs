@@ -12,7 +12,7 @@ use tensorc_codegen::plan::plan;
 use tensorc_codegen::program::{self as planned, BufferKind, Step, Why};
 use tensorc_ir::dim::{self, Scope, strongest};
 use tensorc_ir::passes::fuse::{self, GroupKind, fuse, legalize};
-use tensorc_ir::passes::partition::{Partition, decide, partition};
+use tensorc_ir::passes::partition::{Partition, decide, parted};
 use tensorc_ir::passes::region::Region;
 use tensorc_ir::passes::run_for;
 use tensorc_ir::text::print::line;
@@ -94,14 +94,15 @@ fn shown(
         let layouts: Vec<Strided> = types.iter().map(|t| Strided::contiguous(&t.shape)).collect();
         let traced = module.trace(f, sizes, None)?;
         let whole = run_for(&traced, fuse::Mode::Eager).map_err(one)?;
-        let g = partition(&whole).map_err(one)?;
+        let decision = decide(&whole);
+        let g = parted(&whole, &decision).map_err(one)?;
         let planned = plan(&g, &layouts, fuse::Mode::Fused).map_err(one)?;
-        let parted = parted(&whole, &layouts, text).map_err(one)?;
+        let kept = kept(&whole, decision, &layouts, text).map_err(one)?;
         let g = legalize(&g, &layouts).map_err(one)?;
         let fusion = fuse(&g, fuse::Mode::Fused);
-        Ok::<_, Vec<Error>>((traced, planned, parted, g, fusion))
+        Ok::<_, Vec<Error>>((traced, planned, kept, g, fusion))
     });
-    let (traced, planned, parted, g, fusion) = made?;
+    let (traced, planned, kept, g, fusion) = made?;
     let mut out = String::new();
     for a in strongest(&assumed) {
         let _ = writeln!(out, "  assumes {a}");
@@ -137,12 +138,12 @@ fn shown(
         count(|b| matches!(b, BufferKind::Temp(_))),
         planned.arena
     );
-    Ok(out + &parted)
+    Ok(out + &kept)
 }
 
 /// What is kept for the backward computation and what is computed again there, and the memory it would take to keep all.
-fn parted(g: &Graph, layouts: &[Strided], text: &str) -> Result<String, Error> {
-    let Partition { kept, again, .. } = decide(g);
+fn kept(g: &Graph, decision: Partition, layouts: &[Strided], text: &str) -> Result<String, Error> {
+    let Partition { kept, again, .. } = decision;
     let mut out = String::new();
     let bytes = |v: Value| g.ty(v).count() * g.ty(v).dtype.size();
     let mut all = |what: &str, values: BTreeSet<Value>| {

@@ -7,7 +7,7 @@
 //! list with the reason; what stands there without need fails too.
 
 use crate::near;
-use crate::table::{Values, arguments, count, numbers, part, run, tried};
+use crate::table::{Values, arguments, count, domain, numbers, part, run, tried};
 use tensorc::DType;
 use tensorc::program::{Mode, Program};
 use tensorc_ir::describe::{Derivative, Example, Param, describe};
@@ -58,13 +58,19 @@ struct Point {
 }
 
 /// Half a unit in the last place of 1, if that is more than in `f64`.
-fn narrow_unit(dtype: DType) -> Option<f64> {
+pub fn narrow_unit(dtype: DType) -> Option<f64> {
     match dtype {
         DType::F32 => Some(2f64.powi(-24)),
         DType::F16 => Some(2f64.powi(-11)),
         DType::BF16 => Some(2f64.powi(-8)),
         _ => None,
     }
+}
+
+/// Where the numbers of operands lie: on both sides of 0, where the function is defined, and above 1.
+pub fn ways(e: &Entry) -> [(Values, (f64, f64)); 3] {
+    let domain = domain(e);
+    [(Values::Signed, domain), (Values::Domain, domain), (Values::Domain, (1.2, 3.8))]
 }
 
 /// Several points: on both sides of 0, where the function is defined, and above 1.
@@ -74,8 +80,6 @@ fn narrow_unit(dtype: DType) -> Option<f64> {
 fn points(e: &Entry, params: &[Param], outs: &[Type]) -> Vec<Point> {
     let types = outs.iter().chain(params.iter().map(|p| &p.ty));
     let narrow = types.filter_map(|t| narrow_unit(t.dtype)).reduce(f64::max);
-    let domain = e.row.map_or((0.04, 0.96), |r| r.0.domain);
-    let ways = [(Values::Signed, domain), (Values::Domain, domain), (Values::Domain, (1.2, 3.8))];
     let point = |turn: usize, (values, domain): (Values, (f64, f64))| {
         let mut args = arguments(e, params, values);
         for (i, p) in params.iter().enumerate().filter(|(_, p)| p.ty.dtype.is_float()) {
@@ -86,7 +90,7 @@ fn points(e: &Entry, params: &[Param], outs: &[Type]) -> Vec<Point> {
         }
         Point { args, narrow }
     };
-    (0..3).flat_map(|turn| ways.map(|w| point(turn, w))).collect()
+    (0..3).flat_map(|turn| ways(e).map(|w| point(turn, w))).collect()
 }
 
 /// How `f` changes, with its size, if differences can tell.

@@ -12,7 +12,7 @@
 //! where `STEPS` is how many roundings follow upon each other. Numbers are the operands, and the cotangents of the results.
 //! How much `g` changes is found out in `f64`.
 
-use crate::differences::{evaluate, graph};
+use crate::differences::{evaluate, graph, narrow_unit, ways};
 use crate::near;
 use crate::table::{MODES, Values, arguments, count, numbers, part, run, same_bits, tried};
 use std::cell::Cell;
@@ -33,12 +33,12 @@ const FARTHER: [(&str, f64, &str); 1] =
 /// In how many ways the numbers are changed.
 const TURNS: usize = 3;
 
-/// `u`, and the distance of the smallest numbers.
-fn units(dtype: DType) -> (f64, f64) {
+/// The distance of the smallest numbers.
+fn smallest(dtype: DType) -> f64 {
     match dtype {
-        DType::F32 => (2f64.powi(-24), 2f64.powi(-149)),
-        DType::F16 => (2f64.powi(-11), 2f64.powi(-24)),
-        _ => (2f64.powi(-8), 2f64.powi(-133)),
+        DType::F32 => 2f64.powi(-149),
+        DType::F16 => 2f64.powi(-24),
+        _ => 2f64.powi(-133),
     }
 }
 
@@ -111,12 +111,11 @@ fn farthest(e: &Entry, example: &Example, dtype: DType, derivatives: &[(String, 
     let (narrow_text, wide_text) = (text(dtype, &params, &outs)?, text(DType::F64, &wide, &wide_outs)?);
     let (narrow_text, all) = with_forward(&narrow_text, &params, &wrt);
     let p = Program::parse("example", &narrow_text).map_err(|e| format!("{}\n{narrow_text}", e[0]))?;
-    let (u, tiny) = units(dtype);
+    let (u, tiny) = (narrow_unit(dtype).ok_or("it is not narrow")?, smallest(dtype));
     let moved = (0..TURNS).map(|turn| graph(&cotangents_moved(&wide_text, turn, u), "slope"));
     let exact = Exact { slope: graph(&wide_text, "slope")?, moved: moved.collect::<Result<_, _>>()?, params: wide };
-    let domain = e.row.map_or((0.04, 0.96), |r| r.0.domain);
     let (mut farthest, mut told) = (0.0f64, 0);
-    for (values, domain) in [(Values::Signed, domain), (Values::Domain, domain), (Values::Domain, (1.2, 3.8))] {
+    for (values, domain) in ways(e) {
         if told == 2 {
             break;
         }
@@ -156,11 +155,7 @@ fn farthest(e: &Entry, example: &Example, dtype: DType, derivatives: &[(String, 
         let along = near::numbers(&run(&p, "along", &all, &args, Mode::Fused).map_err(said)?[0])[0];
         let sum = |of: &dyn Fn(usize) -> f64| (0..want.len()).map(of).sum::<f64>();
         // A result of a still narrower dtype rounds it.
-        let u = outs
-            .iter()
-            .filter(|t| t.dtype.is_float() && t.dtype != DType::F64)
-            .map(|t| units(t.dtype).0)
-            .fold(u, f64::max);
+        let u = outs.iter().filter_map(|t| narrow_unit(t.dtype)).fold(u, f64::max);
         let off = (along - sum(&|k| want[k] * way[k])).abs() / sum(&|k| (u * size + change[k] + tiny) * way[k].abs());
         if along.is_infinite() && size > 65504.0 {
             continue;

@@ -52,9 +52,14 @@ pub fn count(ty: &Type) -> usize {
     ty.extents().unwrap().iter().product()
 }
 
+/// Where a function is defined.
+pub fn domain(e: &Entry) -> (f64, f64) {
+    e.row.map_or((0.04, 0.96), |r| r.0.domain)
+}
+
 /// Numbers for all parameters of an example.
 pub fn arguments(e: &Entry, params: &[Param], values: Values) -> Vec<Vec<f64>> {
-    let domain = e.row.map_or((0.04, 0.96), |r| r.0.domain);
+    let domain = domain(e);
     params.iter().enumerate().map(|(i, p)| numbers(i, count(&p.ty), p.ty.dtype, values, domain)).collect()
 }
 

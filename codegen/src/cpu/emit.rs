@@ -116,10 +116,14 @@ pub fn emit(nest: &LoopNest, isa: &dyn TargetIsa, name: &str) -> Result<Function
     Ok(e.func)
 }
 
+/// Whether the target has a feature, by Cranelift's name for it.
+pub(super) fn has(isa: &dyn TargetIsa, feature: &str) -> bool {
+    isa.isa_flags().iter().any(|f| f.name == feature && f.as_bool() == Some(true))
+}
+
 fn int_lanes(isa: &dyn TargetIsa) -> IntLanes {
-    let has = |name: &str| isa.isa_flags().iter().any(|f| f.name == name && f.as_bool() == Some(true));
     match isa.name() {
-        "x64" if has("has_sse41") => IntLanes::X86,
+        "x64" if has(isa, "has_sse41") => IntLanes::X86,
         "aarch64" => IntLanes::Saturating,
         _ => IntLanes::None,
     }

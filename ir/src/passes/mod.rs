@@ -38,6 +38,8 @@ pub struct Pass {
     pub from: Phase,
     /// The phase that it gives.
     pub to: Phase,
+    /// Whether it is for programs that are fused, and none else.
+    pub for_fusion: bool,
     /// One line for people.
     pub doc: &'static str,
 }
@@ -49,6 +51,7 @@ pub static PASSES: &[Pass] = &[
         run: functionalize::functionalize,
         from: Phase::Traced,
         to: Phase::Pure,
+        for_fusion: false,
         doc: "views and writes in program order become pure ops and final values of parameters",
     },
     Pass {
@@ -56,6 +59,7 @@ pub static PASSES: &[Pass] = &[
         run: autodiff::autodiff,
         from: Phase::Pure,
         to: Phase::Differentiated,
+        for_fusion: false,
         doc: "every `grad` becomes the ops that compute it, by reverse accumulation",
     },
     Pass {
@@ -63,6 +67,7 @@ pub static PASSES: &[Pass] = &[
         run: simplify::simplify,
         from: Phase::Differentiated,
         to: Phase::Differentiated,
+        for_fusion: false,
         doc: "local rewrites that keep every bit",
     },
     Pass {
@@ -70,6 +75,7 @@ pub static PASSES: &[Pass] = &[
         run: cleanup::cleanup,
         from: Phase::Differentiated,
         to: Phase::Differentiated,
+        for_fusion: false,
         doc: "what nothing uses goes away, what is computed twice is computed once",
     },
     Pass {
@@ -77,6 +83,7 @@ pub static PASSES: &[Pass] = &[
         run: partition::partition,
         from: Phase::Differentiated,
         to: Phase::Differentiated,
+        for_fusion: true,
         doc: "what costs less to compute again than to keep for the backward computation is computed there again",
     },
 ];
@@ -118,7 +125,7 @@ pub fn run_all(g: &Graph) -> Result<Graph> {
 pub fn run_for(g: &Graph, mode: fuse::Mode) -> Result<Graph> {
     let mut g = g.clone();
     for pass in PASSES {
-        if g.phase <= pass.from && (mode == fuse::Mode::Fused || pass.name != "partition") {
+        if g.phase <= pass.from && (mode == fuse::Mode::Fused || !pass.for_fusion) {
             g = pass.apply(&g)?;
         }
     }
@@ -221,8 +228,14 @@ impl<'g> Rebuild<'g> {
         if matches!(op, Op::Input(_)) {
             return Ok(());
         }
+        let operands = self.operands(n)?;
+        self.emit(n, op, &operands)
+    }
+
+    /// Appends what stands for node `n`: an op over new operands, whose first results are the old ones'.
+    fn emit(&mut self, n: NodeId, op: Op, operands: &[Value]) -> Result<()> {
         self.b.set_loc(self.old.node(n).loc);
-        let new = self.b.emit_all(op, &self.operands(n)?)?;
+        let new = self.b.emit_all(op, operands)?;
         self.set(n, self.b.results(new));
         Ok(())
     }

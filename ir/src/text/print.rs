@@ -1,10 +1,10 @@
 //! Prints a graph as a `.tc` function: one `let` for each node, every value with its type, attributes as keywords.
 //!
-//! The text is a program. A header names the phase, `// phase: pure`, and where derivatives begin; past functionalize the final value of a written
-//! parameter prints as `x.copy_(v12);` before the result, and a result that is a view of a parameter as that view, so
-//! that the text also says what the program does to memory. Values are called `v` and their node's number; parameters
-//! keep their names, made into valid ones where they are not. The bodies of control ops are functions of their own before
-//! the first one that names them.
+//! The text is a program. A header names the phase, `// phase: pure`, and where derivatives begin; past functionalize the
+//! final value of a written parameter prints as `x.copy_(v12);` before the result, and a result that is a view of a
+//! parameter as that view, so that the text also says what the program does to memory. Values are called `v` and their
+//! node's number; parameters keep their names, made into valid ones where they are not. The bodies of control ops are
+//! functions of their own before the first one that names them.
 
 use crate::dtype::{DType, Scalar};
 use crate::graph::{Graph, NodeId, Phase, Value};

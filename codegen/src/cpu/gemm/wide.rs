@@ -14,6 +14,7 @@ use tensorc_ir::error::err;
 use tensorc_ir::{DType, Error, Result};
 
 use super::element::Element;
+use crate::cpu::emit::has;
 
 /// Steps of k in one turn of the main loop.
 const UNROLL: i32 = 4;
@@ -33,7 +34,7 @@ pub(super) enum Wide {
 impl Wide {
     /// The widest vectors of the target that there is a tile of these elements for.
     pub(super) fn of(isa: &dyn TargetIsa, el: &Element) -> Option<Wide> {
-        let has = |name: &str| isa.isa_flags().iter().any(|f| f.name == name && f.as_bool() == Some(true));
+        let has = |feature: &str| has(isa, feature);
         let known = isa.name() == "x64" && isa.default_call_conv() == CallConv::SystemV && el.dtype.is_float();
         match () {
             () if !known || !has("has_fma") => None,

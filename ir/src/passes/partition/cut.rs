@@ -29,8 +29,11 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Whether late node `n` computes its operand `i` itself, up to views.
+    /// Whether node `n` is of a late kernel that computes the node's operand `i` itself, up to views.
     pub(super) fn computes(&self, g: &Graph, n: NodeId, i: usize) -> bool {
+        if !self.kernel.contains_key(&n) {
+            return false;
+        }
         let (s, views) = source(g, g.operands(n)[i]);
         self.again.contains(&s) && !in_memory(g, n, i, &views)
     }

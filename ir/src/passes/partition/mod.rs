@@ -28,14 +28,21 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 /// # Errors
 /// None for verified graphs.
 pub fn partition(g: &Graph) -> Result<Graph> {
-    let decision = decide(g);
+    parted(g, &decide(g))
+}
+
+/// The graph as it was decided.
+///
+/// # Errors
+/// None for verified graphs and what was decided for them.
+pub fn parted(g: &Graph, decision: &Partition) -> Result<Graph> {
     let inside = g.nodes().any(|n| g.op(n).bodies().iter().any(|b| b.backward.is_some()));
     if !inside && decision.again.is_empty() {
         return Ok(g.clone());
     }
     let r = Rebuild::new(g, Phase::Differentiated, partition)?;
-    let mut p = Parted { r, decision: &decision, made: HashMap::new() };
-    let needed = needed(g, &decision);
+    let mut p = Parted { r, decision, made: HashMap::new() };
+    let needed = needed(g, decision);
     for n in g.nodes() {
         // Before the kernel's own nodes, so that they come together with these and not the other way round.
         if let Some(k) = decision.first.get(&n)
@@ -61,7 +68,7 @@ fn needed(g: &Graph, decision: &Partition) -> Vec<bool> {
             continue;
         }
         for (i, v) in g.operands(n).into_iter().enumerate() {
-            if !decision.kernel.contains_key(&n) || !decision.computes(g, n, i) {
+            if !decision.computes(g, n, i) {
                 open.push(v.node);
                 continue;
             }
@@ -149,9 +156,6 @@ impl Parted<'_> {
             });
         }
         let op = self.r.op(n)?;
-        self.r.b.set_loc(g.node(n).loc);
-        let new = self.r.b.emit_all(op, &operands)?;
-        self.r.set(n, self.r.b.results(new));
-        Ok(())
+        self.r.emit(n, op, &operands)
     }
 }
