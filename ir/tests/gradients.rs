@@ -98,10 +98,19 @@ fn check(what: &str, f: Formula<'_>, shapes: &[Vec<usize>], x: &[Vec<f64>], orde
     };
     // Two step widths, extrapolated: the error is of the fourth order.
     let slope = |h: f64| (at(h) - at(-h)) / (2.0 * h);
-    let h = 1e-4;
-    let want = (4.0 * slope(h / 2.0) - slope(h)) / 3.0;
-    let size = want.abs().max(at(0.0).abs()).max(1.0);
-    if (got - want).abs() <= 1e-7 * size { Ok(()) } else { Err(format!("{what}, order {order}: {got} for {want}")) }
+    // A kink may lie within a step, as where two operands of a maximum are almost the same: then a shorter one decides.
+    let wants = [1e-4, 1e-5, 1e-6].map(|h| (4.0 * slope(h / 2.0) - slope(h)) / 3.0);
+    let near = |want: &f64| (got - want).abs() <= 1e-7 * want.abs().max(at(0.0).abs()).max(1.0);
+    if wants.iter().any(near) { Ok(()) } else { Err(format!("{what}, order {order}: {got} for {wants:?}")) }
+}
+
+#[test]
+fn a_kink_within_a_step_is_stepped_around() {
+    let shapes = [vec![2]];
+    let largest: Formula<'_> = &|x| x[0].maximum(x[0].number(1.0)) * x[0];
+    for x in [1.0 - 3e-5, 1.0 + 3e-5, 1.0 - 3e-6] {
+        check("largest", largest, &shapes, &[vec![x, 0.5]], 1).unwrap();
+    }
 }
 
 fn check_both(what: &str, f: Formula<'_>, shapes: &[Vec<usize>], x: &[Vec<f64>]) {
