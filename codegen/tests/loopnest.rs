@@ -178,7 +178,7 @@ fn a_sum_has_one_order() {
 fn emitting_is_a_function() {
     let isa = cranelift_native::builder().unwrap().finish(cranelift_flags()).unwrap();
     let nest: LoopNest = parse::parse(ALL_FORMS).unwrap();
-    let text = |n: &LoopNest| cpu::emit(n, &*isa, "k").unwrap().display().to_string();
+    let text = |n: &LoopNest| cpu::emit(n, &*isa, "k").unwrap().function.display().to_string();
     assert_eq!(text(&nest), text(&nest));
     assert!(cpu::emit(&LoopNest { params: 0, ..nest }, &*isa, "k").is_err());
 }

@@ -70,7 +70,7 @@ fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
     println!(
         "{:24} {:>9} {:>9} {:>9} ps/element, {:>8} {:>8} µs to compile, bytes",
-        "", "none", "speed", "rust", "none", "speed"
+        "", "wide", "128 bits", "rust", "wide", "128 bits"
     );
     for case in cases().into_iter().filter(|c| c.name.contains(&filter)) {
         let x: Vec<f32> = (0..case.sizes.0.max(case.elements * 2)).map(|i| (i % 1000) as f32 / 250.0 - 2.0).collect();
@@ -78,11 +78,12 @@ fn main() {
         let per = 1e3 / case.elements as f64;
         let mut row = String::new();
         let mut compile = String::new();
-        for level in [OptLevel::None, OptLevel::Speed] {
-            let target = Target::host().unwrap();
+        let level = OptLevel::None;
+        let narrow = Target::host_without(&["has_avx512f"]).unwrap();
+        for target in [Target::host().unwrap(), &narrow] {
             let build = || {
-                let f = cpu::emit(&case.nest, &**target.isa(level), "k").unwrap();
-                Code::build(target, vec![Item::function("k", f, level)], &[], Options { verify: false }).unwrap()
+                let emitted = cpu::emit(&case.nest, &**target.isa(level), "k").unwrap();
+                Code::build(target, Item::emitted("k", emitted, level), &[], Options { verify: false }).unwrap()
             };
             let code = build();
             let entry = code.kernel("k").unwrap();
@@ -97,7 +98,7 @@ fn main() {
             let mut context = cranelift_codegen::Context::new();
             let machine = best(|| {
                 context.clear();
-                context.func = cpu::emit(&case.nest, &**target.isa(level), "k").unwrap();
+                context.func = cpu::emit(&case.nest, &**target.isa(level), "k").unwrap().function;
                 let size = context.compile(&**target.isa(level), &mut Default::default()).unwrap().code_buffer().len();
                 black_box(size);
             });
@@ -110,7 +111,11 @@ fn main() {
                 code.bytes("k").map_or(0, <[u8]>::len)
             );
             if let Ok(dir) = std::env::var("LOOPNEST_DUMP") {
-                std::fs::write(format!("{dir}/{}-{level:?}.bin", case.name), code.bytes("k").unwrap()).unwrap();
+                for name in ["k", "k_loop0", "k_loop1"] {
+                    if let Some(bytes) = code.bytes(name) {
+                        std::fs::write(format!("{dir}/{}-{name}.bin", case.name), bytes).unwrap();
+                    }
+                }
             }
         }
         let rust = case.rust.map_or(f64::NAN, |f| {

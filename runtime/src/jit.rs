@@ -21,6 +21,7 @@ use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context, FinalizedMachReloc, verify_function};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, ModuleError, ModuleReloc, default_libcall_names};
+use tensorc_codegen::cpu::Emitted;
 use tensorc_ir::error::err;
 use tensorc_ir::{Error, Result};
 
@@ -160,6 +161,12 @@ impl Item {
     /// A Cranelift function.
     pub fn function(name: impl Into<String>, function: Function, level: OptLevel) -> Item {
         Item { name: name.into(), body: Body::Function(Box::new(function), level) }
+    }
+
+    /// A loop nest's function with what it calls.
+    pub fn emitted(name: impl Into<String>, emitted: Emitted, level: OptLevel) -> Vec<Item> {
+        let bytes = emitted.bytes.into_iter().map(|b| Item::bytes(b.name, b.code, false));
+        std::iter::once(Item::function(name, emitted.function, level)).chain(bytes).collect()
     }
 
     /// Machine code that starts on a cache line.

@@ -74,16 +74,13 @@ pub fn kernels(nests: &[Arc<LoopNest>]) -> Result<Vec<Kernel>> {
 fn compile(nests: &[&Arc<LoopNest>]) -> Result<Vec<Kernel>> {
     let target = Target::host()?;
     let name = |i: usize| format!("kernel{i}");
-    let items = nests
-        .iter()
-        .enumerate()
-        .map(|(i, nest)| {
-            let f = emit(nest, &**target.isa(OptLevel::None), &name(i))?;
-            // The emitter places invariant code and orders what it writes; the optimiser finds nothing more, and takes
-            // a third of the compile time.
-            Ok(Item::function(name(i), f, OptLevel::None))
-        })
-        .collect::<Result<Vec<Item>>>()?;
+    let mut items = Vec::with_capacity(nests.len());
+    for (i, nest) in nests.iter().enumerate() {
+        let emitted = emit(nest, &**target.isa(OptLevel::None), &name(i))?;
+        // The emitter places invariant code and orders what it writes; the optimiser finds nothing more, and takes a third
+        // of the compile time.
+        items.extend(Item::emitted(name(i), emitted, OptLevel::None));
+    }
     let code = Arc::new(Code::build(target, items, &helpers(), Options::default())?);
     COMPILED.fetch_add(nests.len() as u64, Ordering::Relaxed);
     (0..nests.len())

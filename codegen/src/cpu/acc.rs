@@ -8,6 +8,7 @@
 use super::emit::Emitter;
 use super::value::{Parts, Pos};
 use super::vector::{LANES, lane_type, parts_of};
+use super::wide::Outer;
 use crate::loopnest::{AccId, Combine};
 use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, Value, types};
@@ -45,12 +46,12 @@ struct Pair {
 
 const STACK: MemFlagsData = MemFlagsData::trusted();
 
-fn has_index(combine: Combine) -> bool {
+pub(super) fn has_index(combine: Combine) -> bool {
     matches!(combine, Combine::ArgMax | Combine::ArgMin)
 }
 
 /// The bits of the value that `combine` starts from.
-fn identity(combine: Combine, reg: Reg) -> u64 {
+pub(super) fn identity(combine: Combine, reg: Reg) -> u64 {
     let signed = |bits: u32| if combine_is_max(combine) { i64::MIN >> (64 - bits) } else { i64::MAX >> (64 - bits) };
     match (combine, reg) {
         (Combine::Sum, _) => 0,
@@ -88,6 +89,18 @@ impl Emitter<'_> {
     /// Where its lanes are.
     pub(super) fn acc_place(&self, acc: AccId) -> AccPlace {
         self.acc_at(acc).map_or(AccPlace::Registers, |a| a.place)
+    }
+
+    /// It as the code of wide vectors needs it, if it has lanes.
+    pub(super) fn wide_acc(&self, acc: AccId) -> Option<Outer> {
+        let a = self.acc_at(acc).filter(|a| a.lanes)?;
+        Some(Outer { acc, combine: a.combine, reg: a.reg })
+    }
+
+    /// The address of its lanes in memory, or of their indices.
+    pub(super) fn acc_slot(&self, acc: AccId, index: bool) -> Option<Value> {
+        let (values, indices) = self.acc_at(acc)?.slots?;
+        if index { indices } else { Some(values) }
     }
 
     /// How many machine values it has.

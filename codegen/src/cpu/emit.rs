@@ -9,6 +9,7 @@ use super::loops::Vector;
 use super::memory::{ARGS, Address};
 use super::value::{Pos, Scope, Val};
 use super::vector::Splat;
+use super::wide::{self, Bytes};
 use crate::loopnest::{LoopNest, Stmt, verify};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
@@ -62,6 +63,20 @@ pub(super) struct Emitter<'a> {
     pub(super) begin: Value,
     pub(super) end: Value,
     pub(super) int_lanes: IntLanes,
+    /// The function's name.
+    pub(super) name: &'a str,
+    /// Whether vector loops may have vectors of 512 bits.
+    pub(super) wide: bool,
+    /// Functions that it calls.
+    pub(super) bytes: Vec<Bytes>,
+}
+
+/// The code of a loop nest.
+pub struct Emitted {
+    /// The function.
+    pub function: Function,
+    /// What it calls besides helpers of the host, by `ExternalName::testcase` of their names.
+    pub bytes: Vec<Bytes>,
 }
 
 /// The Cranelift function of a loop nest, of type `extern "C" fn(args: *const u64, begin: u64, end: u64)`.
@@ -72,11 +87,11 @@ pub(super) struct Emitter<'a> {
 /// code has no other traps; indices are the loop nest's affair.
 ///
 /// A remainder of floats calls the function named (`ExternalName::testcase`) [`FMODF`] or [`FMOD`]; nothing else is
-/// called by name. Vectors are 128 bits wide; on x86 the ISA should have at least SSE4.1.
+/// called by name but [`Emitted::bytes`]. Cranelift's vectors are 128 bits wide; on x86 the ISA should have at least SSE4.1.
 ///
 /// # Errors
 /// What [`verify`](verify::verify) finds, or `unsupported` if pointers do not have 64 bits.
-pub fn emit(nest: &LoopNest, isa: &dyn TargetIsa, name: &str) -> Result<Function> {
+pub fn emit(nest: &LoopNest, isa: &dyn TargetIsa, name: &str) -> Result<Emitted> {
     verify::verify(nest)?;
     if isa.pointer_type() != types::I64 {
         return Err(err::unsupported("kernels need a 64-bit machine"));
@@ -106,6 +121,9 @@ pub fn emit(nest: &LoopNest, isa: &dyn TargetIsa, name: &str) -> Result<Function
         begin,
         end,
         int_lanes: int_lanes(isa),
+        name,
+        wide: wide::available(isa),
+        bytes: Vec::new(),
     };
     let body = e.new_block();
     let anchor = e.jump(body, &[]);
@@ -113,7 +131,7 @@ pub fn emit(nest: &LoopNest, isa: &dyn TargetIsa, name: &str) -> Result<Function
     e.switch_to(body);
     e.body(&nest.body)?;
     e.cur().ins().return_(&[]);
-    Ok(e.func)
+    Ok(Emitted { function: e.func, bytes: e.bytes })
 }
 
 /// Whether the target has a feature, by Cranelift's name for it.
@@ -151,7 +169,7 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    fn stmt(&mut self, stmt: &Stmt, g: usize) -> Result<()> {
+    pub(super) fn stmt(&mut self, stmt: &Stmt, g: usize) -> Result<()> {
         match stmt {
             Stmt::Inst(v, inst) => self.inst(*v, *inst, g)?,
             Stmt::Index(v, affine) => self.index(*v, affine, g),

@@ -65,7 +65,7 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    fn extent(&mut self, extent: Extent) -> Value {
+    pub(super) fn extent(&mut self, extent: Extent) -> Value {
         match extent {
             Extent::Whole(n) => self.coef(n),
             Extent::Block { var, step, total } => {
@@ -143,6 +143,9 @@ impl Emitter<'_> {
         known: Option<i64>,
         carried: &[AccId],
     ) -> Result<()> {
+        if self.wide_loop(l, start, limit, known, carried)? {
+            return Ok(());
+        }
         let (groups, in_registers) = self.shape(l, carried);
         if !in_registers {
             self.to_slots(carried);

@@ -212,7 +212,7 @@ impl Emitter<'_> {
     }
 
     /// The address of an access that is the same for all lanes, or of the first lane of a contiguous one; and its level.
-    fn address(&mut self, buf: Buf, at: &Access) -> (Value, i64, usize) {
+    pub(super) fn address(&mut self, buf: Buf, at: &Access) -> (Value, i64, usize) {
         let size = self.nest.bufs[buf.0 as usize].dtype.size() as u32;
         let Sum { value, offset, mut level } = self.sum(Some(buf), &at.affine, size);
         let mut base = value.unwrap_or(self.args);

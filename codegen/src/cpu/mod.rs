@@ -10,6 +10,7 @@
 )]
 
 mod acc;
+mod asm;
 mod convert;
 mod emit;
 pub mod gemm;
@@ -19,5 +20,7 @@ mod loops;
 mod memory;
 mod value;
 mod vector;
+mod wide;
 
-pub use emit::{FMOD, FMODF, emit};
+pub use emit::{Emitted, FMOD, FMODF, emit};
+pub use wide::Bytes;

@@ -17,8 +17,8 @@ pub fn arm_isa() -> OwnedTargetIsa {
 
 /// Compiles `nest` for a machine that need not be this one, and gives the code's size in bytes.
 pub fn compile_for(nest: &LoopNest, isa: &OwnedTargetIsa) -> std::result::Result<usize, String> {
-    let func = cpu::emit(nest, &**isa, "kernel").map_err(|e| e.to_string())?;
-    let mut context = Context::for_function(func);
+    let emitted = cpu::emit(nest, &**isa, "kernel").map_err(|e| e.to_string())?;
+    let mut context = Context::for_function(emitted.function);
     let code = context.compile(&**isa, &mut ControlPlane::default()).map_err(|e| format!("{:?}", e.inner))?;
     Ok(code.code_buffer().len())
 }
@@ -40,10 +40,10 @@ pub struct Kernel {
 impl Kernel {
     /// Compiles `nest`.
     pub fn new(nest: &LoopNest, target: &Target, level: OptLevel) -> Result<Kernel> {
-        let func = cpu::emit(nest, &**target.isa(level), "kernel")?;
+        let emitted = cpu::emit(nest, &**target.isa(level), "kernel")?;
         let helpers = [(cpu::FMODF, fmodf as *const u8), (cpu::FMOD, fmod as *const u8)];
         let helpers = helpers.map(|(name, address)| Helper { name, address });
-        let items = vec![Item::function("kernel", func, level)];
+        let items = Item::emitted("kernel", emitted, level);
         let code = Code::build(target, items, &helpers, Options { verify: true })?;
         Ok(Kernel { entry: code.kernel("kernel").expect("it has a kernel's signature"), _code: code })
     }

@@ -1,0 +1,390 @@
+//! The bytes of a vector loop: `extern "C" fn(frame, first, end)`.
+//!
+//! ```text
+//!   pointers, accumulators and invariants into registers
+//!   while first <= end - width:  all groups; first += width
+//!   while first < end:           one group under the mask of min(16, end - first) lanes; first += 16
+//!   accumulators back
+//! ```
+//!
+//! The iteration is in a register that all accesses with stride 1 add, scaled, to their pointers.
+
+use super::alloc::{Placed, register};
+use super::legal::operands;
+use super::machine::{Base, Count, Inner, Mem, Node, Op, Place, R, Width};
+use super::select::{Body, GROUP};
+use crate::cpu::asm::{Asm, Label, Masked, Operand};
+use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
+use std::collections::HashMap;
+use tensorc_ir::scalar::Reg;
+
+const FRAME: Register = Register::RDI;
+const I: Register = Register::RSI;
+const END: Register = Register::RDX;
+/// The last iteration at which all groups have theirs, plus one.
+const LIMIT: Register = Register::RCX;
+const SCRATCH: Register = Register::RAX;
+/// What is left for pointers and counters: first those that are the callee's to change.
+const GENERAL: [Register; 10] = [
+    Register::R8,
+    Register::R9,
+    Register::R10,
+    Register::R11,
+    Register::RBX,
+    Register::R12,
+    Register::R13,
+    Register::R14,
+    Register::R15,
+    Register::RBP,
+];
+const FREE: usize = 4;
+
+/// A body with its registers.
+pub(super) struct Part<'a> {
+    pub(super) body: Body<'a>,
+    pub(super) placed: Placed,
+}
+
+/// The two bodies of a function.
+pub(super) struct Function<'a> {
+    /// All groups, and how many.
+    pub(super) main: Option<(Part<'a>, usize)>,
+    /// One group under a mask.
+    pub(super) rest: Option<Part<'a>>,
+    /// The machine registers of accumulators from outside, in order.
+    pub(super) outer: Vec<Vec<u8>>,
+}
+
+/// What the general registers hold.
+struct General {
+    pointers: HashMap<Base, Register>,
+    counters: HashMap<usize, Register>,
+    /// Those that have to be as they were at the end.
+    saved: Vec<Register>,
+}
+
+impl General {
+    /// `None` if what inner loops move and count does not fit.
+    fn of(f: &Function<'_>) -> Option<General> {
+        let parts = || f.main.iter().map(|(p, _)| p).chain(&f.rest);
+        let spills = parts().any(|p| p.placed.spilled > 0);
+        let general = &GENERAL[..GENERAL.len() - spills as usize];
+        let moving = parts().map(|p| p.body.moving).max().unwrap_or(0);
+        let loops = parts().map(|p| p.body.loops).max().unwrap_or(0);
+        let mut free = general.iter().copied();
+        let mut g = General { pointers: HashMap::new(), counters: HashMap::new(), saved: Vec::new() };
+        for n in 0..moving {
+            g.pointers.insert(Base::Moving(n), free.next()?);
+        }
+        for n in 0..loops {
+            g.counters.insert(n, free.next()?);
+        }
+        for node in parts().flat_map(|p| &p.placed.nodes) {
+            let Node::Op(Op { mem: Some(Mem::Lanes(base, ..) | Mem::One(base, _) | Mem::Each(base, ..)), .. }) = node
+            else {
+                continue;
+            };
+            if !g.pointers.contains_key(base)
+                && let Some(r) = free.next()
+            {
+                g.pointers.insert(*base, r);
+            }
+        }
+        let used = general.len() - free.count();
+        g.saved = general[FREE.min(used)..used].to_vec();
+        if spills {
+            g.saved.push(Register::RBP);
+        }
+        Some(g)
+    }
+}
+
+struct Writer<'a> {
+    asm: Asm,
+    general: &'a General,
+    /// Code for faults, behind everything else: where it starts, its way back, the frame's byte and the code.
+    cold: Vec<(Label, Label, i32, u64)>,
+    /// Inner loops that are open: their start, their end and themselves.
+    open: Vec<(Label, Label, Inner)>,
+}
+
+/// The bytes of `f`; `None` if it needs more registers than there are.
+pub(super) fn write(asm: Asm, f: &Function<'_>) -> Result<Option<Vec<u8>>, IcedError> {
+    let Some(general) = General::of(f) else { return Ok(None) };
+    let mut w = Writer { asm, general: &general, cold: Vec::new(), open: Vec::new() };
+    w.function(f)?;
+    Ok(Some(w.asm.finish()))
+}
+
+fn at_frame(byte: i32) -> MemoryOperand {
+    MemoryOperand::with_base_displ(FRAME, i64::from(byte))
+}
+
+impl Writer<'_> {
+    fn two(&mut self, code: Code, a: Register, b: Register) -> Result<(), IcedError> {
+        self.asm.put(Instruction::with2(code, a, b)?)
+    }
+
+    fn read(&mut self, to: Register, byte: i32) -> Result<(), IcedError> {
+        self.asm.put(Instruction::with2(Code::Mov_r64_rm64, to, at_frame(byte))?)
+    }
+
+    fn function(&mut self, f: &Function<'_>) -> Result<(), IcedError> {
+        for r in &self.general.saved {
+            self.asm.put(Instruction::with1(Code::Push_r64, *r)?)?;
+        }
+        let parts = || f.main.iter().map(|(p, _)| p).chain(&f.rest);
+        let spilled = parts().map(|p| p.placed.spilled).max().unwrap_or(0);
+        if spilled > 0 {
+            self.two(Code::Mov_r64_rm64, Register::RBP, Register::RSP)?;
+            self.asm.put(Instruction::with2(Code::Sub_rm64_imm32, Register::RSP, spilled as i32 * 64)?)?;
+            self.asm.put(Instruction::with2(Code::And_rm64_imm8, Register::RSP, -64i32)?)?;
+        }
+        let mut pointers: Vec<(i32, Register)> = Vec::new();
+        for (base, r) in &self.general.pointers {
+            if let Base::Frame(byte) = base {
+                pointers.push((*byte, *r));
+            }
+        }
+        pointers.sort_unstable_by_key(|p| p.0);
+        for (byte, r) in pointers {
+            self.read(r, byte)?;
+        }
+        self.accumulators(f, true)?;
+        let done = self.asm.label();
+        let rest = self.asm.label();
+        if let Some((part, groups)) = &f.main {
+            let width = (groups * GROUP) as i32;
+            let limit = MemoryOperand::with_base_displ(END, i64::from(1 - width));
+            self.asm.put(Instruction::with2(Code::Lea_r64_m, LIMIT, limit)?)?;
+            self.two(Code::Cmp_r64_rm64, I, LIMIT)?;
+            self.asm.jump(Code::Jge_rel32_64, rest)?;
+            self.before(part)?;
+            let turn = self.asm.here();
+            self.nodes(&part.placed)?;
+            self.asm.put(Instruction::with2(Code::Add_rm64_imm32, I, width)?)?;
+            self.two(Code::Cmp_r64_rm64, I, LIMIT)?;
+            self.asm.jump(Code::Jl_rel32_64, turn)?;
+        }
+        self.asm.place(rest);
+        if let Some(part) = &f.rest {
+            self.two(Code::Cmp_r64_rm64, I, END)?;
+            self.asm.jump(Code::Jge_rel32_64, done)?;
+            self.before(part)?;
+            let turn = self.asm.here();
+            self.tail(part)?;
+            self.nodes(&part.placed)?;
+            self.asm.put(Instruction::with2(Code::Add_rm64_imm32, I, GROUP as i32)?)?;
+            self.two(Code::Cmp_r64_rm64, I, END)?;
+            self.asm.jump(Code::Jl_rel32_64, turn)?;
+        }
+        self.asm.place(done);
+        self.accumulators(f, false)?;
+        self.asm.put(Instruction::with(Code::VEX_Vzeroupper))?;
+        if spilled > 0 {
+            self.two(Code::Mov_r64_rm64, Register::RSP, Register::RBP)?;
+        }
+        for r in self.general.saved.iter().rev() {
+            self.asm.put(Instruction::with1(Code::Pop_r64, *r)?)?;
+        }
+        self.asm.put(Instruction::with(Code::Retnq))?;
+        for (start, back, byte, code) in std::mem::take(&mut self.cold) {
+            self.asm.place(start);
+            self.read(SCRATCH, byte)?;
+            let word = MemoryOperand::with_base(SCRATCH);
+            self.asm.put(Instruction::with2(Code::Cmp_rm64_imm8, word, 0)?)?;
+            // The first fault stays.
+            self.asm.jump(Code::Jne_rel32_64, back)?;
+            self.asm.put(Instruction::with2(Code::Mov_rm64_imm32, word, code as i32)?)?;
+            self.asm.jump(Code::Jmp_rel32_64, back)?;
+        }
+        Ok(())
+    }
+
+    /// Loads or stores the accumulators from outside. A truth value has lanes of 32 bits in memory, of ones or zeros.
+    fn accumulators(&mut self, f: &Function<'_>, load: bool) -> Result<(), IcedError> {
+        let Some(part) = f.main.as_ref().map(|(p, _)| p).or(f.rest.as_ref()) else { return Ok(()) };
+        for ((reg, pair, bytes), numbers) in part.body.outer.iter().zip(&f.outer) {
+            let values = (0..pair.value.len()).map(|i| (bytes[0], i));
+            let indices = (0..pair.index.len()).map(|i| (bytes[1], i));
+            for (((byte, i), index), n) in values.map(|v| (v, false)).chain(indices.map(|v| (v, true))).zip(numbers) {
+                self.read(SCRATCH, byte)?;
+                let at = MemoryOperand::with_base_displ(SCRATCH, 64 * i as i64);
+                let mask = *reg == Reg::Bool && !index;
+                let r = register(Width::Z, if mask { 0 } else { *n });
+                let k = register(Width::K, *n);
+                if load {
+                    self.asm.put(Instruction::with2(Code::EVEX_Vmovups_zmm_k1z_zmmm512, r, at)?)?;
+                    if mask {
+                        self.asm.put(Instruction::with3(Code::EVEX_Vptestmd_kr_k1_zmm_zmmm512b32, k, r, r)?)?;
+                    }
+                } else {
+                    if mask {
+                        self.two(Code::EVEX_Vpmovm2d_zmm_kr, r, k)?;
+                    }
+                    self.asm.put(Instruction::with2(Code::EVEX_Vmovups_zmmm512_k1z_zmm, at, r)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn before(&mut self, part: &Part<'_>) -> Result<(), IcedError> {
+        part.placed.before.iter().try_for_each(|(op, n)| {
+            let numbers = op.dst.iter().map(|(r, _)| (*r, *n)).collect();
+            self.op(op, &numbers)
+        })
+    }
+
+    /// The masks of the lanes that have an iteration.
+    fn tail(&mut self, part: &Part<'_>) -> Result<(), IcedError> {
+        if part.body.tail.is_none() {
+            return Ok(());
+        }
+        self.two(Code::Mov_r64_rm64, SCRATCH, END)?;
+        self.two(Code::Sub_r64_rm64, SCRATCH, I)?;
+        self.asm.put(Instruction::with2(Code::Mov_r32_imm32, Register::ECX, -1i32)?)?;
+        // Counts beyond the register leave all ones; they are below 256, of which the instruction takes no more notice.
+        let (count, ones) = (Register::EAX, Register::ECX);
+        self.asm.put(Instruction::with3(Code::VEX_Bzhi_r32_rm32_r32, ones, ones, count)?)?;
+        let [all, high] = TAIL.map(|n| register(Width::K, n));
+        self.two(Code::VEX_Kmovw_kr_r32, all, ones)?;
+        self.asm.put(Instruction::with3(Code::VEX_Kshiftrw_kr_kr_imm8, high, all, 8)?)
+    }
+
+    fn nodes(&mut self, placed: &Placed) -> Result<(), IcedError> {
+        placed.nodes.iter().zip(&placed.numbers).try_for_each(|(node, numbers)| self.node(node, numbers))
+    }
+
+    fn node(&mut self, node: &Node, numbers: &HashMap<R, u8>) -> Result<(), IcedError> {
+        let dst = || operands(node).1.and_then(|r| numbers.get(&r)).copied().unwrap_or(0);
+        match node {
+            Node::Op(op) => self.op(op, numbers),
+            Node::Zero(_) => {
+                let r = register(Width::Z, dst());
+                self.asm.put(Instruction::with3(Code::EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32, r, r, r)?)
+            }
+            Node::Turn(_) => self.two(Code::EVEX_Vpbroadcastq_zmm_k1z_r64, register(Width::Z, dst()), I),
+            Node::Counter(_, number) => {
+                let counter = self.general.counters.get(number).copied().unwrap_or(SCRATCH);
+                self.two(Code::EVEX_Vpbroadcastq_zmm_k1z_r64, register(Width::Z, dst()), counter)
+            }
+            Node::Fault { lanes, code, word } => {
+                let lanes = register(Width::K, numbers.get(lanes).copied().unwrap_or(0));
+                let start = self.asm.label();
+                self.two(Code::VEX_Kortestw_kr_kr, lanes, lanes)?;
+                self.asm.jump(Code::Jne_rel32_64, start)?;
+                let back = self.asm.here();
+                self.cold.push((start, back, *word, *code));
+                Ok(())
+            }
+            // `legal` leaves none.
+            Node::Fma { .. } => Ok(()),
+            Node::Begin(inner) => self.begin(inner),
+            Node::End => self.end(),
+        }
+    }
+
+    fn pointer(&mut self, base: Base) -> Result<Register, IcedError> {
+        if let Some(r) = self.general.pointers.get(&base) {
+            return Ok(*r);
+        }
+        if let Base::Frame(byte) = base {
+            self.read(SCRATCH, byte)?;
+        }
+        Ok(SCRATCH)
+    }
+
+    fn begin(&mut self, inner: &Inner) -> Result<(), IcedError> {
+        for (number, from, _) in &inner.moving {
+            let to = self.pointer(Base::Moving(*number))?;
+            match (from, self.general.pointers.get(from)) {
+                (_, Some(from)) => self.two(Code::Mov_r64_rm64, to, *from)?,
+                (Base::Frame(byte), None) => self.read(to, *byte)?,
+                (Base::Moving(_), None) => {}
+            }
+        }
+        let counter = self.general.counters.get(&inner.number).copied().unwrap_or(SCRATCH);
+        let (start, end) = (self.asm.label(), self.asm.label());
+        self.asm.put(Instruction::with2(Code::Mov_rm64_imm32, counter, 0)?)?;
+        if let Count::Frame(byte) = inner.count {
+            self.asm.put(Instruction::with2(Code::Cmp_r64_rm64, counter, at_frame(byte))?)?;
+            self.asm.jump(Code::Jge_rel32_64, end)?;
+        }
+        self.asm.place(start);
+        self.open.push((start, end, inner.clone()));
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), IcedError> {
+        let Some((start, end, inner)) = self.open.pop() else { return Ok(()) };
+        for (number, _, step) in &inner.moving {
+            let pointer = self.pointer(Base::Moving(*number))?;
+            match step {
+                Count::Frame(byte) => {
+                    self.asm.put(Instruction::with2(Code::Add_r64_rm64, pointer, at_frame(*byte))?)?;
+                }
+                Count::Known(by) => {
+                    let by = MemoryOperand::with_base_displ(pointer, *by);
+                    self.asm.put(Instruction::with2(Code::Lea_r64_m, pointer, by)?)?;
+                }
+            }
+        }
+        let counter = self.general.counters.get(&inner.number).copied().unwrap_or(SCRATCH);
+        self.asm.put(Instruction::with2(Code::Add_rm64_imm8, counter, 1)?)?;
+        match inner.count {
+            Count::Frame(byte) => {
+                self.asm.put(Instruction::with2(Code::Cmp_r64_rm64, counter, at_frame(byte))?)?;
+            }
+            Count::Known(n) => {
+                self.asm.put(Instruction::with2(Code::Cmp_rm64_imm32, counter, n as i32)?)?;
+            }
+        }
+        self.asm.jump(Code::Jl_rel32_64, start)?;
+        self.asm.place(end);
+        Ok(())
+    }
+
+    fn op(&mut self, op: &Op, numbers: &HashMap<R, u8>) -> Result<(), IcedError> {
+        let number = |r: &R| numbers.get(r).copied().unwrap_or(0);
+        let at = |r: &(R, Width)| Operand::Register(register(r.1, number(&r.0)));
+        let mem = match op.mem {
+            None => None,
+            Some(Mem::Lanes(base, size, offset)) => {
+                let base = self.pointer(base)?;
+                Some(Operand::Memory(address(base, I, size, offset)))
+            }
+            Some(Mem::One(base, offset)) => {
+                let base = self.pointer(base)?;
+                Some(Operand::Memory(MemoryOperand::with_base_displ(base, i64::from(offset))))
+            }
+            Some(Mem::Each(base, index, size, offset)) => {
+                let base = self.pointer(base)?;
+                Some(Operand::Memory(address(base, register(Width::Z, number(&index)), size, offset)))
+            }
+            Some(Mem::At(Place::Pool(n))) => Some(Operand::Pool(n)),
+            Some(Mem::At(Place::Frame(byte))) => Some(Operand::Memory(at_frame(byte))),
+            Some(Mem::Spilled(n)) => {
+                Some(Operand::Memory(MemoryOperand::with_base_displ(Register::RSP, 64 * n as i64)))
+            }
+        };
+        let mut all: Vec<Operand> = op.dst.iter().map(&at).collect();
+        if op.dst.is_none() {
+            all.extend(mem);
+        }
+        all.extend(op.args.iter().map(&at));
+        if op.dst.is_some() {
+            all.extend(mem);
+        }
+        all.extend(op.imm.map(Operand::Imm));
+        let mask = op.mask.as_ref().map(|r| register(Width::K, number(r)));
+        self.asm.vector(op.code, &all, Masked { mask, zero: op.zero, splat: op.one })
+    }
+}
+
+/// Where the masks of the rest are.
+pub(super) const TAIL: [u8; 2] = [7, 6];
+
+fn address(base: Register, index: Register, size: u32, offset: i32) -> MemoryOperand {
+    MemoryOperand::with_base_index_scale_displ_size(base, index, size, i64::from(offset), 1)
+}
