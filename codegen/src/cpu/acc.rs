@@ -33,6 +33,8 @@ pub(super) struct Acc {
     /// Groups of values, and (for `ArgMax` and `ArgMin`) of indices; one group with one scalar outside vector loops.
     groups: Vec<Pair>,
     place: AccPlace,
+    /// Whether nothing has been combined into it.
+    fresh: bool,
     /// The addresses of the slots of the values and the indices.
     slots: Option<(Value, Option<Value>)>,
 }
@@ -94,7 +96,7 @@ impl Emitter<'_> {
     /// It as the code of wide vectors needs it, if it has lanes.
     pub(super) fn wide_acc(&self, acc: AccId) -> Option<Outer> {
         let a = self.acc_at(acc).filter(|a| a.lanes)?;
-        Some(Outer { acc, combine: a.combine, reg: a.reg })
+        Some(Outer { acc, combine: a.combine, reg: a.reg, fresh: a.fresh })
     }
 
     /// The address of its lanes in memory, or of their indices.
@@ -134,6 +136,7 @@ impl Emitter<'_> {
             lanes: lanes > 1,
             groups: vec![Pair { value, index }; groups],
             place: AccPlace::Registers,
+            fresh: true,
             slots: None,
         };
         if self.accs.len() <= acc.0 as usize {
@@ -158,6 +161,7 @@ impl Emitter<'_> {
             let Some(a) = self.accs[id.0 as usize].as_mut().filter(|a| a.place == AccPlace::Registers) else {
                 continue;
             };
+            a.fresh = false;
             for p in &mut a.groups {
                 for (slot, v) in p.value.iter_mut().chain(&mut p.index).zip(&mut values) {
                     *slot = *v;
@@ -199,6 +203,7 @@ impl Emitter<'_> {
             if let Some(a) = self.accs[id.0 as usize].as_mut() {
                 a.groups = groups;
                 a.place = AccPlace::Registers;
+                a.fresh = false;
             }
         }
     }
@@ -245,6 +250,7 @@ impl Emitter<'_> {
         let new = self.combine(combine, reg, &old, &new);
         if let Some(a) = self.accs[acc.0 as usize].as_mut() {
             a.groups[g] = new;
+            a.fresh = false;
         }
     }
 

@@ -54,10 +54,13 @@ impl Select<'_, '_> {
                 offset += (g * GROUP) as i64 * i64::from(size);
                 Lanes::Next
             }
-            (None, stride) => Lanes::Index(self.strided(stride, g)),
+            (None, stride) => {
+                self.strided += 1;
+                Lanes::Index(self.strides(stride, g))
+            }
             (Some(d), Coef::Const(0)) => Lanes::Index(self.group(d, g)?),
             (Some(d), stride) => {
-                let (own, d) = (self.strided(stride, g), self.group(d, g)?);
+                let (own, d) = (self.strides(stride, g), self.group(d, g)?);
                 Lanes::Index((0..2).map(|i| self.plus(d[i], own[i])).collect())
             }
         };
@@ -88,7 +91,7 @@ impl Select<'_, '_> {
     }
 
     /// `iteration * stride` for the lanes of group `g`.
-    fn strided(&mut self, stride: Coef, g: usize) -> Parts {
+    fn strides(&mut self, stride: Coef, g: usize) -> Parts {
         let turn = self.counter(None);
         let half = |part: usize| std::array::from_fn(|lane| (g * GROUP + part * 8 + lane) as u64);
         (0..2)
@@ -118,7 +121,7 @@ impl Select<'_, '_> {
         if stride == Coef::Const(0) {
             return Some(smallvec![same, same]);
         }
-        let own = self.strided(stride, g);
+        let own = self.strides(stride, g);
         Some(own.iter().map(|x| self.plus(*x, same)).collect())
     }
 

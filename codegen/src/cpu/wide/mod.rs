@@ -53,6 +53,10 @@ pub(super) fn available(isa: &dyn TargetIsa) -> bool {
         && features.iter().all(|feature| has(isa, feature))
 }
 
+/// The instructions of a body for each access with a stride from which on the vectors' width makes up for what such an
+/// access costs more than elements one by one: it is some eleven itself.
+const WORTH: usize = 20;
+
 /// The body of a loop as a function, with what it expects in its frame.
 struct Made<'a> {
     code: Vec<u8>,
@@ -132,6 +136,9 @@ impl Emitter<'_> {
             s.body(l, outer)
         };
         let Some(one) = body(1, true) else { return Ok(None) };
+        if one.nodes.len() < one.strided * WORTH {
+            return Ok(None);
+        }
         let most = known.map_or(i64::MAX, |n| n / GROUP as i64);
         let groups = groups(&one).min(most.max(1) as usize);
         let uniform = one.uniform.clone();
@@ -236,8 +243,8 @@ fn outer_registers(outer: &[Outer]) -> Vec<Vec<u8>> {
 /// The virtual registers of a body that have machine registers from the start.
 fn fixed(body: &Body<'_>, numbers: &[Vec<u8>]) -> HashMap<machine::R, u8> {
     let mut fixed = HashMap::new();
-    for ((_, pair, _), numbers) in body.outer.iter().zip(numbers) {
-        fixed.extend(pair.value.iter().chain(&pair.index).copied().zip(numbers.iter().copied()));
+    for (o, numbers) in body.outer.iter().zip(numbers) {
+        fixed.extend(o.pair.value.iter().chain(&o.pair.index).copied().zip(numbers.iter().copied()));
     }
     if let Some(tail) = body.tail {
         fixed.extend(tail.into_iter().zip(write::TAIL));

@@ -62,6 +62,18 @@ pub(in crate::cpu) struct Outer {
     pub(in crate::cpu) acc: AccId,
     pub(in crate::cpu) combine: Combine,
     pub(in crate::cpu) reg: Reg,
+    /// Whether nothing has been combined into it.
+    pub(in crate::cpu) fresh: bool,
+}
+
+/// The variables of an accumulator from outside.
+pub(super) struct OuterPair {
+    pub(super) reg: Reg,
+    pub(super) pair: Pair,
+    /// The bytes of the frame where the addresses of its values and of its indices are.
+    pub(super) lanes: [i32; 2],
+    /// The invariants that values and indices start as, unless they are in memory.
+    pub(super) start: Option<[R; 2]>,
 }
 
 /// The body of a loop on virtual registers.
@@ -70,14 +82,16 @@ pub(super) struct Body<'l> {
     pub(super) infos: Vec<Info>,
     /// The masks of the lanes that have an iteration, of sixteen and of the upper eight, if there is a rest.
     pub(super) tail: Option<[R; 2]>,
-    /// Accumulators from outside, with the bytes of the frame where the addresses of their values and indices are.
-    pub(super) outer: Vec<(Reg, Pair, [i32; 2])>,
+    /// Accumulators from outside.
+    pub(super) outer: Vec<OuterPair>,
     /// How many pointers inner loops move.
     pub(super) moving: usize,
     /// How many inner loops there are.
     pub(super) loops: usize,
     /// What the caller computes before the call, in order.
     pub(super) uniform: Vec<&'l Stmt>,
+    /// Accesses of a group whose lanes are a stride apart.
+    pub(super) strided: usize,
 }
 
 /// A loop's body being written.
@@ -104,6 +118,7 @@ pub(super) struct Select<'a, 'l> {
     moving: usize,
     loops: usize,
     uniform: Vec<&'l Stmt>,
+    pub(super) strided: usize,
 }
 
 /// Values that are there already, as long as the loop around them is open.
@@ -154,6 +169,7 @@ impl<'a, 'l> Select<'a, 'l> {
             moving: 0,
             loops: 0,
             uniform: Vec::new(),
+            strided: 0,
         };
         if rest {
             let tail = [s.register(File::Mask, Def::Variable), s.register(File::Mask, Def::Variable)];
@@ -170,7 +186,10 @@ impl<'a, 'l> Select<'a, 'l> {
             let pair = self.pair(o.combine, o.reg);
             let lanes = self.slot(Slot::Lanes(o.acc, false));
             let indices = if pair.index.is_empty() { lanes } else { self.slot(Slot::Lanes(o.acc, true)) };
-            frame.push((o.reg, pair.clone(), [lanes, indices]));
+            let identity = crate::cpu::acc::identity(o.combine, o.reg);
+            let start = [self.constant(o.reg, identity)[0], self.constant(Reg::I64, i64::MAX as u64)[0]];
+            let start = o.fresh.then_some(start);
+            frame.push(OuterPair { reg: o.reg, pair: pair.clone(), lanes: [lanes, indices], start });
             self.accs.insert(o.acc, Acc { combine: o.combine, reg: o.reg, groups: vec![pair] });
         }
         self.stmts(&l.body)?;
@@ -182,6 +201,7 @@ impl<'a, 'l> Select<'a, 'l> {
             moving: self.moving,
             loops: self.loops,
             uniform: self.uniform,
+            strided: self.strided,
         })
     }
 

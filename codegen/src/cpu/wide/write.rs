@@ -10,8 +10,8 @@
 //! The iteration is in a register that all accesses with stride 1 add, scaled, to their pointers.
 
 use super::alloc::{Placed, register};
-use super::legal::operands;
-use super::machine::{Base, Count, Inner, Mem, Node, Op, Place, R, Width};
+use super::legal::{load, operands};
+use super::machine::{Base, Count, Def, Inner, Mem, Node, Op, Place, R, Width};
 use super::select::{Body, GROUP};
 use crate::cpu::asm::{Asm, Label, Masked, Operand};
 use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
@@ -202,18 +202,24 @@ impl Writer<'_> {
     }
 
     /// Loads or stores the accumulators from outside. A truth value has lanes of 32 bits in memory, of ones or zeros.
-    fn accumulators(&mut self, f: &Function<'_>, load: bool) -> Result<(), IcedError> {
+    fn accumulators(&mut self, f: &Function<'_>, begin: bool) -> Result<(), IcedError> {
         let Some(part) = f.main.as_ref().map(|(p, _)| p).or(f.rest.as_ref()) else { return Ok(()) };
-        for ((reg, pair, bytes), numbers) in part.body.outer.iter().zip(&f.outer) {
-            let values = (0..pair.value.len()).map(|i| (bytes[0], i));
-            let indices = (0..pair.index.len()).map(|i| (bytes[1], i));
-            for (((byte, i), index), n) in values.map(|v| (v, false)).chain(indices.map(|v| (v, true))).zip(numbers) {
-                self.read(SCRATCH, byte)?;
+        for (o, numbers) in part.body.outer.iter().zip(&f.outer) {
+            let values = o.pair.value.iter().enumerate().map(|(i, r)| (0, i, *r));
+            let indices = o.pair.index.iter().enumerate().map(|(i, r)| (1, i, *r));
+            for ((which, i, r), n) in values.chain(indices).zip(numbers) {
+                if let Some(start) = o.start.filter(|_| begin) {
+                    if let Def::Invariant(place, form) = part.body.infos[start[which].0 as usize].def {
+                        self.op(&load(r, place, form), &HashMap::from([(r, *n)]))?;
+                    }
+                    continue;
+                }
+                self.read(SCRATCH, o.lanes[which])?;
                 let at = MemoryOperand::with_base_displ(SCRATCH, 64 * i as i64);
-                let mask = *reg == Reg::Bool && !index;
+                let mask = o.reg == Reg::Bool && which == 0;
                 let r = register(Width::Z, if mask { 0 } else { *n });
                 let k = register(Width::K, *n);
-                if load {
+                if begin {
                     self.asm.put(Instruction::with2(Code::EVEX_Vmovups_zmm_k1z_zmmm512, r, at)?)?;
                     if mask {
                         self.asm.put(Instruction::with3(Code::EVEX_Vptestmd_kr_k1_zmm_zmmm512b32, k, r, r)?)?;
