@@ -90,7 +90,7 @@ fn main() {
             let mut fault = 0u64;
             let mut args = vec![x.as_ptr().expose_provenance() as u64, y.as_mut_ptr().expose_provenance() as u64];
             args.extend(case.params.iter().map(|p| *p as u64));
-            args.push((&raw mut fault).expose_provenance() as u64);
+            args.extend([(&raw mut fault).expose_provenance() as u64, 0]);
             // SAFETY: the buffers have the sizes that the case's parameters make the kernel touch.
             let time = best(|| unsafe { entry.call(black_box(args.as_ptr()), 0, case.end) });
             row += &format!(" {:9.1}", time * per);

@@ -4,6 +4,7 @@ use crate::kernels::{Kernel, gemm};
 use crate::launch::{Job, Work};
 use crate::pool::Pool;
 use crate::storage::Storage;
+use crate::system::last_level_cache;
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tensorc_codegen::cpu::gemm::{GemmPlan, GemmShape};
@@ -40,14 +41,21 @@ pub(crate) fn loops(program: &Program, l: &LoopStep, kernel: Kernel) -> Result<R
             Word::Bits(b) => *b as u64,
         });
     }
-    words.push(0);
+    let error_word = words.len();
+    let mut touched = 0;
+    for a in &l.args {
+        let buffer = &program.buffers[a.buffer.0 as usize];
+        touched += (buffer.numel * buffer.dtype.size()).value()?.max(0) as usize;
+    }
+    // What does not fit the cache is not there either when it is wanted next.
+    words.extend([0, u64::from(touched > last_level_cache())]);
     let address = |(word, a): (usize, &BufferArg)| Ok((word, a.buffer.0 as usize, byte_offset(a, &program.buffers)?));
     let (range, work) = (l.range.value()?.max(0) as u64, l.work.value()?.max(0) as u64);
     let grain = if work <= 64 { 1024 } else { 1 };
     let work = Work { total: range, grain, item_ns: work as f64 * ELEMENT_NS };
     Ok(Ready {
         stages: SmallVec::from_elem((kernel, work), 1),
-        error_word: Some(words.len() - 1),
+        error_word: Some(error_word),
         addresses: l.args.iter().enumerate().map(address).collect::<Result<_>>()?,
         words,
         scratch: None,

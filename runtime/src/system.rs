@@ -7,6 +7,7 @@
 
 use std::alloc::Layout;
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 /// The alignment of a block in bytes: a cache line, and the widest vector.
 pub(crate) const ALIGN: usize = 64;
@@ -40,6 +41,19 @@ pub(crate) unsafe fn free(start: NonNull<u8>, capacity: usize) {
         // SAFETY: the layout is the one it was allocated with, by the caller's promise.
         unsafe { std::alloc::dealloc(start.as_ptr(), layout) };
     }
+}
+
+/// The bytes of the largest cache, as far as the system tells.
+pub(crate) fn last_level_cache() -> usize {
+    static BYTES: OnceLock<usize> = OnceLock::new();
+    *BYTES.get_or_init(|| {
+        let size = |level: u32| {
+            let text = std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{level}/size")).ok()?;
+            let kilobytes: usize = text.trim().strip_suffix('K')?.parse().ok()?;
+            Some(kilobytes << 10)
+        };
+        (0..5).filter_map(size).max().unwrap_or(32 << 20)
+    })
 }
 
 fn map_large(capacity: usize) -> Option<NonNull<u8>> {

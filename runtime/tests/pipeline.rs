@@ -27,6 +27,21 @@ fn elementwise_with_broadcasting_and_views() {
     agree("constant", &[], |b, _| vec![b.full(Scalar::from_f64(DType::F32, 2.5), &[3, 2])]);
 }
 
+/// Loops over operands that lie the other way round are cut into tiles, whose last ones are not whole.
+#[test]
+fn transposed_operands_in_tiles() {
+    for (m, n) in [(64, 64), (70, 130), (129, 67)] {
+        for d in DType::ALL {
+            let (a, b) = (Type::new(d, [m, n]), Type::new(d, [n, m]));
+            agree(&format!("{d} {m}x{n}"), &[a, b], |_, x| {
+                vec![x[0].transpose(0, 1) + x[1], x[1].transpose(0, 1).copy()]
+            });
+        }
+    }
+    let (a, row) = (f32s(&[3, 70, 80]), f32s(&[70]));
+    agree("with a row", &[a, row], |_, x| vec![x[0].transpose(1, 2) * x[1] - x[0].transpose(1, 2)]);
+}
+
 #[test]
 fn every_dtype_adds_and_casts() {
     for d in DType::ALL {

@@ -69,6 +69,8 @@ pub(super) struct Emitter<'a> {
     pub(super) wide: bool,
     /// Functions that it calls.
     pub(super) bytes: Vec<Bytes>,
+    /// Whether one of them may store past the caches.
+    pub(super) streams: bool,
 }
 
 /// The code of a loop nest.
@@ -82,7 +84,8 @@ pub struct Emitted {
 /// The Cranelift function of a loop nest, of type `extern "C" fn(args: *const u64, begin: u64, end: u64)`.
 ///
 /// `args` points at one pointer for each buffer (to the element at index 0 of its accesses), then the run-time
-/// parameters as `i64`, then a pointer to the `u64` error word: if it is 0, a failed check stores its fault's code.
+/// parameters as `i64`, then a pointer to the `u64` error word: if it is 0, a failed check stores its fault's code; then
+/// whether results are so large that they had better go past the caches (1, else 0).
 /// `begin..end` is the range of the parallel loop; without one they are ignored. Integer division never traps and the
 /// code has no other traps; indices are the loop nest's affair.
 ///
@@ -124,12 +127,14 @@ pub fn emit(nest: &LoopNest, isa: &dyn TargetIsa, name: &str) -> Result<Emitted>
         name,
         wide: wide::available(isa),
         bytes: Vec::new(),
+        streams: false,
     };
     let body = e.new_block();
     let anchor = e.jump(body, &[]);
     e.scopes.push(Scope { var: None, counter: args, anchor });
     e.switch_to(body);
     e.body(&nest.body)?;
+    e.finish_streams();
     e.cur().ins().return_(&[]);
     Ok(Emitted { function: e.func, bytes: e.bytes })
 }
@@ -181,6 +186,20 @@ impl Emitter<'_> {
             Stmt::Read { dst, acc } => self.read(*dst, *acc, g),
         }
         Ok(())
+    }
+
+    /// Stores that went past the caches are seen by other threads only behind a fence.
+    fn finish_streams(&mut self) {
+        if !self.streams {
+            return;
+        }
+        let streams = self.argument(self.nest.bufs.len() + self.nest.params as usize + 1);
+        let (fence, end) = (self.new_block(), self.new_block());
+        self.branch(streams, (fence, &[]), (end, &[]));
+        self.switch_to(fence);
+        self.cur().ins().fence();
+        self.jump(end, &[]);
+        self.switch_to(end);
     }
 
     /// Records `fault` if `c` is true in some lane.

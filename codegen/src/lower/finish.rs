@@ -15,6 +15,8 @@ use tensorc_ir::{Dim, Loc};
 pub fn finish(mut nest: LoopNest, values: Vec<Word>, args: Vec<BufferArg>, group: usize, loc: Loc) -> LoopStep {
     let mut f = Finish { values, params: Vec::new() };
     nest.body = f.merge(std::mem::take(&mut nest.body));
+    let mut next = vars(&nest.body);
+    nest.body = f.tile(std::mem::take(&mut nest.body), &mut next);
     mark_parallel(&mut nest.body);
     let (range, work) = match nest.body.last() {
         Some(Stmt::For(l)) if l.parallel => (f.extent(&l.extent), f.work(&l.body)),
@@ -25,9 +27,18 @@ pub fn finish(mut nest: LoopNest, values: Vec<Word>, args: Vec<BufferArg>, group
     LoopStep { nest: Arc::new(nest), args, params: f.params, range, work, group, loc }
 }
 
-struct Finish {
-    values: Vec<Word>,
+pub(super) struct Finish {
+    pub(super) values: Vec<Word>,
     params: Vec<Word>,
+}
+
+/// One more than the greatest number of a variable.
+fn vars(body: &[Stmt]) -> u32 {
+    let of = |s: &Stmt| match s {
+        Stmt::For(l) => vars(&l.body).max(l.var.0 + 1),
+        _ => 0,
+    };
+    body.iter().map(of).max().unwrap_or(0)
 }
 
 /// The one outermost loop, if straight-line code is all that stands before it, is shared out to threads.
@@ -49,7 +60,7 @@ fn has_dynamic_store(body: &[Stmt]) -> bool {
 }
 
 impl Finish {
-    fn value(&self, c: &Coef) -> Dim {
+    pub(super) fn value(&self, c: &Coef) -> Dim {
         match c {
             Coef::Const(v) => Dim::from(*v),
             Coef::Param(p) => match self.values[*p as usize] {

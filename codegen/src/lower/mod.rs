@@ -12,6 +12,7 @@ mod eval;
 mod finish;
 mod groups;
 mod sort;
+mod tile;
 mod window;
 
 pub use groups::{Store, lower_checks, lower_group, lower_stores};

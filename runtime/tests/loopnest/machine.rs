@@ -66,18 +66,37 @@ const MARGIN: usize = 64;
 /// Panics if they differ in a byte of a buffer (any NaN equals any NaN), in whether there was a fault, or if the machine
 /// code writes outside its buffers.
 pub fn compare(nest: &LoopNest, kernel: &Kernel, bufs: &[Vec<u8>], params: &[i64], ranges: &[(i64, i64)]) {
+    for streams in [false, true] {
+        compare_once(nest, kernel, bufs, params, ranges, streams);
+    }
+}
+
+fn compare_once(
+    nest: &LoopNest,
+    kernel: &Kernel,
+    bufs: &[Vec<u8>],
+    params: &[i64],
+    ranges: &[(i64, i64)],
+    streams: bool,
+) {
     let mut want = bufs.to_vec();
     let mut want_fault = 0;
     for r in ranges {
         let fault = interp::run_range(nest, &mut want, params, Some(*r)).expect("the interpreter accepts it");
         want_fault = if want_fault == 0 { fault } else { want_fault };
     }
-    let padded = |b: &Vec<u8>| [vec![0xa5; MARGIN], b.clone(), vec![0x5a; MARGIN]].concat();
-    let mut got: Vec<Vec<u8>> = bufs.iter().map(padded).collect();
+    // Each starts where a cache line does.
+    let mut got: Vec<Vec<u8>> = bufs.iter().map(|b| vec![0xa5; b.len() + 3 * MARGIN]).collect();
+    let starts: Vec<usize> = got.iter().map(|b| MARGIN + b.as_ptr().align_offset(MARGIN)).collect();
+    for ((got, b), start) in got.iter_mut().zip(bufs).zip(&starts) {
+        got[*start..start + b.len()].copy_from_slice(b);
+        got[start + b.len()..].fill(0x5a);
+    }
     let mut fault = 0u64;
-    let mut args: Vec<u64> = got.iter_mut().map(|b| b[MARGIN..].as_mut_ptr().addr() as u64).collect();
+    let mut args: Vec<u64> = got.iter_mut().zip(&starts).map(|(b, s)| b[*s..].as_mut_ptr().addr() as u64).collect();
     args.extend(params.iter().map(|p| *p as u64));
     args.push((&raw mut fault).addr() as u64);
+    args.push(u64::from(streams));
     // The kernel gets the pointers as integers.
     got.iter_mut().for_each(|b| _ = b.as_mut_ptr().expose_provenance());
     _ = (&raw mut fault).expose_provenance();
@@ -89,9 +108,10 @@ pub fn compare(nest: &LoopNest, kernel: &Kernel, bufs: &[Vec<u8>], params: &[i64
     assert_eq!(std::hint::black_box(fault) != 0, want_fault != 0, "fault {fault}, expected {want_fault}\n{nest}");
     for (i, (got, want)) in got.iter().zip(&want).enumerate() {
         let dtype = nest.bufs[i].dtype;
-        assert!(got[..MARGIN].iter().all(|b| *b == 0xa5), "b{i} written in front of its start\n{nest}");
-        assert!(got[MARGIN + want.len()..].iter().all(|b| *b == 0x5a), "b{i} written behind its end\n{nest}");
-        let elements = got[MARGIN..].chunks(dtype.size()).zip(want.chunks(dtype.size()));
+        let start = starts[i];
+        assert!(got[..start].iter().all(|b| *b == 0xa5), "b{i} written in front of its start\n{nest}");
+        assert!(got[start + want.len()..].iter().all(|b| *b == 0x5a), "b{i} written behind its end\n{nest}");
+        let elements = got[start..].chunks(dtype.size()).zip(want.chunks(dtype.size()));
         for (k, (g, w)) in elements.enumerate() {
             let same = g == w || (is_nan(dtype, g) && is_nan(dtype, w));
             assert!(same, "b{i}[{k}] is {:?}, expected {:?}\n{nest}", Scalar::read(dtype, g), Scalar::read(dtype, w));

@@ -207,9 +207,11 @@ impl Alloc {
             return None;
         }
         let next = |r: R| self.life.uses[r.0 as usize].iter().copied().find(|u| *u >= at);
-        let candidates = self.at.keys().copied().filter(|r| {
-            self.file(*r) == file && !busy.contains(r) && self.infos[r.0 as usize].def == Def::Temp
-        });
+        let candidates = self
+            .at
+            .keys()
+            .copied()
+            .filter(|r| self.file(*r) == file && !busy.contains(r) && self.infos[r.0 as usize].def == Def::Temp);
         let victim = candidates.max_by_key(|r| (next(*r).unwrap_or(usize::MAX), *r))?;
         let n = self.at.remove(&victim)?;
         if !self.slots.contains_key(&victim) {

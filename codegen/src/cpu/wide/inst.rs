@@ -154,18 +154,22 @@ impl Select<'_, '_> {
         if reg.is_float() {
             let code = |narrow: Code, double: Code| if wide { double } else { narrow };
             let (code, swaps) = match op {
-                Bin::Add => {
-                    (code(Code::EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vaddpd_zmm_k1z_zmm_zmmm512b64_er), true)
-                }
-                Bin::Mul => {
-                    (code(Code::EVEX_Vmulps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vmulpd_zmm_k1z_zmm_zmmm512b64_er), true)
-                }
-                Bin::Sub => {
-                    (code(Code::EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vsubpd_zmm_k1z_zmm_zmmm512b64_er), false)
-                }
-                Bin::Div => {
-                    (code(Code::EVEX_Vdivps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vdivpd_zmm_k1z_zmm_zmmm512b64_er), false)
-                }
+                Bin::Add => (
+                    code(Code::EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vaddpd_zmm_k1z_zmm_zmmm512b64_er),
+                    true,
+                ),
+                Bin::Mul => (
+                    code(Code::EVEX_Vmulps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vmulpd_zmm_k1z_zmm_zmmm512b64_er),
+                    true,
+                ),
+                Bin::Sub => (
+                    code(Code::EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vsubpd_zmm_k1z_zmm_zmmm512b64_er),
+                    false,
+                ),
+                Bin::Div => (
+                    code(Code::EVEX_Vdivps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vdivpd_zmm_k1z_zmm_zmmm512b64_er),
+                    false,
+                ),
                 // Both give the second operand for a NaN or two zeros.
                 Bin::Min => (
                     code(Code::EVEX_Vminps_zmm_k1z_zmm_zmmm512b32_sae, Code::EVEX_Vminpd_zmm_k1z_zmm_zmmm512b64_sae),
@@ -202,7 +206,9 @@ impl Select<'_, '_> {
                     Bin::Max => {
                         code(Code::EVEX_Vpmaxsd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpmaxsq_zmm_k1z_zmm_zmmm512b64)
                     }
-                    Bin::And => code(Code::EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpandq_zmm_k1z_zmm_zmmm512b64),
+                    Bin::And => {
+                        code(Code::EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpandq_zmm_k1z_zmm_zmmm512b64)
+                    }
                     Bin::Or => code(Code::EVEX_Vpord_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vporq_zmm_k1z_zmm_zmmm512b64),
                     _ => code(Code::EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpxorq_zmm_k1z_zmm_zmmm512b64),
                 };
@@ -241,7 +247,8 @@ impl Select<'_, '_> {
         let halves: SmallVec<[R; 2]> = q
             .iter()
             .map(|q| {
-                let op = Op { args: smallvec![(*q, Width::Z)], ..Op::new(Code::EVEX_Vcvttpd2dq_ymm_k1z_zmmm512b64_sae) };
+                let op =
+                    Op { args: smallvec![(*q, Width::Z)], ..Op::new(Code::EVEX_Vcvttpd2dq_ymm_k1z_zmmm512b64_sae) };
                 self.push(op, Width::Y)
             })
             .collect();

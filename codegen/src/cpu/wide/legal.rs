@@ -154,18 +154,12 @@ impl Legal<'_> {
     fn fma(&mut self, dst: R, [mut a, mut b, c]: [R; 3], size: u32, dies: &dyn Fn(R) -> bool) {
         let double = size == 8;
         let pick = |single: Code, other: Code| if double { other } else { single };
-        let by_sum = pick(
-            Code::EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er,
-            Code::EVEX_Vfmadd231pd_zmm_k1z_zmm_zmmm512b64_er,
-        );
-        let by_factor = pick(
-            Code::EVEX_Vfmadd213ps_zmm_k1z_zmm_zmmm512b32_er,
-            Code::EVEX_Vfmadd213pd_zmm_k1z_zmm_zmmm512b64_er,
-        );
-        let by_other = pick(
-            Code::EVEX_Vfmadd132ps_zmm_k1z_zmm_zmmm512b32_er,
-            Code::EVEX_Vfmadd132pd_zmm_k1z_zmm_zmmm512b64_er,
-        );
+        let by_sum =
+            pick(Code::EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vfmadd231pd_zmm_k1z_zmm_zmmm512b64_er);
+        let by_factor =
+            pick(Code::EVEX_Vfmadd213ps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vfmadd213pd_zmm_k1z_zmm_zmmm512b64_er);
+        let by_other =
+            pick(Code::EVEX_Vfmadd132ps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vfmadd132pd_zmm_k1z_zmm_zmmm512b64_er);
         // At most one operand in memory.
         let mem_c = self.in_memory(c, size);
         if mem_c.is_none() && self.in_memory(a, size).is_some() {
@@ -180,10 +174,18 @@ impl Legal<'_> {
         let (ra, a_dies) = ends(self, a);
         let (tied, code, args, mem) = if let Some(mem) = mem_c {
             let (rb, b_dies) = ends(self, b);
-            if !a_dies && b_dies { (rb, by_factor, vec![ra], Some(mem)) } else { (self.own(ra, a_dies), by_factor, vec![rb], Some(mem)) }
+            if !a_dies && b_dies {
+                (rb, by_factor, vec![ra], Some(mem))
+            } else {
+                (self.own(ra, a_dies), by_factor, vec![rb], Some(mem))
+            }
         } else if let Some(mem) = mem_b {
             let (rc, c_dies) = ends(self, c);
-            if !c_dies && a_dies { (ra, by_other, vec![rc], Some(mem)) } else { (self.own(rc, c_dies), by_sum, vec![ra], Some(mem)) }
+            if !c_dies && a_dies {
+                (ra, by_other, vec![rc], Some(mem))
+            } else {
+                (self.own(rc, c_dies), by_sum, vec![ra], Some(mem))
+            }
         } else {
             let ((rb, b_dies), (rc, c_dies)) = (ends(self, b), ends(self, c));
             match (c_dies, a_dies, b_dies) {

@@ -113,6 +113,8 @@ pub(super) struct Op {
     pub(super) splat: Option<u32>,
     /// Whether `mem` is one element for all lanes.
     pub(super) one: bool,
+    /// Whether it stores what this kernel does not read, so that large results may go past the caches.
+    pub(super) streams: bool,
     /// Whether the result must not share a register with an argument.
     pub(super) early: bool,
 }
@@ -130,6 +132,7 @@ impl Op {
             tied: None,
             splat: None,
             one: false,
+            streams: false,
             early: false,
         }
     }
@@ -170,13 +173,23 @@ pub(super) enum Node {
     /// Zeros, in all lanes.
     Zero(R),
     /// `dst = a * b + c`, of elements of that many bytes.
-    Fma { dst: R, a: R, b: R, c: R, size: u32 },
+    Fma {
+        dst: R,
+        a: R,
+        b: R,
+        c: R,
+        size: u32,
+    },
     /// The iteration that a turn starts at, in all lanes of 64 bits.
     Turn(R),
     /// The counter of an inner loop, likewise.
     Counter(R, usize),
     /// A fault in one of these lanes, with its code; the error word is at the pointer at that byte of the frame.
-    Fault { lanes: R, code: u64, word: i32 },
+    Fault {
+        lanes: R,
+        code: u64,
+        word: i32,
+    },
     /// The start of an inner loop.
     Begin(Inner),
     /// The end of the innermost.

@@ -251,19 +251,18 @@ impl Select<'_, '_> {
         }
         let mem = |part: i32| Some(Mem::Lanes(base, size, offset + 64 * part));
         let mask = self.tail_part(0);
+        let streams = !self.read.contains(&buf);
         let (code, r, width) = match dtype {
             DType::F32 | DType::I32 => (Code::EVEX_Vmovups_zmmm512_k1z_zmm, x[0], Width::Z),
             DType::F64 | DType::I64 => {
                 for part in 0..2 {
                     let (mask, mem) = (self.tail_part(part), mem(part as i32));
                     let args = smallvec![(x[part], Width::Z)];
-                    self.put(Op { args, mem, mask, ..Op::new(Code::EVEX_Vmovupd_zmmm512_k1z_zmm) });
+                    self.put(Op { args, mem, mask, streams, ..Op::new(Code::EVEX_Vmovupd_zmmm512_k1z_zmm) });
                 }
                 return Some(());
             }
-            DType::F16 | DType::BF16 => {
-                (Code::EVEX_Vmovdqu16_ymmm256_k1z_ymm, self.to_half(dtype, x[0]), Width::Y)
-            }
+            DType::F16 | DType::BF16 => (Code::EVEX_Vmovdqu16_ymmm256_k1z_ymm, self.to_half(dtype, x[0]), Width::Y),
             DType::I16 => (Code::EVEX_Vpmovdw_ymmm256_k1z_zmm, x[0], Width::Z),
             DType::I8 | DType::U8 => (Code::EVEX_Vpmovdb_xmmm128_k1z_zmm, x[0], Width::Z),
             DType::Bool => {
@@ -271,7 +270,8 @@ impl Select<'_, '_> {
                 (Code::EVEX_Vpmovdb_xmmm128_k1z_zmm, ones[0], Width::Z)
             }
         };
-        self.put(Op { args: smallvec![(r, width)], mem: mem(0), mask, ..Op::new(code) });
+        let streams = streams && dtype.size() == 4;
+        self.put(Op { args: smallvec![(r, width)], mem: mem(0), mask, streams, ..Op::new(code) });
         Some(())
     }
 

@@ -25,9 +25,11 @@ use super::value::{Scope, Val};
 use crate::loopnest::{AccId, Buf, Coef, Extent, Loop, Stmt};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    AbiParam, ExtFuncData, ExternalName, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind, Value, types,
+    AbiParam, ExtFuncData, ExternalName, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind, Value,
+    types,
 };
 use cranelift_codegen::isa::{CallConv, TargetIsa};
+use machine::Node;
 pub(super) use select::Outer;
 use select::{Body, GROUP, Select, Slot};
 use std::collections::HashMap;
@@ -62,6 +64,8 @@ struct Made<'a> {
     code: Vec<u8>,
     slots: Vec<Slot>,
     uniform: Vec<&'a Stmt>,
+    /// Whether it may store past the caches.
+    streams: bool,
 }
 
 impl Emitter<'_> {
@@ -106,9 +110,11 @@ impl Emitter<'_> {
         signature.params = vec![AbiParam::new(types::I64); 3];
         let signature = self.func.import_signature(signature);
         let name = format!("{}_loop{}", self.name, self.bytes.len());
-        let function = ExtFuncData { name: ExternalName::testcase(&name), signature, colocated: false, patchable: false };
+        let function =
+            ExtFuncData { name: ExternalName::testcase(&name), signature, colocated: false, patchable: false };
         let function = self.func.import_function(function);
         self.cur().ins().call(function, &[frame, start, limit]);
+        self.streams |= made.streams;
         self.bytes.push(Bytes { name, code: made.code });
         self.jump(exit, &[]);
         let scope = self.scope();
@@ -124,15 +130,16 @@ impl Emitter<'_> {
     where
         Self: 'a,
     {
-        let mut written = Vec::new();
-        stores(&l.body, &mut written);
+        let (mut written, mut read) = (Vec::new(), Vec::new());
+        accesses(&l.body, &mut written, &mut Vec::new());
+        accesses(&self.nest.body, &mut Vec::new(), &mut read);
         let lookup = |v: V| match self.val(v) {
             Val::Const(_, bits) => Some(*bits),
             _ => None,
         };
         let (mut asm, mut slots) = (Asm::new(), Vec::new());
         let mut body = |groups: usize, rest: bool| -> Option<Body<'a>> {
-            let s = Select::new(self.nest, l.var, &lookup, &mut asm, &mut slots, &written, groups, rest);
+            let s = Select::new(self.nest, l.var, &lookup, &mut asm, &mut slots, [&written, &read], groups, rest);
             s.body(l, outer)
         };
         let Some(one) = body(1, true) else { return Ok(None) };
@@ -143,6 +150,11 @@ impl Emitter<'_> {
         let groups = groups(&one).min(most.max(1) as usize);
         let uniform = one.uniform.clone();
         let Some(all) = body(groups, false) else { return Ok(None) };
+        let streams = all.nodes.iter().any(|n| matches!(n, Node::Op(op) if op.streams));
+        let streams = streams.then(|| {
+            slots.push(Slot::Streams);
+            slots.len() as i32 * 8 - 8
+        });
         let numbers = outer_registers(outer);
         let part = |body: Body<'a>| -> Option<Part<'a>> {
             let placed = alloc::place(&body, &fixed(&body, &numbers))?;
@@ -151,9 +163,9 @@ impl Emitter<'_> {
         let whole = known.is_some_and(|n| n % (groups * GROUP) as i64 == 0);
         let (main, rest) = (part(all), if whole { None } else { Some(part(one)) });
         let (Some(main), false) = (main, matches!(rest, Some(None))) else { return Ok(None) };
-        let f = Function { main: Some((main, groups)), rest: rest.flatten(), outer: numbers };
+        let f = Function { main: Some((main, groups)), rest: rest.flatten(), outer: numbers, streams };
         let code = write::write(asm, &f).map_err(|e| -> Error { err::internal(format!("a vector loop: {e}")) })?;
-        Ok(code.map(|code| Made { code, slots, uniform }))
+        Ok(code.map(|code| Made { code, slots, uniform, streams: streams.is_some() }))
     }
 
     /// Writes a slot of the frame, in front of the outermost loop that does not change it.
@@ -199,18 +211,20 @@ impl Emitter<'_> {
                     Coef::Const(_) => (self.extent(*extent), self.scope()),
                 }
             }
+            Slot::Streams => (self.argument(self.nest.bufs.len() + self.nest.params as usize + 1), 0),
             Slot::Word => (self.argument(self.nest.bufs.len() + self.nest.params as usize), 0),
         };
         self.at_level(level, |e| e.cur().ins().store(MemFlagsData::trusted(), value, frame, offset));
     }
 }
 
-/// The buffers that statements store to.
-fn stores(stmts: &[Stmt], out: &mut Vec<Buf>) {
+/// The buffers that statements store to, and those that they load from.
+fn accesses(stmts: &[Stmt], stored: &mut Vec<Buf>, loaded: &mut Vec<Buf>) {
     for s in stmts {
         match s {
-            Stmt::Store { buf, .. } => out.push(*buf),
-            Stmt::For(l) => stores(&l.body, out),
+            Stmt::Store { buf, .. } => stored.push(*buf),
+            Stmt::Load { buf, .. } => loaded.push(*buf),
+            Stmt::For(l) => accesses(&l.body, stored, loaded),
             _ => {}
         }
     }

@@ -39,6 +39,8 @@ pub(super) enum Slot {
     Count(Extent),
     /// The address of the error word.
     Word,
+    /// Whether large results go past the caches.
+    Streams,
 }
 
 /// An accumulator's lanes, with those of its indices.
@@ -102,8 +104,9 @@ pub(super) struct Select<'a, 'l> {
     pub(super) known: &'a dyn Fn(V) -> Option<u64>,
     pub(super) asm: &'a mut Asm,
     pub(super) slots: &'a mut Vec<Slot>,
-    /// Buffers that the loop writes.
+    /// Buffers that the loop writes, and those that the kernel reads.
     pub(super) written: &'a [Buf],
+    pub(super) read: &'a [Buf],
     pub(super) groups: usize,
     pub(super) tail: Option<[R; 2]>,
     pub(super) nodes: Vec<Node>,
@@ -145,7 +148,7 @@ impl<'a, 'l> Select<'a, 'l> {
         known: &'a dyn Fn(V) -> Option<u64>,
         asm: &'a mut Asm,
         slots: &'a mut Vec<Slot>,
-        written: &'a [Buf],
+        [written, read]: [&'a [Buf]; 2],
         groups: usize,
         rest: bool,
     ) -> Select<'a, 'l> {
@@ -156,6 +159,7 @@ impl<'a, 'l> Select<'a, 'l> {
             asm,
             slots,
             written,
+            read,
             groups,
             tail: None,
             nodes: Vec::new(),

@@ -53,6 +53,8 @@ pub(super) struct Function<'a> {
     pub(super) rest: Option<Part<'a>>,
     /// The machine registers of accumulators from outside, in order.
     pub(super) outer: Vec<Vec<u8>>,
+    /// The byte of the frame that says whether large results go past the caches, if there are such.
+    pub(super) streams: Option<i32>,
 }
 
 /// What the general registers hold.
@@ -106,12 +108,14 @@ struct Writer<'a> {
     cold: Vec<(Label, Label, i32, u64)>,
     /// Inner loops that are open: their start, their end and themselves.
     open: Vec<(Label, Label, Inner)>,
+    /// Whether stores go past the caches.
+    streams: bool,
 }
 
 /// The bytes of `f`; `None` if it needs more registers than there are.
 pub(super) fn write(asm: Asm, f: &Function<'_>) -> Result<Option<Vec<u8>>, IcedError> {
     let Some(general) = General::of(f) else { return Ok(None) };
-    let mut w = Writer { asm, general: &general, cold: Vec::new(), open: Vec::new() };
+    let mut w = Writer { asm, general: &general, cold: Vec::new(), open: Vec::new(), streams: false };
     w.function(f)?;
     Ok(Some(w.asm.finish()))
 }
@@ -160,11 +164,16 @@ impl Writer<'_> {
             self.two(Code::Cmp_r64_rm64, I, LIMIT)?;
             self.asm.jump(Code::Jge_rel32_64, rest)?;
             self.before(part)?;
-            let turn = self.asm.here();
-            self.nodes(&part.placed)?;
-            self.asm.put(Instruction::with2(Code::Add_rm64_imm32, I, width)?)?;
-            self.two(Code::Cmp_r64_rm64, I, LIMIT)?;
-            self.asm.jump(Code::Jl_rel32_64, turn)?;
+            let (ordinary, rest) = (self.asm.label(), rest);
+            if let Some(byte) = f.streams {
+                self.check_streams(part, byte, ordinary)?;
+                self.streams = true;
+                self.turns(part, width)?;
+                self.streams = false;
+                self.asm.jump(Code::Jmp_rel32_64, rest)?;
+            }
+            self.asm.place(ordinary);
+            self.turns(part, width)?;
         }
         self.asm.place(rest);
         if let Some(part) = &f.rest {
@@ -197,6 +206,31 @@ impl Writer<'_> {
             self.asm.jump(Code::Jne_rel32_64, back)?;
             self.asm.put(Instruction::with2(Code::Mov_rm64_imm32, word, code as i32)?)?;
             self.asm.jump(Code::Jmp_rel32_64, back)?;
+        }
+        Ok(())
+    }
+
+    /// The main loop, whose first turn is known to be whole.
+    fn turns(&mut self, part: &Part<'_>, width: i32) -> Result<(), IcedError> {
+        let turn = self.asm.here();
+        self.nodes(&part.placed)?;
+        self.asm.put(Instruction::with2(Code::Add_rm64_imm32, I, width)?)?;
+        self.two(Code::Cmp_r64_rm64, I, LIMIT)?;
+        self.asm.jump(Code::Jl_rel32_64, turn)
+    }
+
+    /// Goes on to `ordinary` unless stores are to go past the caches, and they all go to whole cache lines.
+    fn check_streams(&mut self, part: &Part<'_>, byte: i32, ordinary: Label) -> Result<(), IcedError> {
+        self.asm.put(Instruction::with2(Code::Cmp_rm64_imm8, at_frame(byte), 0)?)?;
+        self.asm.jump(Code::Je_rel32_64, ordinary)?;
+        for node in &part.placed.nodes {
+            let Node::Op(Op { streams: true, mem: Some(Mem::Lanes(base, size, offset)), .. }) = node else { continue };
+            // Pointers that inner loops move have no value yet, and their steps would have to be looked at.
+            let Base::Frame(_) = base else { return self.asm.jump(Code::Jmp_rel32_64, ordinary) };
+            let base = self.pointer(*base)?;
+            self.asm.put(Instruction::with2(Code::Lea_r64_m, SCRATCH, address(base, I, *size, *offset))?)?;
+            self.asm.put(Instruction::with2(Code::Test_AL_imm8, Register::AL, 63)?)?;
+            self.asm.jump(Code::Jne_rel32_64, ordinary)?;
         }
         Ok(())
     }
@@ -384,7 +418,8 @@ impl Writer<'_> {
         }
         all.extend(op.imm.map(Operand::Imm));
         let mask = op.mask.as_ref().map(|r| register(Width::K, number(r)));
-        self.asm.vector(op.code, &all, Masked { mask, zero: op.zero, splat: op.one })
+        let code = if self.streams && op.streams { Code::EVEX_Vmovntps_m512_zmm } else { op.code };
+        self.asm.vector(code, &all, Masked { mask, zero: op.zero, splat: op.one })
     }
 }
 
