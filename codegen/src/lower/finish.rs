@@ -147,7 +147,9 @@ impl Finish {
                             (*step, *total) = (self.param(*step), self.param(*total));
                         }
                     }
-                    if l.kind == LoopKind::Vector {
+                    // So do the steps of a tile's rows.
+                    let tile = !vectors.is_empty() && matches!(l.extent, Extent::Block { .. });
+                    if l.kind == LoopKind::Vector || tile {
                         vectors.insert(l.var);
                     }
                     self.number(&mut l.body, vectors);

@@ -417,8 +417,12 @@ fn check(choices: Vec<u32>, level: OptLevel) {
     assert_eq!(parse::parse(&nest.to_string()).unwrap(), nest);
     let mut random = Random::new(seed);
     let bufs: Vec<_> = nest.bufs.iter().zip(&lens).map(|(b, n)| fill(b.dtype, *n as usize, &mut random)).collect();
-    let kernel = Kernel::new(&nest, Target::host().unwrap(), level).unwrap_or_else(|e| panic!("{e}\n{nest}"));
-    compare(&nest, &kernel, &bufs, &params, &ranges(&nest, &params));
+    // All emitters that the machine has.
+    for without in [&[][..], &["has_avx512f"]] {
+        let target = Target::host_without(without).unwrap();
+        let kernel = Kernel::new(&nest, &target, level).unwrap_or_else(|e| panic!("{e}\n{nest}"));
+        compare(&nest, &kernel, &bufs, &params, &ranges(&nest, &params));
+    }
 }
 
 proptest! {

@@ -225,6 +225,35 @@ fn blocks_and_strides() {
     );
 }
 
+/// A tile whose rows are side by side in one operand, and whose columns are in the other.
+#[test]
+fn tiles() {
+    for ty in ["f32", "i32", "f64", "u8"] {
+        let sizes = [(1, 1), (16, 16), (17, 40), (35, 16), (32, 64)];
+        let params: Vec<Vec<i64>> = sizes.iter().map(|(m, n)| vec![(m + 15) / 16, *n, 16, *m, 70, 80]).collect();
+        check(
+            &format!(
+                "kernel(b0: {ty}, b1: {ty}, b2: mut {ty}; p0, p1, p2, p3, p4, p5) {{
+                   for parallel i2 in 0..p0 {{
+                     for vector i1 in 0..p1 {{
+                       for i0 in 0..block(i2, p2, p3) {{
+                         %0: {ty} = load b0[i2*16 + i1*p4 + i0 + 3]
+                         %1: {ty} = load b1[i2*1280 + i1 + i0*p5]
+                         %2: {ty} = load b0[i2*16 + i1*p4 + i0]
+                         %3: {ty} = sub %0, %1
+                         %4: {ty} = max %3, %2
+                         store b2[i2*1280 + i1 + i0*p5] = %4
+                       }}
+                     }}
+                   }}
+                 }}"
+            ),
+            64 * 80,
+            &params,
+        );
+    }
+}
+
 #[test]
 fn gather_and_check() {
     check(

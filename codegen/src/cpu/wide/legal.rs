@@ -21,7 +21,8 @@ pub(super) fn operands(node: &Node) -> (Vec<R>, Option<R>) {
         Node::Fma { dst, a, b, c, .. } => (vec![*a, *b, *c], Some(*dst)),
         Node::Zero(r) | Node::Turn(r) | Node::Counter(r, _) => (vec![], Some(*r)),
         Node::Fault { lanes, .. } => (vec![*lanes], None),
-        Node::Begin(_) | Node::End => (vec![], None),
+        Node::Upto(r, _) => (vec![], Some(*r)),
+        Node::Begin(_) | Node::End | Node::Point(..) | Node::Move(_) => (vec![], None),
     }
 }
 

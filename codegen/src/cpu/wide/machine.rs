@@ -77,6 +77,8 @@ pub(super) enum Base {
     Frame(i32),
     /// Number of a pointer that an inner loop moves.
     Moving(usize),
+    /// That byte of the function's own memory.
+    Own(i32),
 }
 
 /// An operand in memory.
@@ -92,6 +94,8 @@ pub(super) enum Mem {
     At(Place),
     /// What had no register, by number.
     Spilled(usize),
+    /// Where [`Node::Point`] points.
+    Pointed,
 }
 
 /// One machine instruction. Operands are the result, the arguments, then memory if it is read (or memory first if it is
@@ -190,6 +194,12 @@ pub(super) enum Node {
         code: u64,
         word: i32,
     },
+    /// Lets [`Mem::Pointed`] be at a pointer plus an offset plus the turn's first iteration times a step.
+    Point(Base, i32, Count),
+    /// Moves it on by so many bytes.
+    Move(Count),
+    /// The mask of as many lanes as a number says.
+    Upto(R, Count),
     /// The start of an inner loop.
     Begin(Inner),
     /// The end of the innermost.

@@ -6,6 +6,7 @@
 
 use super::machine::{Base, Count, Def, File, Form, Mem, Node, Op, Place, R, Width};
 use super::select::{GROUP, Parts, Select, Slot};
+use super::turn::TILE_ROW;
 use crate::loopnest::{Access, Affine, Buf, Coef};
 use iced_x86::Code;
 use smallvec::smallvec;
@@ -23,8 +24,8 @@ enum Lanes {
 }
 
 impl Select<'_, '_> {
-    /// Where an access goes: a pointer, an offset in bytes, and how lanes differ.
-    fn address(&mut self, buf: Buf, at: &Access, g: usize) -> Option<(Base, i32, Lanes)> {
+    /// The pointer that an access counts lanes from, and an offset in bytes.
+    pub(super) fn pointer(&mut self, buf: Buf, at: &Access) -> Option<(Base, i32)> {
         let size = self.nest.bufs[buf.0 as usize].dtype.size() as u32;
         let (mut outer, mut offset) = (at.affine.clone(), 0);
         if let Coef::Const(c) = outer.offset {
@@ -38,7 +39,6 @@ impl Select<'_, '_> {
                 steps.push((depth, stride));
             }
         }
-        let stride = at.affine.stride(self.var);
         outer.terms.retain(|(v, _)| *v != self.var && !self.inner.iter().any(|(i, ..)| i == v));
         let varies = at.dynamic.filter(|d| self.vals.contains_key(d));
         let dynamic = if varies.is_some() { None } else { at.dynamic };
@@ -47,11 +47,17 @@ impl Select<'_, '_> {
         for (depth, stride) in steps {
             moves.push((depth, self.step(stride, size)?));
         }
-        let base = self.moved(base, &moves);
-        let lanes = match (varies, stride) {
+        Some((self.moved(base, &moves), i32::try_from(offset).ok()?))
+    }
+
+    /// Where an access goes: a pointer, an offset in bytes, and how lanes differ.
+    fn address(&mut self, buf: Buf, at: &Access, g: usize) -> Option<(Base, i32, Lanes)> {
+        let (base, mut offset) = self.pointer(buf, at)?;
+        let varies = at.dynamic.filter(|d| self.vals.contains_key(d));
+        let lanes = match (varies, at.affine.stride(self.var)) {
             (None, Coef::Const(0)) => Lanes::Same,
             (None, Coef::Const(1)) => {
-                offset += (g * GROUP) as i64 * i64::from(size);
+                offset = offset.checked_add((g * GROUP * self.nest.bufs[buf.0 as usize].dtype.size()) as i32)?;
                 Lanes::Next
             }
             (None, stride) => {
@@ -64,10 +70,10 @@ impl Select<'_, '_> {
                 Lanes::Index((0..2).map(|i| self.plus(d[i], own[i])).collect())
             }
         };
-        Some((base, i32::try_from(offset).ok()?, lanes))
+        Some((base, offset, lanes))
     }
 
-    fn step(&mut self, stride: Coef, size: u32) -> Option<Count> {
+    pub(super) fn step(&mut self, stride: Coef, size: u32) -> Option<Count> {
         Some(match stride {
             Coef::Const(c) => Count::Known(c.checked_mul(i64::from(size))?),
             Coef::Param(_) => Count::Frame(self.slot(Slot::Step(stride, size))),
@@ -127,6 +133,11 @@ impl Select<'_, '_> {
 
     pub(super) fn load(&mut self, buf: Buf, at: &Access, g: usize) -> Option<Parts> {
         let dtype = self.nest.bufs[buf.0 as usize].dtype;
+        if let Some(own) = self.turned_at(buf, at) {
+            let base = self.moved(Base::Own(own), &[(self.inner.len() - 1, Count::Known(TILE_ROW))]);
+            let mem = Some(Mem::One(base, 0));
+            return Some(smallvec![self.push(Op { mem, ..Op::new(Code::EVEX_Vmovups_zmm_k1z_zmmm512) }, Width::Z)]);
+        }
         let (base, offset, lanes) = self.address(buf, at, g)?;
         let mem = match lanes {
             Lanes::Index(index) => return self.gather(dtype, base, offset, &index),

@@ -17,6 +17,7 @@ mod legal;
 mod machine;
 mod memory;
 mod select;
+mod turn;
 mod write;
 
 use super::asm::Asm;
@@ -143,13 +144,13 @@ impl Emitter<'_> {
             s.body(l, outer)
         };
         let Some(one) = body(1, true) else { return Ok(None) };
-        if one.nodes.len() < one.strided * WORTH {
-            return Ok(None);
-        }
         let most = known.map_or(i64::MAX, |n| n / GROUP as i64);
         let groups = groups(&one).min(most.max(1) as usize);
         let uniform = one.uniform.clone();
         let Some(all) = body(groups, false) else { return Ok(None) };
+        if all.nodes.len() < all.strided * WORTH {
+            return Ok(None);
+        }
         let streams = all.nodes.iter().any(|n| matches!(n, Node::Op(op) if op.streams));
         let streams = streams.then(|| {
             slots.push(Slot::Streams);
@@ -233,9 +234,11 @@ fn accesses(stmts: &[Stmt], stored: &mut Vec<Buf>, loaded: &mut Vec<Buf>) {
 /// How many groups a turn of the main loop does: several of short bodies, which hides the loop's own cost, and where inner
 /// loops walk down columns, since then more of each row's cache lines is used at once.
 fn groups(one: &Body<'_>) -> usize {
-    match (one.nodes.len(), one.loops) {
-        (0..=10, _) => 4,
-        (11..=24, _) => 2,
+    match one.nodes.len() {
+        // Tiles are turned for one.
+        _ if one.loops > 0 && one.strided > 0 => 1,
+        0..=10 => 4,
+        11..=24 => 2,
         _ => 1,
     }
 }

@@ -9,7 +9,7 @@
 
 use super::machine::{Base, Count, Def, File, Form, Info, Inner, Node, Op, Place, R, Width};
 use crate::cpu::asm::Asm;
-use crate::loopnest::{AccId, Affine, Buf, Coef, Combine, Extent, Loop, LoopKind, LoopNest, Stmt, Var};
+use crate::loopnest::{AccId, Access, Affine, Buf, Coef, Combine, Extent, Loop, LoopKind, LoopNest, Stmt, Var};
 use iced_x86::Code;
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
@@ -94,6 +94,8 @@ pub(super) struct Body<'l> {
     pub(super) uniform: Vec<&'l Stmt>,
     /// Accesses of a group whose lanes are a stride apart.
     pub(super) strided: usize,
+    /// Bytes of memory of its own.
+    pub(super) own: i32,
 }
 
 /// A loop's body being written.
@@ -122,6 +124,10 @@ pub(super) struct Select<'a, 'l> {
     loops: usize,
     uniform: Vec<&'l Stmt>,
     pub(super) strided: usize,
+    /// Loads of the inner loop whose values lie turned in the function's own memory, from that byte on.
+    pub(super) turned: Vec<(Buf, &'l Access, i32)>,
+    /// Bytes of that memory.
+    pub(super) own: i32,
 }
 
 /// Values that are there already, as long as the loop around them is open.
@@ -174,6 +180,8 @@ impl<'a, 'l> Select<'a, 'l> {
             loops: 0,
             uniform: Vec::new(),
             strided: 0,
+            turned: Vec::new(),
+            own: 0,
         };
         if rest {
             let tail = [s.register(File::Mask, Def::Variable), s.register(File::Mask, Def::Variable)];
@@ -206,6 +214,7 @@ impl<'a, 'l> Select<'a, 'l> {
             loops: self.loops,
             uniform: self.uniform,
             strided: self.strided,
+            own: self.own,
         })
     }
 
@@ -313,6 +322,8 @@ impl<'a, 'l> Select<'a, 'l> {
         };
         let number = self.loops;
         self.loops += 1;
+        let outside = self.turned.clone();
+        self.turn_tiles(l, count)?;
         let (begin, cache) = (self.nodes.len(), self.cache.clone());
         let inner = Inner { count, moving: Vec::new(), number };
         self.nodes.push(Node::Begin(inner.clone()));
@@ -321,12 +332,13 @@ impl<'a, 'l> Select<'a, 'l> {
         let (.., moving) = self.inner.pop()?;
         let number_of = |b: Base| match b {
             Base::Moving(n) => n,
-            Base::Frame(_) => 0,
+            Base::Frame(_) | Base::Own(_) => 0,
         };
         let moving = moving.into_iter().map(|(from, to, step)| (number_of(to), from, step)).collect();
         self.nodes[begin] = Node::Begin(Inner { moving, ..inner });
         self.nodes.push(Node::End);
         self.cache = cache;
+        self.turned = outside;
         Some(())
     }
 

@@ -69,7 +69,7 @@ impl General {
     /// `None` if what inner loops move and count does not fit.
     fn of(f: &Function<'_>) -> Option<General> {
         let parts = || f.main.iter().map(|(p, _)| p).chain(&f.rest);
-        let spills = parts().any(|p| p.placed.spilled > 0);
+        let spills = parts().any(|p| p.placed.spilled > 0 || p.body.own > 0);
         let general = &GENERAL[..GENERAL.len() - spills as usize];
         let moving = parts().map(|p| p.body.moving).max().unwrap_or(0);
         let loops = parts().map(|p| p.body.loops).max().unwrap_or(0);
@@ -86,7 +86,8 @@ impl General {
             else {
                 continue;
             };
-            if !g.pointers.contains_key(base)
+            if !matches!(base, Base::Own(_))
+                && !g.pointers.contains_key(base)
                 && let Some(r) = free.next()
             {
                 g.pointers.insert(*base, r);
@@ -110,12 +111,14 @@ struct Writer<'a> {
     open: Vec<(Label, Label, Inner)>,
     /// Whether stores go past the caches.
     streams: bool,
+    /// The byte of the function's own memory from which on there is what had no register.
+    spilled: i32,
 }
 
 /// The bytes of `f`; `None` if it needs more registers than there are.
 pub(super) fn write(asm: Asm, f: &Function<'_>) -> Result<Option<Vec<u8>>, IcedError> {
     let Some(general) = General::of(f) else { return Ok(None) };
-    let mut w = Writer { asm, general: &general, cold: Vec::new(), open: Vec::new(), streams: false };
+    let mut w = Writer { asm, general: &general, cold: Vec::new(), open: Vec::new(), streams: false, spilled: 0 };
     w.function(f)?;
     Ok(Some(w.asm.finish()))
 }
@@ -138,10 +141,12 @@ impl Writer<'_> {
             self.asm.put(Instruction::with1(Code::Push_r64, *r)?)?;
         }
         let parts = || f.main.iter().map(|(p, _)| p).chain(&f.rest);
-        let spilled = parts().map(|p| p.placed.spilled).max().unwrap_or(0);
-        if spilled > 0 {
+        self.spilled = parts().map(|p| p.body.own).max().unwrap_or(0);
+        let memory = self.spilled + 64 * parts().map(|p| p.placed.spilled as i32).max().unwrap_or(0);
+        let spilled = memory > 0;
+        if spilled {
             self.two(Code::Mov_r64_rm64, Register::RBP, Register::RSP)?;
-            self.asm.put(Instruction::with2(Code::Sub_rm64_imm32, Register::RSP, spilled as i32 * 64)?)?;
+            self.asm.put(Instruction::with2(Code::Sub_rm64_imm32, Register::RSP, memory)?)?;
             self.asm.put(Instruction::with2(Code::And_rm64_imm8, Register::RSP, -64i32)?)?;
         }
         let mut pointers: Vec<(i32, Register)> = Vec::new();
@@ -190,7 +195,7 @@ impl Writer<'_> {
         self.asm.place(done);
         self.accumulators(f, false)?;
         self.asm.put(Instruction::with(Code::VEX_Vzeroupper))?;
-        if spilled > 0 {
+        if spilled {
             self.two(Code::Mov_r64_rm64, Register::RSP, Register::RBP)?;
         }
         for r in self.general.saved.iter().rev() {
@@ -223,11 +228,29 @@ impl Writer<'_> {
     fn check_streams(&mut self, part: &Part<'_>, byte: i32, ordinary: Label) -> Result<(), IcedError> {
         self.asm.put(Instruction::with2(Code::Cmp_rm64_imm8, at_frame(byte), 0)?)?;
         self.asm.jump(Code::Je_rel32_64, ordinary)?;
+        let inner = |node: &Node| match node {
+            Node::Begin(inner) => inner.moving.clone(),
+            _ => Vec::new(),
+        };
+        let moving: HashMap<usize, (Base, Count)> =
+            part.placed.nodes.iter().flat_map(inner).map(|(n, from, step)| (n, (from, step))).collect();
         for node in &part.placed.nodes {
             let Node::Op(Op { streams: true, mem: Some(Mem::Lanes(base, size, offset)), .. }) = node else { continue };
-            // Pointers that inner loops move have no value yet, and their steps would have to be looked at.
-            let Base::Frame(_) = base else { return self.asm.jump(Code::Jmp_rel32_64, ordinary) };
-            let base = self.pointer(*base)?;
+            let mut base = *base;
+            // Wherever inner loops move to is where a line begins.
+            while let Base::Moving(n) = base {
+                let Some((from, step)) = moving.get(&n) else { break };
+                match step {
+                    Count::Known(by) => {
+                        self.asm.put(Instruction::with2(Code::Mov_r32_imm32, Register::EAX, *by as i32)?)?;
+                    }
+                    Count::Frame(byte) => self.read(SCRATCH, *byte)?,
+                }
+                self.asm.put(Instruction::with2(Code::Test_AL_imm8, Register::AL, 63)?)?;
+                self.asm.jump(Code::Jne_rel32_64, ordinary)?;
+                base = *from;
+            }
+            let base = self.pointer(base)?;
             self.asm.put(Instruction::with2(Code::Lea_r64_m, SCRATCH, address(base, I, *size, *offset))?)?;
             self.asm.put(Instruction::with2(Code::Test_AL_imm8, Register::AL, 63)?)?;
             self.asm.jump(Code::Jne_rel32_64, ordinary)?;
@@ -320,6 +343,42 @@ impl Writer<'_> {
             }
             // `legal` leaves none.
             Node::Fma { .. } => Ok(()),
+            Node::Point(base, offset, step) => {
+                match step {
+                    Count::Known(by) => {
+                        self.asm.put(Instruction::with3(Code::Imul_r64_rm64_imm32, SCRATCH, I, *by as i32)?)?;
+                    }
+                    Count::Frame(byte) => {
+                        self.read(SCRATCH, *byte)?;
+                        self.two(Code::Imul_r64_rm64, SCRATCH, I)?;
+                    }
+                }
+                match (base, self.general.pointers.get(base)) {
+                    (_, Some(base)) => self.two(Code::Add_r64_rm64, SCRATCH, *base)?,
+                    (Base::Frame(byte), None) => {
+                        self.asm.put(Instruction::with2(Code::Add_r64_rm64, SCRATCH, at_frame(*byte))?)?;
+                    }
+                    (Base::Moving(_) | Base::Own(_), None) => {}
+                }
+                self.asm.put(Instruction::with2(Code::Add_rm64_imm32, SCRATCH, *offset)?)
+            }
+            Node::Move(Count::Known(by)) => self.asm.put(Instruction::with2(Code::Add_rm64_imm32, SCRATCH, *by as i32)?),
+            Node::Move(Count::Frame(byte)) => {
+                self.asm.put(Instruction::with2(Code::Add_r64_rm64, SCRATCH, at_frame(*byte))?)
+            }
+            Node::Upto(_, count) => {
+                let low = Register::EAX;
+                match count {
+                    Count::Known(n) => self.asm.put(Instruction::with2(Code::Mov_r32_imm32, low, *n as i32)?)?,
+                    Count::Frame(byte) => {
+                        self.asm.put(Instruction::with2(Code::Mov_r32_rm32, low, at_frame(*byte))?)?;
+                    }
+                }
+                let ones = Operand::Pool(self.asm.constant(&[0xff; 4]));
+                let low_of = [Operand::Register(low), ones, Operand::Register(low)];
+                self.asm.vector(Code::VEX_Bzhi_r32_rm32_r32, &low_of, Masked::default())?;
+                self.two(Code::VEX_Kmovw_kr_r32, register(Width::K, dst()), low)
+            }
             Node::Begin(inner) => self.begin(inner),
             Node::End => self.end(),
         }
@@ -341,6 +400,10 @@ impl Writer<'_> {
             match (from, self.general.pointers.get(from)) {
                 (_, Some(from)) => self.two(Code::Mov_r64_rm64, to, *from)?,
                 (Base::Frame(byte), None) => self.read(to, *byte)?,
+                (Base::Own(byte), None) => {
+                    let own = MemoryOperand::with_base_displ(Register::RSP, i64::from(*byte));
+                    self.asm.put(Instruction::with2(Code::Lea_r64_m, to, own)?)?;
+                }
                 (Base::Moving(_), None) => {}
             }
         }
@@ -394,6 +457,10 @@ impl Writer<'_> {
                 let base = self.pointer(base)?;
                 Some(Operand::Memory(address(base, I, size, offset)))
             }
+            Some(Mem::One(Base::Own(byte), offset)) => {
+                Some(Operand::Memory(MemoryOperand::with_base_displ(Register::RSP, i64::from(byte + offset))))
+            }
+            Some(Mem::Pointed) => Some(Operand::Memory(MemoryOperand::with_base(SCRATCH))),
             Some(Mem::One(base, offset)) => {
                 let base = self.pointer(base)?;
                 Some(Operand::Memory(MemoryOperand::with_base_displ(base, i64::from(offset))))
@@ -405,7 +472,7 @@ impl Writer<'_> {
             Some(Mem::At(Place::Pool(n))) => Some(Operand::Pool(n)),
             Some(Mem::At(Place::Frame(byte))) => Some(Operand::Memory(at_frame(byte))),
             Some(Mem::Spilled(n)) => {
-                Some(Operand::Memory(MemoryOperand::with_base_displ(Register::RSP, 64 * n as i64)))
+                Some(Operand::Memory(MemoryOperand::with_base_displ(Register::RSP, i64::from(self.spilled) + 64 * n as i64)))
             }
         };
         let mut all: Vec<Operand> = op.dst.iter().map(&at).collect();
