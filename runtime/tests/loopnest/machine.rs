@@ -66,8 +66,9 @@ const MARGIN: usize = 64;
 /// Panics if they differ in a byte of a buffer (any NaN equals any NaN), in whether there was a fault, or if the machine
 /// code writes outside its buffers.
 pub fn compare(nest: &LoopNest, kernel: &Kernel, bufs: &[Vec<u8>], params: &[i64], ranges: &[(i64, i64)]) {
-    for streams in [false, true] {
-        compare_once(nest, kernel, bufs, params, ranges, streams);
+    // Ordinary stores, and such as go past the caches, to buffers that start where a cache line does or elsewhere.
+    for (streams, from) in [(false, 0), (true, 0), (true, 8), (true, 1)] {
+        compare_once(nest, kernel, bufs, params, ranges, streams, from);
     }
 }
 
@@ -78,6 +79,7 @@ fn compare_once(
     params: &[i64],
     ranges: &[(i64, i64)],
     streams: bool,
+    from: usize,
 ) {
     let mut want = bufs.to_vec();
     let mut want_fault = 0;
@@ -85,9 +87,8 @@ fn compare_once(
         let fault = interp::run_range(nest, &mut want, params, Some(*r)).expect("the interpreter accepts it");
         want_fault = if want_fault == 0 { fault } else { want_fault };
     }
-    // Each starts where a cache line does.
-    let mut got: Vec<Vec<u8>> = bufs.iter().map(|b| vec![0xa5; b.len() + 3 * MARGIN]).collect();
-    let starts: Vec<usize> = got.iter().map(|b| MARGIN + b.as_ptr().align_offset(MARGIN)).collect();
+    let mut got: Vec<Vec<u8>> = bufs.iter().map(|b| vec![0xa5; b.len() + 4 * MARGIN]).collect();
+    let starts: Vec<usize> = got.iter().map(|b| MARGIN + b.as_ptr().align_offset(MARGIN) + from).collect();
     for ((got, b), start) in got.iter_mut().zip(bufs).zip(&starts) {
         got[*start..start + b.len()].copy_from_slice(b);
         got[start + b.len()..].fill(0x5a);

@@ -30,7 +30,7 @@ use cranelift_codegen::ir::{
     types,
 };
 use cranelift_codegen::isa::{CallConv, TargetIsa};
-use machine::Node;
+use machine::{Def, File, Node};
 pub(super) use select::Outer;
 use select::{Body, GROUP, Select, Slot};
 use std::collections::HashMap;
@@ -153,8 +153,8 @@ impl Emitter<'_> {
         }
         let streams = all.nodes.iter().any(|n| matches!(n, Node::Op(op) if op.streams));
         let streams = streams.then(|| {
-            slots.push(Slot::Streams);
-            slots.len() as i32 * 8 - 8
+            slots.extend([Slot::Streams, Slot::Zero]);
+            slots.len() as i32 * 8 - 16
         });
         let numbers = outer_registers(outer);
         let part = |body: Body<'a>| -> Option<Part<'a>> {
@@ -212,6 +212,10 @@ impl Emitter<'_> {
                     Coef::Const(_) => (self.extent(*extent), self.scope()),
                 }
             }
+            Slot::Zero => {
+                let zero = self.at_level(0, |e| e.constant(types::I64, 0));
+                (zero, 0)
+            }
             Slot::Streams => (self.argument(self.nest.bufs.len() + self.nest.params as usize + 1), 0),
             Slot::Word => (self.argument(self.nest.bufs.len() + self.nest.params as usize), 0),
         };
@@ -234,9 +238,11 @@ fn accesses(stmts: &[Stmt], stored: &mut Vec<Buf>, loaded: &mut Vec<Buf>) {
 /// How many groups a turn of the main loop does: several of short bodies, which hides the loop's own cost, and where inner
 /// loops walk down columns, since then more of each row's cache lines is used at once.
 fn groups(one: &Body<'_>) -> usize {
+    let variables = one.infos.iter().filter(|i| i.def == Def::Variable && i.file == File::Vector).count();
     match one.nodes.len() {
         // Tiles are turned for one.
         _ if one.loops > 0 && one.strided > 0 => 1,
+        0..=24 if one.loops > 0 => (24 / variables.max(3)).clamp(1, 8),
         0..=10 => 4,
         11..=24 => 2,
         _ => 1,

@@ -41,6 +41,8 @@ pub(super) enum Slot {
     Word,
     /// Whether large results go past the caches.
     Streams,
+    /// Zero, which the function may change as long as it runs.
+    Zero,
 }
 
 /// An accumulator's lanes, with those of its indices.

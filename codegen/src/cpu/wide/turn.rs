@@ -61,10 +61,12 @@ impl<'l> Select<'_, 'l> {
                 self.nodes.push(Node::Move(step));
                 r
             });
-            let (low, high) = (Code::EVEX_Vunpcklps_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vunpckhps_zmm_k1z_zmm_zmmm512b32);
+            let (low, high) =
+                (Code::EVEX_Vunpcklps_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vunpckhps_zmm_k1z_zmm_zmmm512b32);
             let pairs = [(low, 0), (low, 2), (high, 0), (high, 2)];
             let [a, b, c, d] = pairs.map(|(code, i)| self.whole(code, 0, &[r[i], r[i + 1]], None));
-            let (low, high) = (Code::EVEX_Vunpcklpd_zmm_k1z_zmm_zmmm512b64, Code::EVEX_Vunpckhpd_zmm_k1z_zmm_zmmm512b64);
+            let (low, high) =
+                (Code::EVEX_Vunpcklpd_zmm_k1z_zmm_zmmm512b64, Code::EVEX_Vunpckhpd_zmm_k1z_zmm_zmmm512b64);
             let columns = [(low, a, b), (high, a, b), (low, c, d), (high, c, d)];
             let columns = columns.map(|(code, x, y)| self.whole(code, 0, &[x, y], None));
             for quarter in 0..4 {

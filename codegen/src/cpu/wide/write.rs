@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   pointers, accumulators and invariants into registers
+//!   if results go past the caches: one group under a mask, up to where a cache line of the first result begins
 //!   while first <= end - width:  all groups; first += width
 //!   while first < end:           one group under the mask of min(16, end - first) lanes; first += 16
 //!   accumulators back
@@ -53,7 +54,8 @@ pub(super) struct Function<'a> {
     pub(super) rest: Option<Part<'a>>,
     /// The machine registers of accumulators from outside, in order.
     pub(super) outer: Vec<Vec<u8>>,
-    /// The byte of the frame that says whether large results go past the caches, if there are such.
+    /// The byte of the frame that says whether large results go past the caches, if there are such; behind it is room for
+    /// one number.
     pub(super) streams: Option<i32>,
 }
 
@@ -161,7 +163,9 @@ impl Writer<'_> {
         }
         self.accumulators(f, true)?;
         let done = self.asm.label();
-        let rest = self.asm.label();
+        let (rest, again, peel) = (self.asm.label(), self.asm.here(), self.asm.label());
+        // A group at the start would shift the lanes of accumulators.
+        let saved = f.streams.filter(|_| f.rest.is_some() && f.outer.is_empty()).map(|byte| byte + 8);
         if let Some((part, groups)) = &f.main {
             let width = (groups * GROUP) as i32;
             let limit = MemoryOperand::with_base_displ(END, i64::from(1 - width));
@@ -171,7 +175,12 @@ impl Writer<'_> {
             self.before(part)?;
             let (ordinary, rest) = (self.asm.label(), rest);
             if let Some(byte) = f.streams {
-                self.check_streams(part, byte, ordinary)?;
+                self.asm.put(Instruction::with2(Code::Cmp_rm64_imm8, at_frame(byte), 0)?)?;
+                self.asm.jump(Code::Je_rel32_64, ordinary)?;
+                if let Some(saved) = saved {
+                    self.peel(part, saved, peel, ordinary)?;
+                }
+                self.check_streams(part, ordinary)?;
                 self.streams = true;
                 self.turns(part, width)?;
                 self.streams = false;
@@ -184,6 +193,7 @@ impl Writer<'_> {
         if let Some(part) = &f.rest {
             self.two(Code::Cmp_r64_rm64, I, END)?;
             self.asm.jump(Code::Jge_rel32_64, done)?;
+            self.asm.place(peel);
             self.before(part)?;
             let turn = self.asm.here();
             self.tail(part)?;
@@ -191,6 +201,15 @@ impl Writer<'_> {
             self.asm.put(Instruction::with2(Code::Add_rm64_imm32, I, GROUP as i32)?)?;
             self.two(Code::Cmp_r64_rm64, I, END)?;
             self.asm.jump(Code::Jl_rel32_64, turn)?;
+            if let Some(saved) = saved {
+                // It was the group at the start: what follows is the loop proper.
+                self.asm.put(Instruction::with2(Code::Cmp_rm64_imm8, at_frame(saved), 0)?)?;
+                self.asm.jump(Code::Je_rel32_64, done)?;
+                self.two(Code::Mov_r64_rm64, I, END)?;
+                self.read(END, saved)?;
+                self.asm.put(Instruction::with2(Code::Mov_rm64_imm32, at_frame(saved), 0)?)?;
+                self.asm.jump(Code::Jmp_rel32_64, again)?;
+            }
         }
         self.asm.place(done);
         self.accumulators(f, false)?;
@@ -224,10 +243,35 @@ impl Writer<'_> {
         self.asm.jump(Code::Jl_rel32_64, turn)
     }
 
-    /// Goes on to `ordinary` unless stores are to go past the caches, and they all go to whole cache lines.
-    fn check_streams(&mut self, part: &Part<'_>, byte: i32, ordinary: Label) -> Result<(), IcedError> {
-        self.asm.put(Instruction::with2(Code::Cmp_rm64_imm8, at_frame(byte), 0)?)?;
-        self.asm.jump(Code::Je_rel32_64, ordinary)?;
+    /// Goes on to `peel` with an end of its own if the first result's next cache line begins at a later iteration.
+    fn peel(&mut self, part: &Part<'_>, saved: i32, peel: Label, ordinary: Label) -> Result<(), IcedError> {
+        let store = |node: &Node| match node {
+            Node::Op(Op { streams: true, mem: Some(Mem::Lanes(base @ Base::Frame(_), size, offset)), .. }) => {
+                Some((*base, *size, *offset))
+            }
+            _ => None,
+        };
+        let Some((base, size, offset)) = part.placed.nodes.iter().find_map(store) else { return Ok(()) };
+        let aligned = self.asm.label();
+        let base = self.pointer(base)?;
+        self.asm.put(Instruction::with2(Code::Lea_r64_m, SCRATCH, address(base, I, size, offset))?)?;
+        self.asm.put(Instruction::with1(Code::Neg_rm64, SCRATCH)?)?;
+        self.asm.put(Instruction::with2(Code::And_rm64_imm8, SCRATCH, 63)?)?;
+        self.asm.jump(Code::Je_rel32_64, aligned)?;
+        // An element across two lines.
+        self.asm.put(Instruction::with2(Code::Test_AL_imm8, Register::AL, size as i32 - 1)?)?;
+        self.asm.jump(Code::Jne_rel32_64, ordinary)?;
+        self.asm.put(Instruction::with2(Code::Shr_rm64_imm8, SCRATCH, size.trailing_zeros() as i32)?)?;
+        self.asm.put(Instruction::with2(Code::Mov_rm64_r64, at_frame(saved), END)?)?;
+        let end = MemoryOperand::with_base_index(I, SCRATCH);
+        self.asm.put(Instruction::with2(Code::Lea_r64_m, END, end)?)?;
+        self.asm.jump(Code::Jmp_rel32_64, peel)?;
+        self.asm.place(aligned);
+        Ok(())
+    }
+
+    /// Goes on to `ordinary` unless all stores past the caches go to whole cache lines.
+    fn check_streams(&mut self, part: &Part<'_>, ordinary: Label) -> Result<(), IcedError> {
         let inner = |node: &Node| match node {
             Node::Begin(inner) => inner.moving.clone(),
             _ => Vec::new(),
@@ -362,7 +406,9 @@ impl Writer<'_> {
                 }
                 self.asm.put(Instruction::with2(Code::Add_rm64_imm32, SCRATCH, *offset)?)
             }
-            Node::Move(Count::Known(by)) => self.asm.put(Instruction::with2(Code::Add_rm64_imm32, SCRATCH, *by as i32)?),
+            Node::Move(Count::Known(by)) => {
+                self.asm.put(Instruction::with2(Code::Add_rm64_imm32, SCRATCH, *by as i32)?)
+            }
             Node::Move(Count::Frame(byte)) => {
                 self.asm.put(Instruction::with2(Code::Add_r64_rm64, SCRATCH, at_frame(*byte))?)
             }
@@ -471,9 +517,10 @@ impl Writer<'_> {
             }
             Some(Mem::At(Place::Pool(n))) => Some(Operand::Pool(n)),
             Some(Mem::At(Place::Frame(byte))) => Some(Operand::Memory(at_frame(byte))),
-            Some(Mem::Spilled(n)) => {
-                Some(Operand::Memory(MemoryOperand::with_base_displ(Register::RSP, i64::from(self.spilled) + 64 * n as i64)))
-            }
+            Some(Mem::Spilled(n)) => Some(Operand::Memory(MemoryOperand::with_base_displ(
+                Register::RSP,
+                i64::from(self.spilled) + 64 * n as i64,
+            ))),
         };
         let mut all: Vec<Operand> = op.dst.iter().map(&at).collect();
         if op.dst.is_none() {
