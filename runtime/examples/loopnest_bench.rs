@@ -152,6 +152,20 @@ fn cases() -> Vec<Case> {
             store b1[i0] = %1
         }
     }";
+    // In the order in which reductions are defined, with blocks of one row.
+    let blocks = "kernel(b0: f32, b1: mut f32; p0, p1) {
+        for parallel vector i0 in 0..p0 {
+            acc a0: f32 = sum
+            for i1 in 0..p1 {
+                acc a1: f32 = sum
+                for i2 in 0..block(i1, 1, p1) { %0: f32 = load b0[i0 + i1*p0 + i2*p0] a1 += %0 }
+                %1: f32 = read a1
+                a0 += %1
+            }
+            %2: f32 = read a0
+            store b1[i0] = %2
+        }
+    }";
     let map_case = |name, nest, n: usize, rust: Option<Reference>| Case {
         name,
         nest,
@@ -218,6 +232,8 @@ fn cases() -> Vec<Case> {
         row_case("row max 4x4096", text(&max), 4, 4096, None),
         row_case("column sum 64x64", text(columns), 64, 64, Some(sse::column_sum)),
         row_case("column sum 1024x1024", text(columns), 1024, 1024, Some(sse::column_sum)),
+        row_case("column sum 4096x4096", text(columns), 4096, 4096, Some(sse::column_sum)),
+        row_case("blocks of columns 4096x4096", text(blocks), 4096, 4096, Some(sse::column_sum)),
     ]
 }
 

@@ -156,6 +156,9 @@ impl Op {
 pub(super) struct Inner {
     /// The number of iterations: in the frame, or known.
     pub(super) count: Count,
+    /// If that number is to be found out: the inner loop whose counter counts blocks, and the bytes of the frame where the
+    /// iterations of a block and of all blocks are.
+    pub(super) block: Option<(usize, i32, i32)>,
     /// Pointers that it moves: number, what it starts as, and the bytes of a step.
     pub(super) moving: Vec<(usize, Base, Count)>,
     /// Its number among the inner loops, by which its counter is known.

@@ -153,7 +153,7 @@ impl Emitter<'_> {
         }
         let streams = all.nodes.iter().any(|n| matches!(n, Node::Op(op) if op.streams));
         let streams = streams.then(|| {
-            slots.extend([Slot::Streams, Slot::Zero]);
+            slots.extend([Slot::Streams, Slot::Room(0)]);
             slots.len() as i32 * 8 - 16
         });
         let numbers = outer_registers(outer);
@@ -192,6 +192,7 @@ impl Emitter<'_> {
                 };
                 (value, level)
             }
+            Slot::Step(coef @ Coef::Const(_), scale) => (self.stride(*coef, *scale), self.scope()),
             Slot::Step(coef, scale) => (self.stride(*coef, *scale), 0),
             Slot::Index(affine) => {
                 let sum = self.sum(None, affine, 1);
@@ -212,7 +213,7 @@ impl Emitter<'_> {
                     Coef::Const(_) => (self.extent(*extent), self.scope()),
                 }
             }
-            Slot::Zero => {
+            Slot::Room(_) => {
                 let zero = self.at_level(0, |e| e.constant(types::I64, 0));
                 (zero, 0)
             }

@@ -41,8 +41,8 @@ pub(super) enum Slot {
     Word,
     /// Whether large results go past the caches.
     Streams,
-    /// Zero, which the function may change as long as it runs.
-    Zero,
+    /// Zero, which the function may change as long as it runs, by number.
+    Room(usize),
 }
 
 /// An accumulator's lanes, with those of its indices.
@@ -316,18 +316,27 @@ impl<'a, 'l> Select<'a, 'l> {
 
     fn for_loop(&mut self, l: &'l Loop) -> Option<()> {
         (l.kind == LoopKind::Serial && !l.parallel).then_some(())?;
+        let number = self.loops;
+        let mut block = None;
         let count = match l.extent {
             Extent::Whole(Coef::Const(n)) if n <= 0 => return Some(()),
             Extent::Whole(Coef::Const(n)) => Count::Known(n),
-            Extent::Block { var, .. } if var == self.var || self.inner.iter().any(|(v, ..)| *v == var) => return None,
+            Extent::Block { var, .. } if var == self.var => return None,
+            Extent::Block { var, step, total } if self.inner.iter().any(|(v, ..)| *v == var) => {
+                let outer = self.inner.iter().find(|(v, ..)| *v == var).map(|(_, n, _)| *n)?;
+                block = Some((outer, self.slot(Slot::Step(step, 1)), self.slot(Slot::Step(total, 1))));
+                Count::Frame(self.slot(Slot::Room(number + 1)))
+            }
             extent => Count::Frame(self.slot(Slot::Count(extent))),
         };
-        let number = self.loops;
         self.loops += 1;
         let outside = self.turned.clone();
-        self.turn_tiles(l, count)?;
+        self.turned.clear();
+        if block.is_none() {
+            self.turn_tiles(l, count)?;
+        }
         let (begin, cache) = (self.nodes.len(), self.cache.clone());
-        let inner = Inner { count, moving: Vec::new(), number };
+        let inner = Inner { count, block, moving: Vec::new(), number };
         self.nodes.push(Node::Begin(inner.clone()));
         self.inner.push((l.var, number, Vec::new()));
         self.stmts(&l.body)?;

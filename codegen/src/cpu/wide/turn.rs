@@ -23,7 +23,6 @@ impl<'l> Select<'_, 'l> {
 
     /// Turns the tiles that `l` reads, which has `count` iterations. Only whole groups have whole tiles.
     pub(super) fn turn_tiles(&mut self, l: &'l Loop, count: Count) -> Option<()> {
-        self.turned.clear();
         if self.tail.is_some() || self.groups != 1 || !matches!(l.extent, Extent::Block { .. }) {
             return Some(());
         }

@@ -453,6 +453,17 @@ impl Writer<'_> {
                 (Base::Moving(_), None) => {}
             }
         }
+        if let (Some((outer, step, total)), Count::Frame(room)) = (inner.block, inner.count) {
+            // min(step, total - outer * step)
+            let outer = self.general.counters.get(&outer).copied().unwrap_or(SCRATCH);
+            self.read(SCRATCH, step)?;
+            self.two(Code::Imul_r64_rm64, SCRATCH, outer)?;
+            self.asm.put(Instruction::with1(Code::Neg_rm64, SCRATCH)?)?;
+            self.asm.put(Instruction::with2(Code::Add_r64_rm64, SCRATCH, at_frame(total))?)?;
+            self.asm.put(Instruction::with2(Code::Cmp_r64_rm64, SCRATCH, at_frame(step))?)?;
+            self.asm.put(Instruction::with2(Code::Cmovg_r64_rm64, SCRATCH, at_frame(step))?)?;
+            self.asm.put(Instruction::with2(Code::Mov_rm64_r64, at_frame(room), SCRATCH)?)?;
+        }
         let counter = self.general.counters.get(&inner.number).copied().unwrap_or(SCRATCH);
         let (start, end) = (self.asm.label(), self.asm.label());
         self.asm.put(Instruction::with2(Code::Mov_rm64_imm32, counter, 0)?)?;
