@@ -45,6 +45,9 @@ pub(super) struct Asm {
     uses: Vec<(usize, usize, usize)>,
 }
 
+/// Bytes of the longest instruction that does nothing, as it is written here.
+const LONG_NOP: usize = 8;
+
 /// Constants are aligned to this.
 const POOL: usize = 64;
 
@@ -101,6 +104,20 @@ impl Asm {
         self.put(i)?;
         if let Some(at) = constant {
             self.uses.push((self.len - number - 4, self.len, at));
+        }
+        Ok(())
+    }
+
+    /// Fills up to a multiple of so many bytes, where a loop is to start.
+    pub(super) fn align(&mut self, to: usize) -> Result<(), IcedError> {
+        let end = self.len.next_multiple_of(to);
+        while end - self.len >= LONG_NOP {
+            let (base, index) = (Register::RAX, Register::RAX);
+            let at = MemoryOperand::new(base, index, 1, 0, 8, false, Register::None);
+            self.put(Instruction::with1(Code::Nop_rm32, at)?)?;
+        }
+        while self.len < end {
+            self.put(Instruction::with(Code::Nopd))?;
         }
         Ok(())
     }

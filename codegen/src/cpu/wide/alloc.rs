@@ -8,19 +8,22 @@ use super::legal::{Life, legal, load, operands};
 use super::machine::{Def, File, Form, Info, Mem, Node, Op, R, Width};
 use super::select::Body;
 use iced_x86::{Code, Register};
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
 
 /// A body whose operands have machine registers.
 pub(super) struct Placed {
     pub(super) nodes: Vec<Node>,
-    /// The machine register of each virtual one at each node, in order of [`operands`] with the definition last.
-    pub(super) numbers: Vec<HashMap<R, u8>>,
+    /// The machine registers of the virtual ones at each node.
+    pub(super) numbers: Vec<Numbers>,
     /// Loads in front of the loop.
     pub(super) before: Vec<(Op, u8)>,
     /// Vectors' worth of memory for what had no register.
     pub(super) spilled: usize,
 }
+
+/// The machine registers of some virtual ones.
+pub(super) type Numbers = SmallVec<[(R, u8); 5]>;
 
 /// Vector registers.
 const VECTORS: u8 = 32;
@@ -50,19 +53,21 @@ pub(super) fn place(body: &Body<'_>, fixed: &HashMap<R, u8>) -> Option<Placed> {
         loops: nodes.iter().any(|n| matches!(n, Node::Begin(_))),
         life,
         infos,
-        at: fixed.clone(),
+        at: Vec::new(),
         free: [(0..VECTORS).rev().collect(), MASKS.rev().collect()],
         slots: HashMap::new(),
         out: Placed { nodes: Vec::new(), numbers: Vec::new(), before: Vec::new(), spilled: 0 },
     };
+    a.at.resize(a.infos.len(), None);
     for (r, n) in fixed {
+        a.at[r.0 as usize] = Some(*n);
         let file = a.infos[r.0 as usize].file;
         a.free[file as usize].retain(|f| f != n);
     }
     for r in kept {
         let Def::Invariant(place, form) = a.infos[r.0 as usize].def else { continue };
         let n = a.free[File::Vector as usize].pop()?;
-        a.at.insert(r, n);
+        a.at[r.0 as usize] = Some(n);
         a.out.before.push((load(r, place, form), n));
     }
     for (at, node) in nodes.into_iter().enumerate() {
@@ -111,8 +116,8 @@ struct Alloc {
     loops: bool,
     life: Life,
     infos: Vec<Info>,
-    /// What is in which register.
-    at: HashMap<R, u8>,
+    /// What is in which register, by virtual register.
+    at: Vec<Option<u8>>,
     free: [Vec<u8>; 2],
     /// What is in memory.
     slots: HashMap<R, usize>,
@@ -124,19 +129,21 @@ impl Alloc {
         self.infos[r.0 as usize].file
     }
 
+    fn number(&self, r: R) -> Option<u8> {
+        self.at[r.0 as usize]
+    }
+
     fn node(&mut self, at: usize, node: Node) -> Option<()> {
         let (reads, defines) = operands(&node);
-        let mut busy = reads.clone();
-        busy.extend(defines);
         for r in &reads {
-            if !self.at.contains_key(r) {
+            if self.number(*r).is_none() {
                 let slot = *self.slots.get(r)?;
-                let n = self.take(self.file(*r), at, &busy)?;
-                self.at.insert(*r, n);
+                let n = self.take(self.file(*r), at, &reads, defines)?;
+                self.at[r.0 as usize] = Some(n);
                 self.spill(slot, *r, n, false);
             }
         }
-        let mut numbers: HashMap<R, u8> = reads.iter().map(|r| (*r, self.at[r])).collect();
+        let mut numbers: Numbers = reads.iter().filter_map(|r| Some((*r, self.number(*r)?))).collect();
         let early = matches!(&node, Node::Op(op) if op.early);
         let tied = match &node {
             Node::Op(op) => op.tied.filter(|t| Some(*t) != defines),
@@ -144,19 +151,19 @@ impl Alloc {
         };
         if let (Some(tied), Some(dst)) = (tied, defines) {
             // The result takes over the register.
-            let n = self.at.remove(&tied)?;
-            self.at.insert(dst, n);
-            numbers.insert(dst, n);
+            let n = self.at[tied.0 as usize].take()?;
+            self.at[dst.0 as usize] = Some(n);
+            numbers.push((dst, n));
             self.release(at, &reads);
         } else if let Some(dst) = defines {
             if !early {
                 self.release(at, &reads);
             }
-            if !self.at.contains_key(&dst) {
-                let n = self.take(self.file(dst), at, &busy)?;
-                self.at.insert(dst, n);
+            if self.number(dst).is_none() {
+                let n = self.take(self.file(dst), at, &reads, defines)?;
+                self.at[dst.0 as usize] = Some(n);
             }
-            numbers.insert(dst, self.at[&dst]);
+            numbers.push((dst, self.number(dst)?));
             if early {
                 self.release(at, &reads);
             }
@@ -171,8 +178,8 @@ impl Alloc {
         }
         // At the end of a loop go those that were kept for its next turn.
         if matches!(node, Node::End) {
-            let mut ending: Vec<R> = self.at.keys().copied().filter(|r| self.ends(*r, at)).collect();
-            ending.sort_unstable();
+            let all = (0..self.at.len() as u32).map(R);
+            let ending: Vec<R> = all.filter(|r| self.number(*r).is_some() && self.ends(*r, at)).collect();
             ending.into_iter().for_each(|r| self.let_go(r));
         }
         self.out.nodes.push(node);
@@ -193,13 +200,13 @@ impl Alloc {
     }
 
     fn let_go(&mut self, r: R) {
-        if let Some(n) = self.at.remove(&r) {
+        if let Some(n) = self.at[r.0 as usize].take() {
             self.free[self.file(r) as usize].push(n);
         }
     }
 
     /// A free register, or one whose content goes to memory.
-    fn take(&mut self, file: File, at: usize, busy: &[R]) -> Option<u8> {
+    fn take(&mut self, file: File, at: usize, reads: &[R], defines: Option<R>) -> Option<u8> {
         if let Some(n) = self.free[file as usize].pop() {
             return Some(n);
         }
@@ -207,13 +214,15 @@ impl Alloc {
             return None;
         }
         let next = |r: R| self.life.uses[r.0 as usize].iter().copied().find(|u| *u >= at);
-        let candidates = self
-            .at
-            .keys()
-            .copied()
-            .filter(|r| self.file(*r) == file && !busy.contains(r) && self.infos[r.0 as usize].def == Def::Temp);
+        let candidates = (0..self.at.len() as u32).map(R).filter(|r| {
+            let busy = reads.contains(r) || defines == Some(*r);
+            self.number(*r).is_some()
+                && !busy
+                && self.file(*r) == file
+                && self.infos[r.0 as usize].def == Def::Temp
+        });
         let victim = candidates.max_by_key(|r| (next(*r).unwrap_or(usize::MAX), *r))?;
-        let n = self.at.remove(&victim)?;
+        let n = self.at[victim.0 as usize].take()?;
         if !self.slots.contains_key(&victim) {
             let slot = self.out.spilled;
             self.out.spilled += 1;
@@ -238,6 +247,6 @@ impl Alloc {
             Op { dst: Some((r, width)), mem, ..Op::new(code) }
         };
         self.out.nodes.push(Node::Op(op));
-        self.out.numbers.push(HashMap::from([(r, n)]));
+        self.out.numbers.push(smallvec![(r, n)]);
     }
 }

@@ -3,7 +3,7 @@
 
 use super::machine::{Def, File, Form, Info, Mem, Node, Op, R, Width};
 use iced_x86::Code;
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
 
 /// When registers are used.
@@ -15,14 +15,14 @@ pub(super) struct Life {
 }
 
 /// The registers that a node reads, and the one that it defines.
-pub(super) fn operands(node: &Node) -> (Vec<R>, Option<R>) {
+pub(super) fn operands(node: &Node) -> (SmallVec<[R; 5]>, Option<R>) {
     match node {
         Node::Op(op) => (op.reads().collect(), op.dst.map(|d| d.0)),
-        Node::Fma { dst, a, b, c, .. } => (vec![*a, *b, *c], Some(*dst)),
-        Node::Zero(r) | Node::Turn(r) | Node::Counter(r, _) => (vec![], Some(*r)),
-        Node::Fault { lanes, .. } => (vec![*lanes], None),
-        Node::Upto(r, _) => (vec![], Some(*r)),
-        Node::Begin(_) | Node::End | Node::Point(..) | Node::Move(_) => (vec![], None),
+        Node::Fma { dst, a, b, c, .. } => (smallvec![*a, *b, *c], Some(*dst)),
+        Node::Zero(r) | Node::Turn(r) | Node::Counter(r, _) => (smallvec![], Some(*r)),
+        Node::Fault { lanes, .. } => (smallvec![*lanes], None),
+        Node::Upto(r, _) => (smallvec![], Some(*r)),
+        Node::Begin(_) | Node::End | Node::Point(..) | Node::Move(_) => (smallvec![], None),
     }
 }
 

@@ -245,7 +245,7 @@ fn groups(one: &Body<'_>) -> usize {
         _ if one.loops > 0 && one.strided > 0 => 1,
         0..=24 if one.loops > 0 => (24 / variables.max(3)).clamp(1, 8),
         0..=10 => 4,
-        11..=24 => 2,
+        11..=200 if one.loops == 0 => 2,
         _ => 1,
     }
 }

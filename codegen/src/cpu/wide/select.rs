@@ -16,6 +16,9 @@ use std::collections::HashMap;
 use tensorc_ir::DType;
 use tensorc_ir::scalar::{Inst, Reg, V};
 
+/// Statements of a run that are few enough to come group by group.
+const WOVEN: usize = 24;
+
 /// Iterations of a group.
 pub(super) const GROUP: usize = 16;
 
@@ -220,7 +223,7 @@ impl<'a, 'l> Select<'a, 'l> {
         })
     }
 
-    /// Between loops all statements of one group come before those of the next.
+    /// Between loops all statements of one group come before those of the next, but for long runs of statements.
     fn stmts(&mut self, stmts: &'l [Stmt]) -> Option<()> {
         let mut rest = stmts;
         while let Some(first) = rest.first() {
@@ -230,10 +233,11 @@ impl<'a, 'l> Select<'a, 'l> {
                 continue;
             }
             let run = rest.iter().position(|s| matches!(s, Stmt::For(_))).unwrap_or(rest.len());
-            for g in 0..self.groups {
-                for s in &rest[..run] {
-                    self.stmt(s, g)?;
-                }
+            // Long ones are woven together, so that one waits while the other is computed.
+            let woven = run > WOVEN;
+            for n in 0..run * self.groups {
+                let (s, g) = if woven { (n / self.groups, n % self.groups) } else { (n % run, n / run) };
+                self.stmt(&rest[s], g)?;
             }
             rest = &rest[run..];
         }

@@ -10,7 +10,7 @@
 //!
 //! The iteration is in a register that all accesses with stride 1 add, scaled, to their pointers.
 
-use super::alloc::{Placed, register};
+use super::alloc::{Numbers, Placed, register};
 use super::legal::{load, operands};
 use super::machine::{Base, Count, Def, Inner, Mem, Node, Op, Place, R, Width};
 use super::select::{Body, GROUP};
@@ -25,6 +25,8 @@ const END: Register = Register::RDX;
 /// The last iteration at which all groups have theirs, plus one.
 const LIMIT: Register = Register::RCX;
 const SCRATCH: Register = Register::RAX;
+/// Loops start at a multiple of so many bytes: what is fetched at once.
+const LINE: usize = 32;
 /// What is left for pointers and counters: first those that are the callee's to change.
 const GENERAL: [Register; 10] = [
     Register::R8,
@@ -123,6 +125,11 @@ pub(super) fn write(asm: Asm, f: &Function<'_>) -> Result<Option<Vec<u8>>, IcedE
     let mut w = Writer { asm, general: &general, cold: Vec::new(), open: Vec::new(), streams: false, spilled: 0 };
     w.function(f)?;
     Ok(Some(w.asm.finish()))
+}
+
+/// The machine register of `r`.
+fn of(numbers: &Numbers, r: R) -> u8 {
+    numbers.iter().find(|(v, _)| *v == r).map_or(0, |(_, n)| *n)
 }
 
 fn at_frame(byte: i32) -> MemoryOperand {
@@ -236,6 +243,7 @@ impl Writer<'_> {
 
     /// The main loop, whose first turn is known to be whole.
     fn turns(&mut self, part: &Part<'_>, width: i32) -> Result<(), IcedError> {
+        self.asm.align(LINE)?;
         let turn = self.asm.here();
         self.nodes(&part.placed)?;
         self.asm.put(Instruction::with2(Code::Add_rm64_imm32, I, width)?)?;
@@ -311,7 +319,7 @@ impl Writer<'_> {
             for ((which, i, r), n) in values.chain(indices).zip(numbers) {
                 if let Some(start) = o.start.filter(|_| begin) {
                     if let Def::Invariant(place, form) = part.body.infos[start[which].0 as usize].def {
-                        self.op(&load(r, place, form), &HashMap::from([(r, *n)]))?;
+                        self.op(&load(r, place, form), &Numbers::from_slice(&[(r, *n)]))?;
                     }
                     continue;
                 }
@@ -363,8 +371,8 @@ impl Writer<'_> {
         placed.nodes.iter().zip(&placed.numbers).try_for_each(|(node, numbers)| self.node(node, numbers))
     }
 
-    fn node(&mut self, node: &Node, numbers: &HashMap<R, u8>) -> Result<(), IcedError> {
-        let dst = || operands(node).1.and_then(|r| numbers.get(&r)).copied().unwrap_or(0);
+    fn node(&mut self, node: &Node, numbers: &Numbers) -> Result<(), IcedError> {
+        let dst = || operands(node).1.map_or(0, |r| of(numbers, r));
         match node {
             Node::Op(op) => self.op(op, numbers),
             Node::Zero(_) => {
@@ -377,7 +385,7 @@ impl Writer<'_> {
                 self.two(Code::EVEX_Vpbroadcastq_zmm_k1z_r64, register(Width::Z, dst()), counter)
             }
             Node::Fault { lanes, code, word } => {
-                let lanes = register(Width::K, numbers.get(lanes).copied().unwrap_or(0));
+                let lanes = register(Width::K, of(numbers, *lanes));
                 let start = self.asm.label();
                 self.two(Code::VEX_Kortestw_kr_kr, lanes, lanes)?;
                 self.asm.jump(Code::Jne_rel32_64, start)?;
@@ -471,6 +479,7 @@ impl Writer<'_> {
             self.asm.put(Instruction::with2(Code::Cmp_r64_rm64, counter, at_frame(byte))?)?;
             self.asm.jump(Code::Jge_rel32_64, end)?;
         }
+        self.asm.align(LINE)?;
         self.asm.place(start);
         self.open.push((start, end, inner.clone()));
         Ok(())
@@ -505,8 +514,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn op(&mut self, op: &Op, numbers: &HashMap<R, u8>) -> Result<(), IcedError> {
-        let number = |r: &R| numbers.get(r).copied().unwrap_or(0);
+    fn op(&mut self, op: &Op, numbers: &Numbers) -> Result<(), IcedError> {
+        let number = |r: &R| of(numbers, *r);
         let at = |r: &(R, Width)| Operand::Register(register(r.1, number(&r.0)));
         let mem = match op.mem {
             None => None,
