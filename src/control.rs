@@ -5,7 +5,7 @@
 //! operand that stays the same. It may write to tensors that it makes, but to none from outside. Outside of a trace the
 //! op is compiled at once, and the code is kept for programs of the same text.
 
-use crate::jit::run_traced;
+use crate::once::run_traced;
 use crate::tensor::{Tensor, op};
 use crate::trace::Trace;
 use crate::tree::Tree;

@@ -4,7 +4,7 @@
 //! outside [`jit`](crate::jit). Outside, on concrete tensors, the call traces the function, compiles it with its
 //! gradient, and keeps the code for programs of the same text.
 
-use crate::jit::run_recorded;
+use crate::once::run_recorded;
 use crate::tensor::{Tensor, one};
 use crate::trace::Trace;
 use crate::tree::Tree;

@@ -1,38 +1,42 @@
 //! [`jit`]: a closure over trees of tensors, traced and compiled once for each signature of its arguments.
 //!
 //! The signature is the structure of the argument, and dtype, shape and strides of its tensors, and which of them share
-//! elements and how: a function that writes is another program then ([`crate::sharing`]). A warm call
-//! looks the signature up, binds memory and runs kernels; the closure does not run again. Concrete tensors that the
-//! closure has captured are arguments that are not passed: they are read and written at each call. What the closure itself
-//! makes is made at each call.
+//! elements and how: a function that writes is another program then ([`crate::sharing`]). A warm call looks the signature
+//! up, binds memory and runs kernels; the closure does not run again. It takes no lock, so threads that call one function
+//! do not wait for each other. Concrete tensors that the closure has captured are arguments that are not passed: they are
+//! read and written at each call. What the closure itself makes is made at each call.
 
 use crate::autograd;
 use crate::autograd::program::Differentiable;
 use crate::donate::{reuse, unless_copied};
-use crate::dynamic::{Table, Variant};
-use crate::sharing::{Params, record, sharing, writes_to_shared};
+use crate::dynamic::{self, Variant};
+use crate::sharing::{Params, Words, record, writes_to_shared};
+use crate::signature::{self, Signature, leaves, views};
+use crate::table::Table;
 use crate::tensor::concrete::Concrete;
-use crate::tensor::{Repr, Tensor, compile_traced};
-use crate::trace::{self, Trace};
+use crate::tensor::{Tensor, compile_traced};
+use crate::trace::Trace;
 use crate::tree::Tree;
-use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tensorc_ir::dim::Sizes;
 use tensorc_ir::error::err;
 use tensorc_ir::{Dim, Error, Graph, Layout, Loc, Result, Strided, Value};
-use tensorc_runtime::executable::{Executable, Options, View};
+use tensorc_runtime::executable::{Args, Executable, Options, Results, View};
 
 /// A function that is compiled for each signature it is called with.
 pub struct Jit<A: Tree, R: Tree, F> {
     f: F,
-    compiled: Mutex<HashMap<Key<A>, Programs<R>>>,
+    compiled: Table<Compiled<A, R>>,
     /// Axes whose extents are symbolic: argument, axis, name.
     marks: Vec<(usize, usize, String)>,
     /// Arguments whose memory belongs to the call.
     donated: Vec<usize>,
-    dynamic: Table<Key<A>, Kept<R>>,
+    dynamic: dynamic::Table<Key<A>, Kept<R>>,
+    /// Programs with symbolic extents that have run, bound to extents: [`MOST_BOUND`] of them and some.
+    bound: Table<Bound<A, R>>,
+    bindings: AtomicUsize,
     compilations: AtomicUsize,
     _argument: PhantomData<fn(A) -> R>,
 }
@@ -40,18 +44,29 @@ pub struct Jit<A: Tree, R: Tree, F> {
 /// What tells two signatures apart.
 type Key<A> = (<A as Tree>::Structure, Vec<u64>);
 
-/// The programs of one signature, one for each way of sharing elements with captured tensors.
-type Programs<R> = Vec<Arc<Compiled<R>>>;
-
-struct Compiled<R: Tree> {
+/// The program of one signature, and of one way of sharing elements with captured tensors.
+struct Compiled<A: Tree, R: Tree> {
+    argument: A::Structure,
+    signature: Signature,
     exe: Executable,
     params: Params,
     /// How the arguments share elements with captured tensors.
-    sharing: Vec<u64>,
+    sharing: Words,
     /// The donated parameters.
     donated: Vec<usize>,
     structure: R::Structure,
     traced: Differentiable,
+}
+
+/// The most bound programs that are found without a lock. What is bound later takes the longer way each time.
+const MOST_BOUND: usize = 256;
+
+/// A program with symbolic extents for the arguments of one signature. It has captured nothing.
+struct Bound<A: Tree, R: Tree> {
+    argument: A::Structure,
+    signature: Signature,
+    exe: Arc<Executable>,
+    of: Arc<Variant<Kept<R>>>,
 }
 
 /// What belongs to a program with symbolic extents: what it captured, and the structure of its result.
@@ -63,10 +78,12 @@ type Kept<R> = (Vec<Arc<Concrete>>, <R as Tree>::Structure);
 pub fn jit<A: Tree, R: Tree, F: Fn(A) -> Result<R>>(f: F) -> Jit<A, R, F> {
     Jit {
         f,
-        compiled: Mutex::default(),
+        compiled: Table::default(),
         marks: Vec::new(),
         donated: Vec::new(),
         dynamic: Mutex::default(),
+        bound: Table::default(),
+        bindings: AtomicUsize::new(0),
         compilations: AtomicUsize::new(0),
         _argument: PhantomData,
     }
@@ -153,41 +170,43 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
     }
 
     fn called(&self, args: A, loc: Loc) -> Result<R> {
-        let mut leaves = Vec::with_capacity(8);
-        let structure = args.take_apart(&mut leaves);
-        // Inside another trace this function is a part of that program.
-        if trace::current().is_some() || leaves.iter().any(|t| matches!(t.0, Repr::Traced(_))) {
+        let Some((leaves, mixed)) = leaves(&args) else {
+            // Inside another trace this function is a part of that program.
             return (self.f)(args);
+        };
+        let views = views(&leaves);
+        let (hash, shared) = (signature::hash(mixed, &views), signature::shared(&views));
+        if !self.marks.is_empty() && !autograd::records(leaves.iter().copied()) {
+            let fits = |b: &Bound<A, R>| b.signature.is_of(&views, &shared) && args.has_structure(&b.argument);
+            if let Some(b) = self.bound.find(hash, fits) {
+                let mut results = b.exe.call_donating(&views, &self.donated, loc, Tensor::concrete)?;
+                return R::put_together(&b.of.with.1, &mut results.drain(..));
+            }
+            if let Some(result) = self.call_dynamic(&args, &views, hash, loc)? {
+                return Ok(result);
+            }
         }
-        if !self.marks.is_empty()
-            && !autograd::records(leaves.iter().filter_map(Tensor::as_concrete))
-            && let Some(result) = self.call_dynamic(&structure, &leaves, loc)?
-        {
-            return Ok(result);
-        }
-        let views = views("jit", &leaves)?;
-        let key = (structure, signature(&views, |_, _| false));
-        let fits = |c: &&Arc<Compiled<R>>| c.params.captured.is_empty() || c.sharing == c.params.sharing(&views);
-        let table = || self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        let hit = table().get(&key).and_then(|all| all.iter().find(fits).cloned());
-        let compiled = match hit {
-            Some(c) => c,
-            None => {
-                let c = Arc::new(self.compile(&key.0, &views)?);
-                table().entry(key).or_default().push(c.clone());
-                c
+        let compiled = match self.compiled.find(hash, |c| c.fits(&args, &views, &shared)) {
+            Some(compiled) => compiled,
+            None => self.compiled.add(hash, self.compile(&args, &views)?),
+        };
+        let (bases, all);
+        let args: &[&View] = match compiled.params.are_arguments() {
+            true => &views,
+            false => {
+                bases = compiled.params.bases(&views);
+                all = compiled.params.of(&views, &bases);
+                &all
             }
         };
-        let concrete = leaves.iter().filter_map(Tensor::as_concrete);
-        let recorded = autograd::records(concrete.chain(&compiled.params.captured));
-        let tensors = recorded.then(|| compiled.params.tensors(&leaves));
-        let args = compiled.params.of(views);
-        let run = || compiled.exe.call_donating(&args, &compiled.donated, loc);
-        let results = match tensors {
-            None => run()?.into_iter().map(Tensor::concrete).collect(),
-            Some(tensors) => compiled.traced.run("jit", tensors, loc, run)?,
-        };
-        R::put_together(&compiled.structure, &mut results.into_iter())
+        let mut results: Results<Tensor>;
+        if autograd::records(leaves.iter().copied().chain(&compiled.params.captured)) {
+            let run = || Ok(compiled.exe.call_donating(args, &compiled.donated, loc, |v| v)?.into_vec());
+            results = compiled.traced.run("jit", compiled.params.tensors(&leaves), loc, run)?.into();
+        } else {
+            results = compiled.exe.call_donating(args, &compiled.donated, loc, Tensor::concrete)?;
+        }
+        R::put_together(&compiled.structure, &mut results.drain(..))
     }
 
     /// How many signatures have been compiled.
@@ -196,10 +215,10 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
     }
 
     /// A call through a program with symbolic extents; `None` if there is none for these arguments.
-    fn call_dynamic(&self, structure: &A::Structure, leaves: &[Tensor], loc: Loc) -> Result<Option<R>> {
-        let mut views: Vec<View> = Vec::with_capacity(leaves.len());
-        for t in leaves {
-            let v = t.view_of("jit")?;
+    fn call_dynamic(&self, args: &A, given: &[&View], hash: u64, loc: Loc) -> Result<Option<R>> {
+        let structure = &args.take_apart(&mut Vec::new());
+        let mut views: Vec<View> = Vec::with_capacity(given.len());
+        for v in given {
             // Strides of dimensions of one element may be anything; here they are what they are for any extent.
             let layout = match v.layout.is_contiguous() {
                 true => Layout { offset: v.layout.offset, ..Layout::contiguous(&v.layout.shape) },
@@ -231,16 +250,17 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
         let marked = |argument, axis| self.marks.iter().any(|(a, k, _)| (*a, *k) == (argument, axis));
         let key = (structure.clone(), signature(&views, marked));
         let variants = self.dynamic.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        let lent: Args<'_> = views.iter().collect();
         let args =
             |(captured, _): &Kept<R>| views.iter().chain(captured.iter().map(|c| &c.view)).cloned().collect::<Vec<_>>();
         let make = |reuses: bool| {
             Variant::compile(&Sizes::new(sizes.clone()), Options::default(), || {
                 let layouts: Vec<Strided> = (0..views.len()).map(|i| self.symbolic(i, &views[i].layout)).collect();
                 let trace = Trace::new("jit");
-                let inputs = inputs(&trace, &views, &layouts)?;
+                let inputs = inputs(&trace, &lent, &layouts)?;
                 let (leaves, structure) = self.trace(&trace, inputs, structure, reuses)?;
                 let (graph, captured) = end(&trace, &leaves, views.len())?;
-                let all: Vec<View> = views.iter().chain(captured.iter().map(|c| &c.view)).cloned().collect();
+                let all: Vec<&View> = views.iter().chain(captured.iter().map(|c| &c.view)).collect();
                 if writes_to_shared(&all, &graph.written()) {
                     return Err(
                         err::alias("a captured tensor shares memory with one that is written").waiting_for_sizes()
@@ -256,12 +276,19 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
             Ok(made)
         };
         let Some(found) = variants.find_or_make(args, make)? else { return Ok(None) };
-        let (captured, structure) = &found.variant.with;
+        let (captured, result) = &found.variant.with;
         if autograd::records(captured) || captured.iter().any(|c| views.iter().any(|v| v.overlaps(c))) {
             return Ok(None);
         }
-        let results = found.exe.call_donating(&found.args, &self.donated, loc)?;
-        R::put_together(structure, &mut results.into_iter().map(Tensor::concrete)).map(Some)
+        let args: Args<'_> = found.args.iter().collect();
+        let results = found.exe.call_donating(&args, &self.donated, loc, Tensor::concrete)?;
+        let as_they_are = given.iter().zip(&views).all(|(a, b)| a.layout == b.layout);
+        if captured.is_empty() && as_they_are && self.bindings.load(Ordering::Relaxed) < MOST_BOUND {
+            self.bindings.fetch_add(1, Ordering::Relaxed);
+            let (argument, signature) = (structure.clone(), Signature::of(given));
+            self.bound.add(hash, Bound { argument, signature, exe: found.exe.clone(), of: found.variant.clone() });
+        }
+        R::put_together(result, &mut results.into_iter()).map(Some)
     }
 
     /// How an argument lies when its marked extents are symbolic.
@@ -273,14 +300,18 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
         if s.shape.iter().all(|d| d.known().is_some()) { s } else { Strided::contiguous(&s.shape) }
     }
 
-    fn compile(&self, structure: &A::Structure, views: &[View]) -> Result<Compiled<R>> {
+    fn compile(&self, args: &A, views: &[&View]) -> Result<Compiled<A, R>> {
+        let argument = &args.take_apart(&mut Vec::new());
         let make = |reuses: bool| {
-            let (graph, params, structure) = record(views, |trace, args| self.trace(trace, args, structure, reuses))?;
-            let layouts: Vec<Layout> = params.of(views.to_vec()).into_iter().map(|v| v.layout).collect();
+            let (graph, params, structure) = record(views, |trace, args| self.trace(trace, args, argument, reuses))?;
+            let bases = params.bases(views);
+            let layouts: Vec<Layout> = params.of(views, &bases).iter().map(|v| v.layout.clone()).collect();
             let exe = compile_traced(&graph, &layouts, Options::default())?;
             let donated = self.donated.iter().map(|i| params.position(*i)).collect::<Result<Vec<_>>>()?;
-            let sharing = params.sharing(views);
-            Ok::<_, Error>(Compiled { exe, params, sharing, donated, structure, traced: Differentiable::new(graph) })
+            let (signature, sharing, traced) =
+                (Signature::of(views), params.sharing(views), Differentiable::new(graph));
+            let argument = argument.clone();
+            Ok::<_, Error>(Compiled { argument, signature, exe, params, sharing, donated, structure, traced })
         };
         let compiled = unless_copied(make, |c| c.exe.program().writes_back(&c.donated))?;
         self.compilations.fetch_add(1, Ordering::Relaxed);
@@ -307,8 +338,17 @@ impl<A: Tree, R: Tree, F: Fn(A) -> Result<R>> Jit<A, R, F> {
     }
 }
 
-/// The words of a signature: dtypes, extents but for those of marked axes, strides of arguments without one, and which
-/// earlier arguments an argument shares elements with, at which distance.
+impl<A: Tree, R: Tree> Compiled<A, R> {
+    /// Whether it is the program for these arguments.
+    fn fits(&self, args: &A, views: &[&View], shared: &Words) -> bool {
+        self.signature.is_of(views, shared)
+            && args.has_structure(&self.argument)
+            && (self.params.captured.is_empty() || self.sharing == self.params.sharing(views))
+    }
+}
+
+/// The words of a signature with marked axes: dtypes, extents but for those of marked axes, strides of arguments without one. They share no
+/// elements.
 fn signature(views: &[View], marked: impl Fn(usize, usize) -> bool) -> Vec<u64> {
     let mut words = Vec::with_capacity(views.len() * 6);
     for (i, v) in views.iter().enumerate() {
@@ -322,109 +362,14 @@ fn signature(views: &[View], marked: impl Fn(usize, usize) -> bool) -> Vec<u64> 
         if !any {
             words.extend(v.layout.strides.iter().map(|s| *s as u64));
         }
-        sharing(v, &views[..i], &mut words);
     }
     words
 }
 
 /// Inputs of a trace that lie like these arguments.
-pub(crate) fn inputs(trace: &Arc<Trace>, views: &[View], layouts: &[Strided]) -> Result<Vec<Tensor>> {
-    let input = |(i, (v, l)): (usize, (&View, &Strided))| trace.input(&format!("arg{i}"), v.dtype, l);
+pub(crate) fn inputs(trace: &Arc<Trace>, views: &[&View], layouts: &[Strided]) -> Result<Vec<Tensor>> {
+    let input = |(i, (v, l)): (usize, (&&View, &Strided))| trace.input(&format!("arg{i}"), v.dtype, l);
     views.iter().zip(layouts).enumerate().map(input).collect()
-}
-
-/// The most programs that are kept for calls without a [`Jit`] of their own; with more the table starts anew.
-const MOST_PROGRAMS: usize = 512;
-
-/// Records ops on tensors: in the trace that they belong to, or in one of its own that is compiled and run at once.
-/// `f` gives the results, of which there may be any number; it writes to no tensor that it has not made.
-pub(crate) fn run_traced(
-    name: &str,
-    leaves: &[Tensor],
-    loc: Loc,
-    f: impl FnOnce(&Arc<Trace>, &[Tensor]) -> Result<Vec<Tensor>>,
-) -> Result<Vec<Tensor>> {
-    traced(name, leaves, loc, f).map_err(|e| e.at(loc))
-}
-
-fn traced(
-    name: &str,
-    leaves: &[Tensor],
-    loc: Loc,
-    f: impl FnOnce(&Arc<Trace>, &[Tensor]) -> Result<Vec<Tensor>>,
-) -> Result<Vec<Tensor>> {
-    if let Some(trace) = trace::of(leaves).or_else(trace::current) {
-        return trace.within(|| f(&trace, leaves));
-    }
-    let trace = Trace::new(name);
-    let mut tensors = leaves.iter().map(|t| t.concrete_for(name).cloned().map(Some)).collect::<Result<Vec<_>>>()?;
-    let mut views = views(name, leaves)?;
-    let layouts: Vec<Strided> = views.iter().map(|v| Strided::from(&v.layout)).collect();
-    let inputs = inputs(&trace, &views, &layouts)?;
-    let results = trace.within(|| f(&trace, &inputs))?;
-    let (graph, captured) = end(&trace, &results, views.len())?;
-    views.extend(captured.iter().map(|c| c.view.clone()));
-    tensors.extend(captured.into_iter().map(Some));
-    run_once(name, &graph, &views, || tensors, loc)
-}
-
-/// As [`run_traced`], for a function that may write to its tensors, and may be traced more than once.
-pub(crate) fn run_recorded(
-    name: &str,
-    leaves: &[Tensor],
-    loc: Loc,
-    f: impl Fn(&Arc<Trace>, &[Tensor]) -> Result<Vec<Tensor>>,
-) -> Result<Vec<Tensor>> {
-    let run = || {
-        if let Some(trace) = trace::of(leaves).or_else(trace::current) {
-            return trace.within(|| f(&trace, leaves));
-        }
-        let views = views(name, leaves)?;
-        let (graph, params, ()) = record(&views, |trace, args| Ok((trace.within(|| f(trace, &args))?, ())))?;
-        run_once(name, &graph, &params.of(views), || params.tensors(leaves), loc)
-    };
-    run().map_err(|e| e.at(loc))
-}
-
-/// A program that is traced at every call, with its text.
-type Once = Arc<(Executable, Differentiable)>;
-
-/// Runs a program that is traced at every call: one of the same text is compiled once.
-fn run_once(
-    name: &str,
-    graph: &Graph,
-    args: &[View],
-    tensors: impl FnOnce() -> Vec<Option<Arc<Concrete>>>,
-    loc: Loc,
-) -> Result<Vec<Tensor>> {
-    static PROGRAMS: OnceLock<Mutex<HashMap<String, Once>>> = OnceLock::new();
-    let programs = || PROGRAMS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    let layouts: Vec<Layout> = args.iter().map(|v| v.layout.clone()).collect();
-    let strides: Vec<&[isize]> = layouts.iter().map(|l| l.strides.as_slice()).collect();
-    // The lines are a part of it: errors name them.
-    let locs: Vec<String> = graph.nodes().map(|n| graph.node(n).loc.to_string()).collect();
-    let key = format!("{strides:?}\n{locs:?}\n{}", tensorc_ir::text::print::print(graph));
-    let found = programs().get(&key).cloned();
-    let exe = match found {
-        Some(exe) => exe,
-        None => {
-            let exe = compile_traced(graph, &layouts, Options::default())?;
-            let exe = Arc::new((exe, Differentiable::new(graph.clone())));
-            let mut programs = programs();
-            if programs.len() >= MOST_PROGRAMS {
-                programs.clear();
-            }
-            programs.insert(key, exe.clone());
-            exe
-        }
-    };
-    let (exe, traced) = &*exe;
-    traced.run(name, tensors(), loc, || exe.call(args, loc))
-}
-
-/// The memory of concrete tensors.
-fn views(name: &str, tensors: &[Tensor]) -> Result<Vec<View>> {
-    tensors.iter().map(|t| t.view_of(name).cloned()).collect()
 }
 
 /// Ends a trace of so many parameters: its graph, and what it captured.

@@ -39,9 +39,12 @@ mod dynamic;
 mod files;
 mod grad;
 mod jit;
+mod once;
 pub mod program;
 mod share;
 mod sharing;
+mod signature;
+mod table;
 mod tensor;
 mod trace;
 pub mod train;
@@ -63,7 +66,7 @@ pub use tensor::{add, div, mul, rem, sub};
 pub use tensorc_ir::{DType, Error, Kind, Loc, Result};
 pub use transform::{VmapOptions, hessian, hvp, jacfwd, jacobian, jacrev, jvp, vjp, vmap, vmap_with};
 pub use transform::{checkpoint, custom_vjp, stop_gradient};
-pub use tree::Tree;
+pub use tree::{Part, Tree};
 
 /// The dtypes by their short names: `tensorc::dtype::F32`.
 pub mod dtype {

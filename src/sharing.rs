@@ -8,13 +8,14 @@ use crate::jit::end;
 use crate::tensor::concrete::Concrete;
 use crate::tensor::{Repr, Tensor};
 use crate::trace::Trace;
+use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tensorc_ir::error::err;
 use tensorc_ir::ops::{strided, view};
 use tensorc_ir::types::{Shape, Span};
 use tensorc_ir::{Dim, Graph, Layout, Op, Result, Strided};
-use tensorc_runtime::executable::{View, shares_donated};
+use tensorc_runtime::executable::{Args, View, shares_donated};
 
 /// What the parameters of a program are bound to.
 pub(crate) struct Params {
@@ -43,18 +44,37 @@ struct Base {
 }
 
 impl Params {
-    /// What to call the program with for these arguments.
-    pub(crate) fn of(&self, mut all: Vec<View>) -> Vec<View> {
-        all.extend(self.captured.iter().map(|c| c.view.clone()));
-        match &self.each {
-            None => all,
-            Some(each) => each.iter().map(|p| p.view(&all)).collect(),
-        }
+    /// Whether they are simply the arguments.
+    pub(crate) fn are_arguments(&self) -> bool {
+        self.each.is_none() && self.captured.is_empty()
+    }
+
+    /// The memory that several of these arguments and the captured tensors share, for each base.
+    pub(crate) fn bases<'a>(&'a self, args: &[&'a View]) -> Vec<View> {
+        let Some(each) = &self.each else { return Vec::new() };
+        let all = self.all(args);
+        each.iter().filter_map(|p| if let Param::Base(b) = p { Some(b.view(&all)) } else { None }).collect()
+    }
+
+    /// What to call the program with for these arguments, of which `bases` are the bases.
+    pub(crate) fn of<'a>(&'a self, args: &[&'a View], bases: &'a [View]) -> Args<'a> {
+        let all = self.all(args);
+        let Some(each) = &self.each else { return all };
+        let mut bases = bases.iter();
+        let one = |p: &Param| if let Param::Own(i) = p { all.get(*i).copied() } else { bases.next() };
+        each.iter().filter_map(one).collect()
+    }
+
+    /// The arguments and the captured tensors.
+    fn all<'a>(&'a self, args: &[&'a View]) -> Args<'a> {
+        let mut all = Args::from_slice(args);
+        self.captured.iter().for_each(|c| all.push(&c.view));
+        all
     }
 
     /// How arguments share elements with the captured tensors.
-    pub(crate) fn sharing(&self, args: &[View]) -> Vec<u64> {
-        let mut words = Vec::new();
+    pub(crate) fn sharing(&self, args: &[&View]) -> Words {
+        let mut words = Words::new();
         for v in &self.captured {
             sharing(v, args, &mut words);
             words.push(u64::MAX);
@@ -63,9 +83,8 @@ impl Params {
     }
 
     /// For each parameter, the argument or captured tensor that it is; `None` for memory that several share.
-    pub(crate) fn tensors(&self, args: &[Tensor]) -> Vec<Option<Arc<Concrete>>> {
-        let args = args.iter().map(|t| t.as_concrete().cloned());
-        let all: Vec<_> = args.chain(self.captured.iter().cloned().map(Some)).collect();
+    pub(crate) fn tensors(&self, args: &[&Arc<Concrete>]) -> Vec<Option<Arc<Concrete>>> {
+        let all: Vec<_> = args.iter().copied().chain(&self.captured).cloned().map(Some).collect();
         match &self.each {
             None => all,
             Some(each) => each.iter().map(|p| if let Param::Own(i) = p { all[*i].clone() } else { None }).collect(),
@@ -98,8 +117,11 @@ impl Params {
     }
 }
 
+/// Words that say who shares elements with whom.
+pub(crate) type Words = SmallVec<[u64; 8]>;
+
 /// Adds to a signature which of `others` a tensor shares elements with, at which distance.
-pub(crate) fn sharing(v: &View, others: &[View], words: &mut Vec<u64>) {
+pub(crate) fn sharing(v: &View, others: &[&View], words: &mut Words) {
     for (i, other) in others.iter().enumerate() {
         if v.overlaps(other) {
             words.extend([1 << 40 | i as u64, v.layout.offset.wrapping_sub(other.layout.offset) as u64]);
@@ -115,7 +137,7 @@ const MOST_ATTEMPTS: usize = 4;
 /// # Errors
 /// What `f` gives.
 pub(crate) fn record<T>(
-    args: &[View],
+    args: &[&View],
     f: impl Fn(&Arc<Trace>, Vec<Tensor>) -> Result<(Vec<Tensor>, T)>,
 ) -> Result<(Graph, Params, T)> {
     let mut bases: Vec<Base> = Vec::new();
@@ -123,7 +145,7 @@ pub(crate) fn record<T>(
     for _ in 0..MOST_ATTEMPTS {
         let trace = Trace::new("jit");
         // The arguments, then the captured tensors that are parts of bases.
-        let all: Vec<View> = args.iter().chain(placed.iter().map(|c| &c.view)).cloned().collect();
+        let all: Vec<&View> = args.iter().copied().chain(placed.iter().map(|c| &c.view)).collect();
         let mut tensors: Vec<Option<Tensor>> = vec![None; all.len()];
         for b in &bases {
             b.declare(&trace, &all)?.into_iter().for_each(|(i, t)| tensors[i] = Some(t));
@@ -144,7 +166,7 @@ pub(crate) fn record<T>(
         each.extend((0..captured.len()).map(|k| Param::Own(all.len() + k)));
         let plain = placed.is_empty() && each.iter().enumerate().all(|(k, p)| matches!(p, Param::Own(i) if *i == k));
         let params = Params { each: (!plain).then_some(each), captured: placed.into_iter().chain(captured).collect() };
-        let all: Vec<View> = args.iter().chain(params.captured.iter().map(|c| &c.view)).cloned().collect();
+        let all = params.all(args).into_vec();
         let needed = self::bases(&all, &params.written(&graph.written()));
         if needed.iter().any(|b| b.has_gaps(&all)) {
             return Err(err::alias(
@@ -178,17 +200,8 @@ fn kept(mut bases: Vec<Base>, captured: Vec<Arc<Concrete>>, args: usize) -> (Vec
 }
 
 /// Whether a program that writes to some of its tensors must know that they share memory with others.
-pub(crate) fn writes_to_shared(all: &[View], written: &[usize]) -> bool {
+pub(crate) fn writes_to_shared(all: &[&View], written: &[usize]) -> bool {
     !bases(all, written).is_empty()
-}
-
-impl Param {
-    fn view(&self, all: &[View]) -> View {
-        match self {
-            Param::Own(i) => all[*i].clone(),
-            Param::Base(b) => b.view(all),
-        }
-    }
 }
 
 impl Base {
@@ -197,14 +210,14 @@ impl Base {
     }
 
     /// Its memory.
-    fn view(&self, all: &[View]) -> View {
-        let of = &all[self.of];
+    fn view(&self, all: &[&View]) -> View {
+        let of = all[self.of];
         let layout = Layout { offset: of.layout.offset - self.before, ..self.layout.clone() };
         View { storage: of.storage.clone(), dtype: of.dtype, layout }
     }
 
     /// Whether it has bytes that are no element of any of them and that others use.
-    fn has_gaps(&self, all: &[View]) -> bool {
+    fn has_gaps(&self, all: &[&View]) -> bool {
         let memory = self.view(all);
         let is_it = |(i, _): &(usize, Vec<Op>)| {
             let (l, whole) = (&all[*i].layout, &memory.layout);
@@ -214,7 +227,7 @@ impl Base {
     }
 
     /// Declares the parameter in a trace: its members, as tensors of the trace.
-    fn declare(&self, trace: &Arc<Trace>, all: &[View]) -> Result<Vec<(usize, Tensor)>> {
+    fn declare(&self, trace: &Arc<Trace>, all: &[&View]) -> Result<Vec<(usize, Tensor)>> {
         let base = trace.input(&format!("memory{}", self.of), all[self.of].dtype, &Strided::from(&self.layout))?;
         let base = trace.value_of(&base)?;
         let member = |(i, ops): &(usize, Vec<Op>)| {
@@ -226,9 +239,9 @@ impl Base {
 }
 
 /// The bases that a program needs which writes to the tensors `written`. Tensors of several dtypes have none in common.
-fn bases(all: &[View], written: &[usize]) -> Vec<Base> {
+fn bases(all: &[&View], written: &[usize]) -> Vec<Base> {
     let meets = |i: usize, j: usize| {
-        (written.contains(&i) || written.contains(&j)) && all[i].dtype == all[j].dtype && all[i].overlaps(&all[j])
+        (written.contains(&i) || written.contains(&j)) && all[i].dtype == all[j].dtype && all[i].overlaps(all[j])
     };
     let mut seen = vec![false; all.len()];
     let mut out: Vec<Base> = Vec::new();
@@ -252,7 +265,7 @@ fn bases(all: &[View], written: &[usize]) -> Vec<Base> {
             // What lies in the base between them: it may be rewritten as a whole.
             let Some(memory) = found.as_ref().map(|b| b.view(all)) else { break };
             let other = out.iter().filter(|b| b.view(all).overlaps(&memory)).flat_map(Base::numbers);
-            let within = (0..all.len()).filter(|j| memory.overlaps(&all[*j]));
+            let within = (0..all.len()).filter(|j| memory.overlaps(all[*j]));
             let more: BTreeSet<usize> = other.chain(within).filter(|j| !members.contains(j)).collect();
             if more.is_empty() {
                 break;
@@ -269,7 +282,7 @@ fn bases(all: &[View], written: &[usize]) -> Vec<Base> {
 
 /// The base of these tensors: one of them, if all are the same or it spans the others without gaps, or else all that lies
 /// between as a vector.
-fn base(all: &[View], members: &[usize]) -> Option<Base> {
+fn base(all: &[&View], members: &[usize]) -> Option<Base> {
     let first = &all[*members.first()?].layout;
     if members.iter().all(|i| all[*i].layout == *first) {
         let members: Vec<_> = members.iter().map(|i| (*i, Vec::new())).collect();

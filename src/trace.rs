@@ -15,7 +15,6 @@ use tensorc_ir::{Builder, DType, Error, Graph, Kind, Layout, Loc, Op, Result, Sc
 use tensorc_runtime::storage::Storage;
 
 /// A value of a trace.
-#[derive(Clone)]
 pub(crate) struct Traced {
     pub(crate) trace: Arc<Trace>,
     pub(crate) value: Value,
@@ -61,6 +60,11 @@ thread_local! {
 /// The trace that a closure on this thread is being recorded into, if any.
 pub(crate) fn current() -> Option<Arc<Trace>> {
     CURRENT.with(|c| c.borrow().last().cloned())
+}
+
+/// Whether there is one.
+pub(crate) fn is_active() -> bool {
+    CURRENT.with(|c| !c.borrow().is_empty())
 }
 
 /// The trace that an op on these tensors belongs to: of the traces that they are of, the one inside all others, or the
@@ -177,7 +181,7 @@ impl Trace {
     pub(crate) fn tensor(self: &Arc<Trace>, value: Value) -> Result<Tensor> {
         let ty = self.with(|b| b.ty(value))?;
         let extents = ty.shape.iter().map(|d| tensorc_ir::dim::hint(*d).unwrap_or(2) as usize).collect();
-        Ok(Tensor(Repr::Traced(Traced { trace: self.clone(), value, ty, extents })))
+        Ok(Tensor(Repr::Traced(Arc::new(Traced { trace: self.clone(), value, ty, extents }))))
     }
 
     /// Declares the next parameter, that lies like `view`.

@@ -14,6 +14,14 @@ use std::hash::Hash;
 use tensorc_ir::Result;
 use tensorc_ir::error::err;
 
+/// A part of a tree, as [`Tree::walk`] shows it.
+pub enum Part<'t> {
+    /// A tensor.
+    Tensor(&'t Tensor),
+    /// A number by which structures may differ: equal structures show equal ones.
+    Number(u64),
+}
+
 /// Something made of tensors.
 pub trait Tree: Sized {
     /// What is left when the tensors are taken out.
@@ -21,6 +29,13 @@ pub trait Tree: Sized {
 
     /// Appends the tensors, in order, and gives the structure.
     fn take_apart(&self, leaves: &mut Vec<Tensor>) -> Self::Structure;
+
+    /// Shows the tensors, in that order, and between them numbers by which structures can be told apart quickly: as many
+    /// lengths and plain numbers as it likes.
+    fn walk<'t>(&'t self, see: &mut impl FnMut(Part<'t>));
+
+    /// Whether [`Tree::take_apart`] gives that structure; without making it, since each call of a jitted function asks.
+    fn has_structure(&self, structure: &Self::Structure) -> bool;
 
     /// Puts a tree together from its structure and the next tensors.
     ///
@@ -52,30 +67,74 @@ impl Tree for Tensor {
         leaves.push(self.clone());
     }
 
+    fn walk<'t>(&'t self, see: &mut impl FnMut(Part<'t>)) {
+        see(Part::Tensor(self));
+    }
+
+    fn has_structure(&self, (): &()) -> bool {
+        true
+    }
+
     fn put_together((): &(), leaves: &mut dyn Iterator<Item = Tensor>) -> Result<Tensor> {
         leaves.next().ok_or_else(|| err::ty("a tree of tensors has too few of them"))
     }
 }
 
 macro_rules! plain {
-    ($($ty:ty => $key:ty: |$v:ident| $to:expr, |$k:ident| $from:expr;)*) => {$(
+    ($($ty:ty => $key:ty: |$v:ident| $to:expr, |$k:ident| $from:expr, $number:expr;)*) => {$(
         impl Tree for $ty {
             type Structure = $key;
             fn take_apart(&self, _: &mut Vec<Tensor>) -> $key { let $v = self; $to }
+            fn walk<'t>(&'t self, see: &mut impl FnMut(Part<'t>)) { let $v = self; see(Part::Number($number)) }
+            fn has_structure(&self, structure: &$key) -> bool { let $v = self; *structure == $to }
             fn put_together($k: &$key, _: &mut dyn Iterator<Item = Tensor>) -> Result<$ty> { Ok($from) }
         }
     )*};
 }
 
 plain! {
-    f64 => u64: |v| v.to_bits(), |k| f64::from_bits(*k);
-    f32 => u32: |v| v.to_bits(), |k| f32::from_bits(*k);
-    i64 => i64: |v| *v, |k| *k;
-    i32 => i32: |v| *v, |k| *k;
-    usize => usize: |v| *v, |k| *k;
-    bool => bool: |v| *v, |k| *k;
-    String => String: |v| v.clone(), |k| k.clone();
-    () => (): |v| *v, |k| *k;
+    f64 => u64: |v| v.to_bits(), |k| f64::from_bits(*k), v.to_bits();
+    f32 => u32: |v| v.to_bits(), |k| f32::from_bits(*k), v.to_bits().into();
+    i64 => i64: |v| *v, |k| *k, *v as u64;
+    i32 => i32: |v| *v, |k| *k, *v as u64;
+    usize => usize: |v| *v, |k| *k, *v as u64;
+    bool => bool: |v| *v, |k| *k, u64::from(*v);
+}
+
+impl Tree for String {
+    type Structure = String;
+
+    fn take_apart(&self, _: &mut Vec<Tensor>) -> String {
+        self.clone()
+    }
+
+    fn walk<'t>(&'t self, see: &mut impl FnMut(Part<'t>)) {
+        see(Part::Number(self.len() as u64));
+    }
+
+    fn has_structure(&self, structure: &String) -> bool {
+        self == structure
+    }
+
+    fn put_together(structure: &String, _: &mut dyn Iterator<Item = Tensor>) -> Result<String> {
+        Ok(structure.clone())
+    }
+}
+
+impl Tree for () {
+    type Structure = ();
+
+    fn take_apart(&self, _: &mut Vec<Tensor>) {}
+
+    fn walk<'t>(&'t self, _: &mut impl FnMut(Part<'t>)) {}
+
+    fn has_structure(&self, (): &()) -> bool {
+        true
+    }
+
+    fn put_together((): &(), _: &mut dyn Iterator<Item = Tensor>) -> Result<()> {
+        Ok(())
+    }
 }
 
 macro_rules! tuples {
@@ -84,6 +143,12 @@ macro_rules! tuples {
             type Structure = ($($t::Structure,)+);
             fn take_apart(&self, leaves: &mut Vec<Tensor>) -> Self::Structure {
                 ($(self.$i.take_apart(leaves),)+)
+            }
+            fn walk<'t>(&'t self, see: &mut impl FnMut(Part<'t>)) {
+                $(self.$i.walk(see);)+
+            }
+            fn has_structure(&self, s: &Self::Structure) -> bool {
+                true $(&& self.$i.has_structure(&s.$i))+
             }
             fn put_together(s: &Self::Structure, leaves: &mut dyn Iterator<Item = Tensor>) -> Result<Self> {
                 Ok(($($t::put_together(&s.$i, leaves)?,)+))
@@ -113,6 +178,15 @@ impl<T: Tree> Tree for Vec<T> {
         self.iter().map(|t| t.take_apart(leaves)).collect()
     }
 
+    fn walk<'t>(&'t self, see: &mut impl FnMut(Part<'t>)) {
+        see(Part::Number(self.len() as u64));
+        self.iter().for_each(|t| t.walk(see));
+    }
+
+    fn has_structure(&self, s: &Self::Structure) -> bool {
+        self.len() == s.len() && self.iter().zip(s).all(|(t, s)| t.has_structure(s))
+    }
+
     fn put_together(s: &Self::Structure, leaves: &mut dyn Iterator<Item = Tensor>) -> Result<Self> {
         s.iter().map(|s| T::put_together(s, leaves)).collect()
     }
@@ -127,6 +201,15 @@ impl<T: Tree, const N: usize> Tree for [T; N] {
 
     fn take_apart(&self, leaves: &mut Vec<Tensor>) -> Self::Structure {
         self.iter().map(|t| t.take_apart(leaves)).collect()
+    }
+
+    fn walk<'t>(&'t self, see: &mut impl FnMut(Part<'t>)) {
+        see(Part::Number(self.len() as u64));
+        self.iter().for_each(|t| t.walk(see));
+    }
+
+    fn has_structure(&self, s: &Self::Structure) -> bool {
+        self.len() == s.len() && self.iter().zip(s).all(|(t, s)| t.has_structure(s))
     }
 
     fn put_together(s: &Self::Structure, leaves: &mut dyn Iterator<Item = Tensor>) -> Result<Self> {
@@ -146,6 +229,18 @@ impl<T: Tree> Tree for Option<T> {
         self.as_ref().map(|t| t.take_apart(leaves))
     }
 
+    fn walk<'t>(&'t self, see: &mut impl FnMut(Part<'t>)) {
+        see(Part::Number(u64::from(self.is_some())));
+        self.iter().for_each(|t| t.walk(see));
+    }
+
+    fn has_structure(&self, s: &Self::Structure) -> bool {
+        match (self, s) {
+            (Some(t), Some(s)) => t.has_structure(s),
+            (t, s) => t.is_none() && s.is_none(),
+        }
+    }
+
     fn put_together(s: &Self::Structure, leaves: &mut dyn Iterator<Item = Tensor>) -> Result<Self> {
         s.as_ref().map(|s| T::put_together(s, leaves)).transpose()
     }
@@ -156,12 +251,17 @@ impl<T: Tree> Tree for Option<T> {
 }
 
 /// The entries of a map; one without an order of its own is walked in the order of its keys.
-fn in_order<'m, K: Ord, T>(entries: impl Iterator<Item = (&'m K, &'m T)>, sorted: bool) -> Vec<(&'m K, &'m T)> {
-    let mut entries: Vec<(&K, &T)> = entries.collect();
+fn in_order<'m, K: Ord + 'm, T: 'm>(
+    entries: impl Iterator<Item = (&'m K, &'m T)>,
+    sorted: bool,
+) -> impl Iterator<Item = (&'m K, &'m T)> {
+    let mut all: Vec<(&K, &T)> = Vec::new();
+    let mut as_they_are = Some(entries);
     if sorted {
-        entries.sort_by(|a, b| a.0.cmp(b.0));
+        all.extend(as_they_are.take().into_iter().flatten());
+        all.sort_by(|a, b| a.0.cmp(b.0));
     }
-    entries
+    all.into_iter().chain(as_they_are.into_iter().flatten())
 }
 
 /// The name that a key gives to what it leads to: strings and integers are names, other keys have none.
@@ -178,11 +278,18 @@ macro_rules! maps {
         impl<K: Clone + Eq + Hash + Ord + Send + Sync + 'static, T: Tree> Tree for $map<K, T> {
             type Structure = Vec<(K, T::Structure)>;
             fn take_apart(&self, leaves: &mut Vec<Tensor>) -> Self::Structure {
-                let entries = in_order(self.iter(), $sorted);
-                entries.into_iter().map(|(k, t)| (k.clone(), t.take_apart(leaves))).collect()
+                in_order(self.iter(), $sorted).map(|(k, t)| (k.clone(), t.take_apart(leaves))).collect()
+            }
+            fn walk<'t>(&'t self, see: &mut impl FnMut(Part<'t>)) {
+                see(Part::Number(self.len() as u64));
+                in_order(self.iter(), $sorted).for_each(|(_, t)| t.walk(see));
+            }
+            fn has_structure(&self, s: &Self::Structure) -> bool {
+                let same = |((k, t), (key, s)): ((&K, &T), &(K, T::Structure))| k == key && t.has_structure(s);
+                self.len() == s.len() && in_order(self.iter(), $sorted).zip(s).all(same)
             }
             fn name_leaves(&self, prefix: &str, names: &mut Vec<String>) {
-                for (i, (k, t)) in in_order(self.iter(), $sorted).into_iter().enumerate() {
+                for (i, (k, t)) in in_order(self.iter(), $sorted).enumerate() {
                     t.name_leaves(&joined(prefix, key_name(k).unwrap_or(i.to_string())), names);
                 }
             }
@@ -222,6 +329,13 @@ macro_rules! tree {
             type Structure = ($(<$ty as $crate::Tree>::Structure,)+);
             fn take_apart(&self, leaves: &mut ::std::vec::Vec<$crate::Tensor>) -> Self::Structure {
                 ($($crate::Tree::take_apart(&self.$field, leaves),)+)
+            }
+            fn walk<'t>(&'t self, see: &mut impl ::std::ops::FnMut($crate::Part<'t>)) {
+                $($crate::Tree::walk(&self.$field, see);)+
+            }
+            fn has_structure(&self, structure: &Self::Structure) -> bool {
+                let ($($field,)+) = structure;
+                true $(&& $crate::Tree::has_structure(&self.$field, $field))+
             }
             fn put_together(
                 structure: &Self::Structure,

@@ -286,3 +286,32 @@ fn views_by_strides_and_bits_share_memory() -> Result<()> {
     assert_eq!(x.to_vec::<f32>()?, [0.0; 4]);
     Ok(())
 }
+
+/// Ops that were called before are found by their arguments: everything about them counts, but the values of inputs.
+#[test]
+fn an_op_called_again_looks_at_its_arguments_anew() -> Result<()> {
+    let (x, n) = (tensor([1.0f32, 2.0, 3.0])?, tensor([1i64, 2, 3])?);
+    for i in 0..6i64 {
+        let f = i as f64;
+        assert_eq!(x.add(f)?.to_vec::<f32>()?, [1.0, 2.0, 3.0].map(|v| v + f as f32));
+        assert_eq!(x.add(i)?.to_vec::<f32>()?, [1.0, 2.0, 3.0].map(|v| v + f as f32));
+        assert_eq!((n.add(i)?.dtype(), n.add(f)?.dtype()), (I64, F32));
+        assert_eq!(n.add(true)?.to_vec::<i64>()?, [2, 3, 4]);
+        assert_eq!(x.narrow(0, i % 3, 1)?.to_vec::<f32>()?, [(i % 3 + 1) as f32]);
+        let clamp = |name| tensorc::call("clamp", &[(None, (&x).into()), (Some(name), f.into())]);
+        assert_eq!(clamp("min")?[0].to_vec::<f32>()?, [1.0, 2.0, 3.0].map(|v: f32| v.max(f as f32)));
+        assert_eq!(clamp("max")?[0].to_vec::<f32>()?, [1.0, 2.0, 3.0].map(|v: f32| v.min(f as f32)));
+        let both = |a: &Tensor, b: &Tensor| {
+            tensorc::call("cat", &[(None, [a.clone(), b.clone()].into()), (None, 0i64.into())])
+        };
+        assert_eq!(both(&x, &x.narrow(0, 0, 1 + i % 2)?)?[0].shape(), [4 + i as usize % 2]);
+        // The same two tensors, but once they share elements.
+        let y = x.copy()?;
+        y.i(0..2)?.copy_(&x.i(1..3)?)?;
+        assert_eq!(y.to_vec::<f32>()?, [2.0, 3.0, 3.0]);
+        assert_eq!(y.i(0..2)?.copy_(&y.i(1..3)?).unwrap_err().kind(), Kind::Alias);
+        let leaf = x.copy()?.requires_grad_(i % 2 == 1)?;
+        assert_eq!(leaf.add_(1.0).is_err(), i % 2 == 1);
+    }
+    Ok(())
+}

@@ -5,6 +5,8 @@
 //! unused. What the lists hold is bounded: beyond the limit the blocks that have lain longest go back to the system.
 //! A recycled block holds old values, never uninitialised memory; zeroes are written only if asked for.
 //!
+//! Of the global allocator, small blocks go to the thread that drops them first (`kept.rs`), without a lock.
+//!
 //! A buffer has one owner. Sharing, and who may write when, is [`crate::storage`]'s part.
 
 use std::collections::VecDeque;
@@ -14,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tensorc_ir::Result;
 use tensorc_ir::error::err;
 
+use crate::kept;
 use crate::system::{self, ALIGN, Guarded};
 
 /// No buffer is larger: 128 TiB is what a process can address.
@@ -25,7 +28,7 @@ const STEPS: usize = 4;
 /// How an [`Allocator`] works.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How many bytes the free lists hold at most.
+    /// How many bytes the free lists hold at most. Besides, if it is that much, each thread keeps 1 MiB at most for itself.
     pub limit: usize,
     /// For tests: each buffer starts at a multiple of this (a power of two, at most 4096) and ends at a page that must
     /// not be touched, is filled with ones unless zeroes are asked for, and is not recycled, so that a kernel that
@@ -39,7 +42,7 @@ impl Default for Options {
     }
 }
 
-/// What an [`Allocator`] has done. Bytes count whole blocks.
+/// What an [`Allocator`] has done. Bytes count whole blocks; those that threads keep for themselves count as alive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Bytes in buffers that are alive.
@@ -58,6 +61,8 @@ pub struct Allocator(Arc<Shared>);
 
 struct Shared {
     options: Options,
+    /// Whether threads keep blocks for themselves. Only those of the global allocator can: it is there when they end.
+    keeps: bool,
     lists: Mutex<Lists>,
 }
 
@@ -71,7 +76,7 @@ struct Lists {
 }
 
 /// A block of `capacity(class)` bytes from [`system::allocate`].
-struct Block {
+pub(crate) struct Block {
     start: NonNull<u8>,
     class: usize,
 }
@@ -84,12 +89,17 @@ static GLOBAL: OnceLock<Allocator> = OnceLock::new();
 impl Allocator {
     /// An allocator with free lists of its own.
     pub fn new(options: Options) -> Allocator {
-        Allocator(Arc::new(Shared { options, lists: Mutex::default() }))
+        Allocator(Arc::new(Shared { options, keeps: false, lists: Mutex::default() }))
+    }
+
+    fn for_all(options: Options) -> Allocator {
+        let keeps = options.guard.is_none() && options.limit >= kept::MOST_BYTES;
+        Allocator(Arc::new(Shared { options, keeps, lists: Mutex::default() }))
     }
 
     /// The allocator that everything uses which is not given another.
     pub fn global() -> &'static Allocator {
-        GLOBAL.get_or_init(|| Allocator::new(Options::default()))
+        GLOBAL.get_or_init(|| Allocator::for_all(Options::default()))
     }
 
     /// Sets how [`Allocator::global`] works. To be called before anything is allocated.
@@ -97,7 +107,7 @@ impl Allocator {
     /// # Errors
     /// `unsupported` if the global allocator is in use.
     pub fn set_global(options: Options) -> Result<()> {
-        let set = GLOBAL.set(Allocator::new(options));
+        let set = GLOBAL.set(Allocator::for_all(options));
         set.map_err(|_| err::unsupported("the allocator is in use, too late to set its options"))
     }
 
@@ -153,9 +163,15 @@ impl Allocator {
             lists.stats.fresh += 1;
             lists.stats.live += len;
             let memory = Memory::Guarded(guarded);
-            return Some((Buffer { memory, len, allocator: self.clone() }, false));
+            return Some((Buffer { memory, len, allocator: Some(self.clone()) }, false));
         }
         let class = class(len);
+        if self.0.keeps
+            && let Some(block) = kept::take(class)
+        {
+            return Some((Buffer { memory: Memory::Block(block), len, allocator: None }, false));
+        }
+        let allocator = || (!self.0.keeps).then(|| self.clone());
         let mut lists = self.lists();
         lists.stats.live += capacity(class);
         let old = lists.classes.get_mut(class).and_then(|list| list.pop_back());
@@ -163,7 +179,7 @@ impl Allocator {
             lists.stats.reused += 1;
             lists.stats.cached -= capacity(class);
             drop(lists);
-            return Some((Buffer { memory: Memory::Block(block), len, allocator: self.clone() }, false));
+            return Some((Buffer { memory: Memory::Block(block), len, allocator: allocator() }, false));
         }
         drop(lists);
         let start = system::allocate(capacity(class)).or_else(|| {
@@ -179,10 +195,18 @@ impl Allocator {
         lists.stats.fresh += 1;
         drop(lists);
         let memory = Memory::Block(Block { start, class });
-        Some((Buffer { memory, len, allocator: self.clone() }, true))
+        Some((Buffer { memory, len, allocator: allocator() }, true))
     }
 
     fn give_back(&self, block: Block) {
+        let block = if self.0.keeps { kept::put(block) } else { Some(block) };
+        if let Some(block) = block {
+            self.share(block);
+        }
+    }
+
+    /// Puts a block into the free lists.
+    pub(crate) fn share(&self, block: Block) {
         let size = capacity(block.class);
         let mut lists = self.lists();
         lists.stats.live -= size;
@@ -231,6 +255,10 @@ impl Drop for Shared {
 }
 
 impl Block {
+    pub(crate) fn class(&self) -> usize {
+        self.class
+    }
+
     fn free(self) {
         // SAFETY: the block came from `system::allocate` with this capacity, and this was its owner.
         unsafe { system::free(self.start, capacity(self.class)) }
@@ -249,7 +277,7 @@ fn class(bytes: usize) -> usize {
 }
 
 /// The size of the blocks of a class in bytes.
-fn capacity(class: usize) -> usize {
+pub(crate) fn capacity(class: usize) -> usize {
     match class / STEPS {
         0 => (class + 1) * ALIGN,
         shift => ((class % STEPS + STEPS + 1) << (shift - 1)) * ALIGN,
@@ -264,7 +292,8 @@ fn no_memory(bytes: usize) -> tensorc_ir::Error {
 pub struct Buffer {
     memory: Memory,
     len: usize,
-    allocator: Allocator,
+    /// Without one, the global allocator.
+    allocator: Option<Allocator>,
 }
 
 enum Memory {
@@ -314,10 +343,11 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
+        let allocator = self.allocator.as_ref().unwrap_or_else(|| Allocator::global());
         match std::mem::replace(&mut self.memory, Memory::None) {
-            Memory::Block(block) => self.allocator.give_back(block),
+            Memory::Block(block) => allocator.give_back(block),
             Memory::Guarded(guarded) => {
-                self.allocator.lists().stats.live -= self.len;
+                allocator.lists().stats.live -= self.len;
                 drop(guarded);
             }
             Memory::None => {}

@@ -1,14 +1,14 @@
 //! [`Executable`]: a program with its machine code, ready to be called on memory.
 //!
-//! A call takes the borrow words of all arguments, gives every buffer its memory (the arguments', recycled memory for
-//! results, one block for temporaries), runs the steps, and looks at the error word after each: a failed check ends the
-//! call before anything is written back.
+//! It is made from a [`Template`] by putting numbers in the place of sizes. All that a call needs besides its arguments is
+//! worked out then: where each buffer is, how each argument is used, which memory becomes which result. What a call does is
+//! in `call.rs`.
 
+pub use crate::call::{Args, Results, same, share_storage, shares_donated};
 use crate::control::Flow;
 use crate::kernels::{Kernel, kernels};
 use crate::step::{Ready, Together, dot, loops};
-use crate::storage::{Access, Borrows, Storage};
-use smallvec::SmallVec;
+use crate::storage::{Access, Storage};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tensorc_codegen::launches::launches;
@@ -16,10 +16,9 @@ use tensorc_codegen::plan::plan;
 use tensorc_codegen::program::{BufferDecl, BufferKind, Output, Program, Step};
 use tensorc_ir::dim::{Assumption, Scope, Sizes, strongest};
 use tensorc_ir::error::err;
-use tensorc_ir::interp::{self, Array, may_fail};
-use tensorc_ir::ops::strided::ViewDtype;
+use tensorc_ir::interp::may_fail;
 use tensorc_ir::passes::fuse::Mode;
-use tensorc_ir::{DType, Error, Graph, Kind, Layout, Loc, Result, Scalar, Strided, alias};
+use tensorc_ir::{DType, Graph, Layout, Result, Strided, alias};
 
 /// A tensor in memory: a storage, and how its elements lie in it.
 #[derive(Clone)]
@@ -84,25 +83,48 @@ pub struct Template {
 
 /// A compiled program.
 pub struct Executable {
-    program: Program,
-    /// For each buffer, its bytes: of the buffer itself, or before it in the arena if it is a temporary.
-    bytes: Vec<usize>,
-    arena: usize,
-    steps: Vec<Stage>,
-    write_back: Vec<Stage>,
-    outputs: Vec<Found>,
-    /// For each parameter, its dtype and layout with offset 0.
-    params: Vec<(DType, Layout)>,
-    constants: Vec<(usize, Storage)>,
+    pub(crate) program: Program,
+    /// Where each buffer is.
+    pub(crate) buffers: Vec<Place>,
+    /// The bytes of all temporaries.
+    pub(crate) arena: usize,
+    pub(crate) steps: Vec<Stage>,
+    pub(crate) write_back: Vec<Stage>,
+    pub(crate) outputs: Vec<Found>,
+    pub(crate) params: Vec<Param>,
     /// The graph, if some check in it can fail, and its sizes: by them a failure is put into words.
-    checked: Option<(Arc<Graph>, Sizes)>,
-    overlap: Overlap,
+    pub(crate) checked: Option<(Arc<Graph>, Sizes)>,
+    pub(crate) overlap: Overlap,
+}
+
+/// What an argument must be, and how it is used.
+pub(crate) struct Param {
+    pub(crate) dtype: DType,
+    /// With offset 0.
+    pub(crate) layout: Layout,
+    /// The lowest and highest of its elements, if there are any.
+    pub(crate) bounds: Option<(isize, isize)>,
+    pub(crate) access: Access,
+}
+
+/// Where a buffer is.
+pub(crate) enum Place {
+    /// That argument.
+    Param(usize),
+    /// New memory of so many bytes, for a result.
+    New(usize),
+    /// So many bytes behind the start of the memory of temporaries.
+    Temp(usize),
+    /// Memory of the program's own.
+    Constant(Storage),
 }
 
 /// Where a result is found, in numbers.
-enum Found {
-    /// In that buffer.
-    Buffer(usize, Layout),
+pub(crate) enum Found {
+    /// In the new memory of that number; and whether no later result is there.
+    New(usize, bool, DType, Layout),
+    /// In a constant: the buffer.
+    Constant(usize, DType, Layout),
     /// A view of that parameter.
     View(usize, DType, Layout),
 }
@@ -190,52 +212,57 @@ impl Template {
         let mut ready = self.kernels.iter().cloned();
         let steps = together(&program, &program.steps, stages(&program, &program.steps, &mut ready)?);
         let write_back = stages(&program, &program.write_back, &mut ready)?;
-        let bytes = |b: &BufferDecl| match &b.kind {
-            BufferKind::Temp(at) => at.value(),
-            // Nobody allocates a parameter.
-            BufferKind::Param(_) => Ok(0),
-            BufferKind::Output | BufferKind::Literal(_) => (b.numel * b.dtype.size()).value(),
+        let place = |(i, b): (usize, &BufferDecl)| {
+            Ok(match &b.kind {
+                BufferKind::Param(p) => Place::Param(*p),
+                BufferKind::Temp(at) => Place::Temp(at.value()? as usize),
+                BufferKind::Output => Place::New((b.numel * b.dtype.size()).value()? as usize),
+                BufferKind::Literal(_) => {
+                    let of = self.constants.iter().find(|(k, _)| *k == i);
+                    Place::Constant(of.ok_or_else(|| err::internal("a constant without its memory"))?.1.clone())
+                }
+            })
         };
-        let bytes = program.buffers.iter().map(|b| bytes(b).map(|n| n as usize)).collect::<Result<_>>()?;
-        let found = |o: &Output| match o {
-            Output::Place(p) => Ok(Found::Buffer(p.buffer.0 as usize, p.layout.known()?)),
+        let buffers = program.buffers.iter().enumerate().map(place).collect::<Result<Vec<_>>>()?;
+        let is_last = |i: usize, of: usize| {
+            let mut later = program.outputs[i + 1..].iter();
+            !later.any(|o| matches!(o, Output::Place(p) if p.buffer.0 as usize == of))
+        };
+        let found = |(i, o): (usize, &Output)| match o {
             Output::View(p, dtype, l) => Ok(Found::View(*p, *dtype, l.known()?)),
+            Output::Place(p) => {
+                let (of, layout) = (p.buffer.0 as usize, p.layout.known()?);
+                let dtype = program.buffers[of].dtype;
+                match &buffers[of] {
+                    Place::New(_) => {
+                        let slot = buffers[..of].iter().filter(|b| matches!(b, Place::New(_))).count();
+                        Ok(Found::New(slot, is_last(i, of), dtype, layout))
+                    }
+                    Place::Constant(_) => Ok(Found::Constant(of, dtype, layout)),
+                    Place::Param(_) | Place::Temp(_) => Err(err::internal("a result without memory")),
+                }
+            }
         };
-        let outputs = program.outputs.iter().map(found).collect::<Result<_>>()?;
+        let outputs = program.outputs.iter().enumerate().map(found).collect::<Result<_>>()?;
         let types = program.buffers.iter().filter(|b| matches!(b.kind, BufferKind::Param(_))).map(|b| b.dtype);
-        let layouts = self.params.iter().map(|l| l.bind(sizes).known()).collect::<Result<Vec<_>>>()?;
+        let param = |(i, (dtype, layout)): (usize, (DType, &Strided))| {
+            let access = if program.mutated.contains(&i) { Access::Write } else { Access::Read };
+            let layout = layout.bind(sizes).known()?;
+            Ok(Param { dtype, bounds: layout.bounds(), layout, access })
+        };
+        let params = types.zip(&self.params).enumerate().map(param).collect::<Result<_>>()?;
         Ok(Executable {
-            bytes,
+            buffers,
             arena: program.arena.value()? as usize,
             steps,
             write_back,
             outputs,
-            params: types.zip(layouts).collect(),
-            constants: self.constants.clone(),
+            params,
             checked: self.checked.clone().map(|g| (g, sizes.clone())),
             overlap: self.overlap,
             program,
         })
     }
-}
-
-/// The error of a donated argument whose memory another tensor of the call shares.
-pub fn shares_donated() -> Error {
-    err::alias("a donated argument shares its memory with another argument or a captured tensor").help("donate a copy")
-}
-
-/// Whether an argument can be donated.
-fn donatable(args: &[View], i: usize, loc: Loc) -> Result<()> {
-    let a = args.get(i).ok_or_else(|| err::index(format!("there is no argument {i} to donate")).at(loc))?;
-    let shares = |(j, b): (usize, &View)| j != i && b.storage.same(&a.storage);
-    if args.iter().enumerate().any(shares) {
-        return Err(shares_donated().at(loc));
-    }
-    if a.storage.is_lent() || a.storage.is_listed() {
-        let e = err::alias("memory that is lent for a scope, or comes from another library, cannot be donated");
-        return Err(e.at(loc).help("donate a copy"));
-    }
-    Ok(())
 }
 
 impl Executable {
@@ -251,161 +278,6 @@ impl Executable {
     /// The program, for dumps and figures.
     pub fn program(&self) -> &Program {
         &self.program
-    }
-
-    /// Runs the program. Written parameters change; results that are views of a parameter share its storage.
-    ///
-    /// # Errors
-    /// `type` if the arguments are not what it was compiled for; `alias` if one is in use elsewhere, or overlaps a
-    /// written one; `data` if a check fails, and then no argument has changed.
-    pub fn call(&self, args: &[View], loc: Loc) -> Result<Vec<View>> {
-        self.call_donating(args, &[], loc)
-    }
-
-    /// As [`Executable::call`]. When the call has succeeded, the storages of the arguments `donated` are of no more use,
-    /// and results in their memory have storages of their own.
-    ///
-    /// # Errors
-    /// As [`Executable::call`], and `alias` if a donated argument is in use elsewhere, is lent, or shares its storage with
-    /// another one.
-    pub fn call_donating(&self, args: &[View], donated: &[usize], loc: Loc) -> Result<Vec<View>> {
-        self.check(args)?;
-        donated.iter().try_for_each(|i| donatable(args, *i, loc))?;
-        let mut args: SmallVec<[View; 8]> = args.iter().cloned().collect();
-        self.separate(&mut args, loc)?;
-        let writes = |i: &usize| self.program.mutated.contains(i) || donated.contains(i);
-        let access = |i: usize| if writes(&i) { Access::Write } else { Access::Read };
-        let mut borrows = Borrows::take(args.iter().enumerate().map(|(i, a)| (&a.storage, access(i))), loc)?;
-
-        let arena = if self.arena > 0 { Some(Storage::alloc(self.arena)?) } else { None };
-        let mut outputs: SmallVec<[(usize, Storage); 4]> = SmallVec::new();
-        let mut bases: SmallVec<[*mut u8; 16]> = SmallVec::new();
-        for (i, b) in self.program.buffers.iter().enumerate() {
-            bases.push(match &b.kind {
-                BufferKind::Param(p) => {
-                    let a = &args[*p];
-                    a.storage.as_ptr().wrapping_add(a.layout.offset * a.dtype.size())
-                }
-                BufferKind::Output => {
-                    let s = Storage::alloc(self.bytes[i])?;
-                    let at = s.as_ptr();
-                    outputs.push((i, s));
-                    at
-                }
-                BufferKind::Temp(_) => {
-                    arena.as_ref().map_or(std::ptr::null_mut(), |a| a.as_ptr().wrapping_add(self.bytes[i]))
-                }
-                BufferKind::Literal(_) => {
-                    self.constants.iter().find(|(k, _)| *k == i).map_or(std::ptr::null_mut(), |(_, s)| s.as_ptr())
-                }
-            });
-        }
-
-        let error = AtomicU64::new(0);
-        let mut steps = self.steps.iter().chain(&self.write_back);
-        if let Err(e) = steps.try_for_each(|step| step.run(&bases, &error)) {
-            drop(borrows);
-            return Err(self.explained(&args, e));
-        }
-        borrows.wrote(loc);
-        let mut results = self.outputs.iter().map(|o| self.output(o, &args, &outputs)).collect::<Result<Vec<_>>>()?;
-        for i in donated {
-            let old = &args[*i].storage;
-            let Some(new) = borrows.donate(old, loc) else { continue };
-            results.iter_mut().filter(|r| r.storage.same(old)).for_each(|r| r.storage = new.clone());
-        }
-        Ok(results)
-    }
-
-    /// The error of a failed check, with the numbers that were wrong. The arguments are still as they were.
-    fn explained(&self, args: &[View], e: Error) -> Error {
-        let Some((graph, sizes)) = self.checked.as_ref().filter(|_| e.kind() == Kind::Data) else { return e };
-        let input = |i: usize| {
-            let a = args.get(i).ok_or_else(|| err::internal("a program without its argument"))?;
-            let size = a.dtype.size();
-            let bytes = a.storage.elements(&a.layout, size, Loc::Unknown)?;
-            let scalars = bytes.chunks_exact(size).map(|b| Scalar::read(a.dtype, b));
-            Ok(Array::from_scalars(a.dtype, &a.layout.shape, scalars))
-        };
-        match Scope::bound(sizes, || interp::checks(graph, input)) {
-            Err(said) if said.kind() == Kind::Data => said,
-            // Someone has changed an argument in between.
-            _ => e,
-        }
-    }
-
-    fn output(&self, o: &Found, args: &[View], outputs: &[(usize, Storage)]) -> Result<View> {
-        match o {
-            Found::View(p, dtype, layout) => {
-                let a = &args[*p];
-                let before = a.layout.offset * a.dtype.size();
-                if !before.is_multiple_of(dtype.size()) {
-                    return Err(ViewDtype { from: a.dtype, to: *dtype }.refused(&Strided::from(&a.layout)));
-                }
-                let layout = Layout { offset: layout.offset + before / dtype.size(), ..layout.clone() };
-                Ok(View { storage: a.storage.clone(), dtype: *dtype, layout })
-            }
-            Found::Buffer(i, layout) => {
-                let i = *i;
-                let storage = outputs.iter().find(|(k, _)| *k == i).map(|(_, s)| s.clone());
-                let storage = match storage {
-                    Some(s) => s,
-                    // A constant, as it is: the caller may write to what it gets.
-                    None => {
-                        let (_, s) = self
-                            .constants
-                            .iter()
-                            .find(|(k, _)| *k == i)
-                            .ok_or_else(|| err::internal("a result without memory"))?;
-                        Storage::from_bytes(&s.read(Loc::Unknown)?)?
-                    }
-                };
-                Ok(View { storage, dtype: self.program.buffers[i].dtype, layout: layout.clone() })
-            }
-        }
-    }
-
-    fn check(&self, args: &[View]) -> Result<()> {
-        if args.len() != self.params.len() {
-            return Err(err::ty(format!("{} arguments, expected {}", args.len(), self.params.len())));
-        }
-        for (i, (a, (dtype, layout))) in args.iter().zip(&self.params).enumerate() {
-            if a.dtype != *dtype || a.layout.shape != layout.shape || a.layout.strides != layout.strides {
-                return Err(err::ty(format!(
-                    "argument {i} is {}{:?} with strides {:?}, compiled for {dtype}{:?} with strides {:?}",
-                    a.dtype,
-                    a.layout.shape.as_slice(),
-                    a.layout.strides.as_slice(),
-                    layout.shape.as_slice(),
-                    layout.strides.as_slice()
-                )));
-            }
-            if let Some((lo, hi)) = a.layout.bounds()
-                && (lo < 0 || (hi as usize + 1) * dtype.size() > a.storage.len())
-            {
-                return Err(err::index(format!("argument {i} reaches outside its storage")));
-            }
-        }
-        Ok(())
-    }
-
-    /// Sees to arguments that share memory with a written one.
-    fn separate(&self, args: &mut [View], loc: Loc) -> Result<()> {
-        for m in &self.program.mutated {
-            for i in 0..args.len() {
-                if i == *m || !args[*m].overlaps(&args[i]) {
-                    continue;
-                }
-                if self.overlap == Overlap::Refuse || self.program.mutated.contains(&i) {
-                    return Err(err::alias(format!("arguments {m} and {i} share memory, and argument {m} is written"))
-                        .at(loc)
-                        .help("pass a copy of one of them"));
-                }
-                let a = &args[i];
-                args[i].storage = a.storage.snapshot(&a.layout, a.dtype.size(), loc)?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -29,6 +29,12 @@ pub struct Work {
 }
 
 impl Work {
+    /// Whether it is not worth sharing.
+    #[inline]
+    fn is_little(&self) -> bool {
+        (self.total as f64 * self.item_ns) < 2.0 * CHUNK_NS
+    }
+
     /// How many chunks to make for that many threads; 1 for work that is not worth sharing.
     fn chunks(&self, threads: usize) -> u64 {
         if threads <= 1 {
@@ -93,7 +99,7 @@ impl Pool {
             }
             return;
         }
-        let chunks = work.chunks(self.threads());
+        let chunks = if work.is_little() { 1 } else { work.chunks(self.threads()) };
         if chunks <= 1 {
             if work.total > 0 {
                 // SAFETY: the caller's promise.

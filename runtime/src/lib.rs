@@ -6,12 +6,14 @@
 
 mod borrow;
 pub mod buffer;
+mod call;
 mod control;
 #[cfg(feature = "dlpack")]
 pub mod dlpack;
 pub mod elements;
 pub mod executable;
 pub mod jit;
+mod kept;
 pub mod kernels;
 pub mod launch;
 pub mod lend;

@@ -1,9 +1,9 @@
 //! Steps that are one kernel, or a product of matrices: argument words that are ready but for the addresses.
 
+use crate::buffer::Allocator;
 use crate::kernels::{Kernel, gemm};
 use crate::launch::{Job, Work};
 use crate::pool::Pool;
-use crate::storage::Storage;
 use crate::system::last_level_cache;
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -135,7 +135,7 @@ impl Ready {
     pub(crate) fn run(&self, bases: &[*mut u8], error: &AtomicU64) -> Result<()> {
         let mut words: SmallVec<[u64; 64]> = SmallVec::from_slice(&self.words);
         self.fill(&mut words, bases, error);
-        let scratch = self.scratch.map(|(w, bytes)| Storage::alloc(bytes).map(|s| (w, s))).transpose()?;
+        let scratch = self.scratch.map(|(w, bytes)| Allocator::global().alloc(bytes).map(|s| (w, s))).transpose()?;
         if let Some((w, s)) = &scratch {
             words[*w] = s.as_ptr() as u64;
         }

@@ -135,6 +135,11 @@ impl Storage {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// A number that no other memory has while there is a handle on this one.
+    pub(crate) fn id(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     /// How often the memory was written so far: a value kept from it is still there as long as this number is the same.
     pub fn version(&self) -> u64 {
         self.0.version.load(Ordering::Relaxed)
@@ -398,17 +403,22 @@ impl<'s> Borrows<'s> {
     /// # Errors
     /// As [`Storage::read`] and [`Storage::write`], for the first that cannot be taken.
     pub fn take(uses: impl IntoIterator<Item = (&'s Storage, Access)>, loc: Loc) -> Result<Borrows<'s>> {
-        let mut wanted: SmallVec<[(&'s Storage, Access); 8]> = uses.into_iter().collect();
-        // One storage's uses next to each other, the write first.
-        wanted.sort_unstable_by_key(|(storage, access)| (Arc::as_ptr(&storage.0).addr(), std::cmp::Reverse(*access)));
-        wanted.dedup_by(|later, first| later.0.same(first.0));
-        let mut taken = Borrows { held: SmallVec::with_capacity(wanted.len()) };
-        for (storage, access) in wanted {
-            // On failure the drop of `taken` gives back what was taken before.
-            storage.acquire(access, loc)?;
-            taken.held.push((storage, access));
+        let mut wanted: SmallVec<[(&'s Storage, Access); 8]> = SmallVec::new();
+        uses.into_iter().for_each(|one| wanted.push(one));
+        if wanted.len() > 1 {
+            // One storage's uses next to each other, the write first.
+            wanted.sort_unstable_by_key(|(storage, access)| (storage.id(), std::cmp::Reverse(*access)));
+            wanted.dedup_by(|later, first| later.0.same(first.0));
         }
-        Ok(taken)
+        for (i, (storage, access)) in wanted.iter().enumerate() {
+            if let Err(e) = storage.acquire(*access, loc) {
+                // The drop gives back what was taken before.
+                wanted.truncate(i);
+                drop(Borrows { held: wanted });
+                return Err(e);
+            }
+        }
+        Ok(Borrows { held: wanted })
     }
 
     /// Says that what is held to write has been written: once, however many of the uses write. `loc` is the place that

@@ -9,13 +9,14 @@ use super::{Argument, Repr, Tensor};
 use crate::autograd::variable::{ViewOfParam, views_of_params};
 use crate::autograd::{self, Form, Formula, Recording, Rules};
 use crate::trace::{number, to_arg};
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tensorc_ir::error::err;
 use tensorc_ir::ops::registry::{self, Out};
 use tensorc_ir::passes::{fuse::Mode, run_all};
 use tensorc_ir::{Builder, Graph, Layout, Loc, Op, Result, Scalar, Strided, Type, Value};
-use tensorc_runtime::executable::{Executable, Options, Overlap, View};
+use tensorc_runtime::executable::{Args, Executable, Options, Overlap, View};
 use tensorc_runtime::storage::Storage;
 
 /// Compiles a traced graph for parameters that lie like `layouts`.
@@ -187,15 +188,12 @@ fn execute(c: &Compiled, tensors: &[&Arc<Concrete>], numbers: &[Scalar], loc: Lo
             .collect(),
         Body::Constants => Err(err::unsupported("an op without its program")),
         Body::Run(exe) => {
-            let mut args: Vec<View> = tensors.iter().map(|v| v.view.clone()).collect();
-            if c.numbers {
-                for n in numbers {
-                    args.push(number_view(*n)?);
-                }
-            }
+            let numbers = if c.numbers { numbers } else { &[] };
+            let numbers: SmallVec<[View; 2]> = numbers.iter().map(|n| number_view(*n)).collect::<Result<_>>()?;
+            let args: Args<'_> = tensors.iter().map(|t| &t.view).chain(&numbers).collect();
             // It may have been compiled for a call at another line.
-            let results = exe.call(&args, loc).map_err(|e| e.moved(loc))?;
-            Ok(results.into_iter().map(Tensor::concrete).collect())
+            let results = exe.call_donating(&args, &[], loc, Tensor::concrete).map_err(|e| e.moved(loc))?;
+            Ok(results.into_vec())
         }
     }
 }

@@ -35,7 +35,8 @@ pub struct Tensor(pub(crate) Repr);
 #[derive(Clone)]
 pub(crate) enum Repr {
     Concrete(Arc<Concrete>),
-    Traced(Traced),
+    /// Behind a pointer, so that handles on memory, of which there are most, are small.
+    Traced(Arc<Traced>),
 }
 
 /// An argument of an op.
@@ -310,11 +311,6 @@ impl Tensor {
             Repr::Concrete(v) => v.layout.clone(),
             Repr::Traced(t) => t.layout(),
         }
-    }
-
-    /// The tensor in memory, if it is in memory.
-    pub(crate) fn as_concrete(&self) -> Option<&Arc<Concrete>> {
-        if let Repr::Concrete(c) = &self.0 { Some(c) } else { None }
     }
 
     /// The memory of a concrete tensor.

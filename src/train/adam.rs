@@ -4,7 +4,7 @@
 
 use super::leaves::{Step, leaves, like, wide, zeros};
 use crate::tensor::{Operand, Tensor, call, one};
-use crate::tree::{Tree, joined};
+use crate::tree::{Part, Tree, joined};
 use tensorc_ir::error::err;
 use tensorc_ir::{DType, Loc, Result};
 
@@ -256,6 +256,17 @@ impl<P: Tree> Tree for AdamState<P> {
         leaves.push(self.step.clone());
         let (m, v) = (self.exp_avg.take_apart(leaves), self.exp_avg_sq.take_apart(leaves));
         (m, v, self.max_exp_avg_sq.take_apart(leaves))
+    }
+
+    fn walk<'t>(&'t self, see: &mut impl FnMut(Part<'t>)) {
+        see(Part::Tensor(&self.step));
+        self.exp_avg.walk(see);
+        self.exp_avg_sq.walk(see);
+        self.max_exp_avg_sq.walk(see);
+    }
+
+    fn has_structure(&self, (m, v, w): &Self::Structure) -> bool {
+        self.exp_avg.has_structure(m) && self.exp_avg_sq.has_structure(v) && self.max_exp_avg_sq.has_structure(w)
     }
 
     fn put_together((m, v, w): &Self::Structure, leaves: &mut dyn Iterator<Item = Tensor>) -> Result<Self> {

@@ -4,7 +4,7 @@
 //! and then runs as one fused program. It may write to the tensors it gets.
 
 use crate::autograd::no_grad;
-use crate::jit::run_recorded;
+use crate::once::run_recorded;
 use crate::tensor::{Argument, Operand, Tensor};
 use crate::tree::Tree;
 use tensorc_ir::dtype::DType;

@@ -2,7 +2,7 @@
 
 use super::leaves::{Step, leaves, like, wide, zeros};
 use crate::tensor::{Operand, Tensor};
-use crate::tree::Tree;
+use crate::tree::{Part, Tree};
 use tensorc_ir::error::err;
 use tensorc_ir::{DType, Loc, Result};
 
@@ -159,6 +159,15 @@ impl<P: Tree> Tree for SgdState<P> {
     fn take_apart(&self, leaves: &mut Vec<Tensor>) -> Self::Structure {
         leaves.push(self.step.clone());
         self.momentum_buffer.take_apart(leaves)
+    }
+
+    fn walk<'t>(&'t self, see: &mut impl FnMut(Part<'t>)) {
+        see(Part::Tensor(&self.step));
+        self.momentum_buffer.walk(see);
+    }
+
+    fn has_structure(&self, structure: &Self::Structure) -> bool {
+        self.momentum_buffer.has_structure(structure)
     }
 
     fn put_together(structure: &Self::Structure, leaves: &mut dyn Iterator<Item = Tensor>) -> Result<Self> {

@@ -1,7 +1,7 @@
 //! [`jvp`], [`vjp`] and [`hvp`]: products with the matrix of all derivatives, without the matrix.
 
 use crate::grad::{function, grad, gradients};
-use crate::jit::run_recorded;
+use crate::once::run_recorded;
 use crate::tensor::Tensor;
 use crate::trace::Trace;
 use crate::tree::Tree;

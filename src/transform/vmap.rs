@@ -3,7 +3,7 @@
 use super::{jvp, vjp};
 use crate::control::{Traced, apart, emit, moved, slice, together, transformed, unite, whole};
 use crate::grad::grad;
-use crate::jit::run_traced;
+use crate::once::run_traced;
 use crate::tensor::{Tensor, op};
 use crate::tree::Tree;
 use tensorc_ir::error::err;
