@@ -5,6 +5,7 @@
 //! shape traces the op again but finds its kernels compiled. Ops that only make a view run nothing at all.
 
 use super::concrete::Concrete;
+use super::memo::{self, Inputs};
 use super::{Argument, Repr, Tensor};
 use crate::autograd::variable::{ViewOfParam, views_of_params};
 use crate::autograd::{self, Form, Formula, Recording, Rules};
@@ -30,7 +31,7 @@ pub(crate) fn compile_traced(graph: &Graph, layouts: &[Layout], options: Options
 /// The most ops that are kept compiled; when there are more the cache starts anew.
 const MOST_OPS: usize = 4096;
 
-struct Compiled {
+pub(super) struct Compiled {
     body: Body,
     /// Whether numbers are inputs.
     numbers: bool,
@@ -64,16 +65,30 @@ fn cache() -> &'static Cache {
     CACHE.get_or_init(Mutex::default)
 }
 
-/// The arguments of a call, flattened: the tensors, and words that tell two signatures apart.
+/// The arguments of a call, flattened: the inputs, and words that tell two signatures apart.
 struct Signature<'a> {
     words: Vec<u64>,
-    tensors: Vec<&'a Arc<Concrete>>,
-    numbers: Vec<Scalar>,
+    inputs: Inputs<'a>,
+}
+
+/// Runs an op that this thread has run before, if it has.
+pub(super) fn run_known(name: &str, args: &[(Option<&str>, Argument)], loc: Loc) -> Option<Result<Vec<Tensor>>> {
+    let (known, inputs) = memo::find(name, args)?;
+    Some(checked(name, &inputs, loc).and_then(|()| recorded(&known.compiled, args, &inputs, loc)))
+}
+
+/// Refuses an in-place op that must not write, or reads part of what it writes.
+fn checked(name: &str, inputs: &Inputs<'_>, loc: Loc) -> Result<()> {
+    if name.ends_with('_') {
+        autograd::may_write(&inputs.tensors, loc)?;
+        check_overlap(&inputs.tensors)?;
+    }
+    Ok(())
 }
 
 /// Runs an op on concrete tensors.
 pub(crate) fn run(name: &str, args: &[(Option<&str>, Argument)], loc: Loc) -> Result<Vec<Tensor>> {
-    let mut s = Signature { words: Vec::with_capacity(32), tensors: Vec::new(), numbers: Vec::new() };
+    let mut s = Signature { words: Vec::with_capacity(32), inputs: Inputs::default() };
     for (i, (keyword, a)) in args.iter().enumerate() {
         if let Some(k) = keyword {
             s.words.push(1 << 32 | k.len() as u64);
@@ -82,35 +97,35 @@ pub(crate) fn run(name: &str, args: &[(Option<&str>, Argument)], loc: Loc) -> Re
         let runtime = registry::takes_tensor(name, i, *keyword);
         add(&mut s, a, runtime);
     }
-    if name.ends_with('_') {
-        autograd::may_write(&s.tensors, loc)?;
-        check_overlap(&s)?;
-    }
-    let key = Key { name: name.into(), words: std::mem::take(&mut s.words) };
+    let Signature { words, inputs } = s;
+    checked(name, &inputs, loc)?;
+    let numbers = &inputs.numbers;
+    let key = Key { name: name.into(), words };
     let compiled = match cached(&key) {
         Some(c) => c,
         None => match compile(name, args, loc, true) {
             Ok(c) => insert(key.clone(), c),
-            Err(e) if s.numbers.is_empty() => return Err(e),
+            Err(e) if numbers.is_empty() => return Err(e),
             // Some functions look at a number while they are traced; then it is a part of the program, if that is what
             // was wrong.
             Err(e) => {
                 let constant = Compiled::new(name, Body::Constants, false);
                 let c = compile(name, args, loc, false).map_err(|_| e)?;
-                insert(with_numbers(&key, &s.numbers), c);
+                insert(with_numbers(&key, numbers), c);
                 insert(key.clone(), constant)
             }
         },
     };
     if !matches!(compiled.body, Body::Constants) {
-        return recorded(&compiled, args, &s, loc);
+        memo::note(name, args, &compiled, |i, keyword| registry::takes_tensor(name, i, keyword));
+        return recorded(&compiled, args, &inputs, loc);
     }
-    let key = with_numbers(&key, &s.numbers);
+    let key = with_numbers(&key, numbers);
     let compiled = match cached(&key) {
         Some(c) => c,
         None => insert(key, compile(name, args, loc, false)?),
     };
-    recorded(&compiled, args, &s, loc)
+    recorded(&compiled, args, &inputs, loc)
 }
 
 impl Compiled {
@@ -121,7 +136,7 @@ impl Compiled {
 }
 
 /// Runs an op, and records it if a gradient flows through it. The result of an in-place op is its first operand itself.
-fn recorded(c: &Compiled, args: &[(Option<&str>, Argument)], s: &Signature<'_>, loc: Loc) -> Result<Vec<Tensor>> {
+fn recorded(c: &Compiled, args: &[(Option<&str>, Argument)], s: &Inputs<'_>, loc: Loc) -> Result<Vec<Tensor>> {
     let Body::Run(_) = c.body else { return execute(c, &s.tensors, &s.numbers, loc) };
     let numbers = if c.numbers { s.numbers.as_slice() } else { &[] };
     let formula = || {
@@ -212,14 +227,14 @@ fn add<'a>(s: &mut Signature<'a>, a: &'a Argument, runtime: bool) {
             s.words.push(3 << 32 | (v.dtype as u64) << 16 | v.layout.shape.len() as u64);
             s.words.extend(v.layout.shape.iter().map(|d| *d as u64));
             s.words.extend(v.layout.strides.iter().map(|d| *d as u64));
-            s.tensors.push(v);
+            s.inputs.tensors.push(v);
         }
         // The caller has looked for traced ones.
         Argument::Tensor(_) => s.words.push(4),
         Argument::Int(_) | Argument::Float(_) | Argument::Bool(_) if runtime => {
             if let Some(n) = number(a) {
                 s.words.push(5 << 32 | n.dtype as u64);
-                s.numbers.push(n);
+                s.inputs.numbers.push(n);
             }
         }
         Argument::Int(v) => s.words.extend([6, *v as u64]),
@@ -238,8 +253,8 @@ fn add<'a>(s: &mut Signature<'a>, a: &'a Argument, runtime: bool) {
 }
 
 /// Refuses an in-place op that reads part of what it writes.
-fn check_overlap(s: &Signature<'_>) -> Result<()> {
-    let Some((to, rest)) = s.tensors.split_first() else { return Ok(()) };
+fn check_overlap(tensors: &[&Arc<Concrete>]) -> Result<()> {
+    let Some((to, rest)) = tensors.split_first() else { return Ok(()) };
     let partial = |from: &&&Arc<Concrete>| {
         (from.layout != to.layout || from.dtype.size() != to.dtype.size()) && from.overlaps(to)
     };
