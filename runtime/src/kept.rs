@@ -1,7 +1,7 @@
 //! Small blocks that a thread keeps for itself: what it has dropped it takes again, and asks nobody.
 //!
 //! The free lists of the global allocator are behind a lock, which two threads that call small programs would pass to and
-//! fro. So a block of up to [`MOST_BYTES`] goes to a few of its class that belong to the thread that drops it; only when these are
+//! fro. So a block of up to 64 KiB goes to a few of its class that belong to the thread that drops it; only when these are
 //! full, or there are none, are the shared lists asked. What a thread keeps is bounded, and goes to the shared lists when
 //! the thread ends.
 

@@ -216,10 +216,7 @@ impl Alloc {
         let next = |r: R| self.life.uses[r.0 as usize].iter().copied().find(|u| *u >= at);
         let candidates = (0..self.at.len() as u32).map(R).filter(|r| {
             let busy = reads.contains(r) || defines == Some(*r);
-            self.number(*r).is_some()
-                && !busy
-                && self.file(*r) == file
-                && self.infos[r.0 as usize].def == Def::Temp
+            self.number(*r).is_some() && !busy && self.file(*r) == file && self.infos[r.0 as usize].def == Def::Temp
         });
         let victim = candidates.max_by_key(|r| (next(*r).unwrap_or(usize::MAX), *r))?;
         let n = self.at[victim.0 as usize].take()?;
