@@ -14,6 +14,7 @@ use tensorc_codegen::loopnest::{
 };
 use tensorc_ir::DType;
 use tensorc_ir::scalar::{Block, Reg, math};
+use tensorc_runtime::buffer::Allocator;
 use tensorc_runtime::jit::{Code, Item, OptLevel, Options, Target};
 
 /// The best time of `f` in nanoseconds.
@@ -29,6 +30,12 @@ fn best(mut f: impl FnMut()) -> f64 {
             start.elapsed().as_secs_f64() / inner as f64 * 1e9
         })
         .fold(f64::INFINITY, f64::min)
+}
+
+/// Memory as numbers.
+fn floats(bytes: &mut [u8]) -> &mut [f32] {
+    // SAFETY: any four bytes are a number, and blocks of the allocator are aligned for them.
+    unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len() / 4) }
 }
 
 /// `b1[i] = f(b0[i])` for a function of the scalar IR.
@@ -73,8 +80,15 @@ fn main() {
         "", "wide", "128 bits", "rust", "wide", "128 bits"
     );
     for case in cases().into_iter().filter(|c| c.name.contains(&filter)) {
-        let x: Vec<f32> = (0..case.sizes.0.max(case.elements * 2)).map(|i| (i % 1000) as f32 / 250.0 - 2.0).collect();
-        let mut y = vec![0f32; case.sizes.1.max(case.elements * 2)];
+        // In memory as programs have it: in huge pages, if it is large.
+        let mut memory = [case.sizes.0, case.sizes.1].map(|n| {
+            let bytes = n.max(case.elements * 2) * 4;
+            Allocator::global().alloc(bytes).unwrap()
+        });
+        let [x, y] = &mut memory;
+        let [x, y] = [floats(x.as_mut_slice()), floats(y.as_mut_slice())];
+        x.iter_mut().enumerate().for_each(|(i, x)| *x = (i % 1000) as f32 / 250.0 - 2.0);
+        y.fill(0.0);
         let per = 1e3 / case.elements as f64;
         let mut row = String::new();
         let mut compile = String::new();
@@ -90,7 +104,7 @@ fn main() {
             let mut fault = 0u64;
             let mut args = vec![x.as_ptr().expose_provenance() as u64, y.as_mut_ptr().expose_provenance() as u64];
             args.extend(case.params.iter().map(|p| *p as u64));
-            args.extend([(&raw mut fault).expose_provenance() as u64, 0]);
+            args.extend([(&raw mut fault).expose_provenance() as u64, u64::from(case.elements > 1 << 22)]);
             // SAFETY: the buffers have the sizes that the case's parameters make the kernel touch.
             let time = best(|| unsafe { entry.call(black_box(args.as_ptr()), 0, case.end) });
             row += &format!(" {:9.1}", time * per);
@@ -166,6 +180,18 @@ fn cases() -> Vec<Case> {
             store b1[i0] = %2
         }
     }";
+    let tiles = "kernel(b0: f32, b1: mut f32; p0, p1, p2, p3, p4, p5) {
+        for parallel i2 in 0..p0 {
+            for vector i1 in 0..p1 {
+                for i0 in 0..block(i2, p2, p3) {
+                    %0: f32 = load b0[i0*p4 + i1 + i2*p5]
+                    %1: f32 = load b0[i0 + i1*p4 + i2*p2]
+                    %2: f32 = add %0, %1
+                    store b1[i0*p4 + i1 + i2*p5] = %2
+                }
+            }
+        }
+    }";
     let map_case = |name, nest, n: usize, rust: Option<Reference>| Case {
         name,
         nest,
@@ -233,6 +259,12 @@ fn cases() -> Vec<Case> {
         row_case("column sum 64x64", text(columns), 64, 64, Some(sse::column_sum)),
         row_case("column sum 1024x1024", text(columns), 1024, 1024, Some(sse::column_sum)),
         row_case("column sum 4096x4096", text(columns), 4096, 4096, Some(sse::column_sum)),
+        Case {
+            params: vec![256, 4096, 16, 4096, 4096, 65536],
+            sizes: (1 << 24, 1 << 24),
+            end: 256,
+            ..row_case("plus transposed 4096x4096", text(tiles), 4096, 4096, None)
+        },
         row_case("blocks of columns 4096x4096", text(blocks), 4096, 4096, Some(sse::column_sum)),
     ]
 }

@@ -22,7 +22,9 @@ pub(super) fn operands(node: &Node) -> (SmallVec<[R; 5]>, Option<R>) {
         Node::Zero(r) | Node::Turn(r) | Node::Counter(r, _) => (smallvec![], Some(*r)),
         Node::Fault { lanes, .. } => (smallvec![*lanes], None),
         Node::Upto(r, _) => (smallvec![], Some(*r)),
-        Node::Begin(_) | Node::End | Node::Point(..) | Node::Move(_) => (smallvec![], None),
+        Node::Begin(_) | Node::End | Node::Point(..) | Node::Move(_) | Node::Ahead(..) | Node::Prefetch(..) => {
+            (smallvec![], None)
+        }
     }
 }
 

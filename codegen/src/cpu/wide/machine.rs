@@ -201,6 +201,10 @@ pub(super) enum Node {
     Point(Base, i32, Count),
     /// Moves it on by so many bytes.
     Move(Count),
+    /// Lets the pointer of that number be so many such steps behind where [`Mem::Pointed`] is.
+    Ahead(usize, Count, i32),
+    /// Asks for the cache line at the pointer of that number, and moves it on by a step.
+    Prefetch(usize, Count),
     /// The mask of as many lanes as a number says.
     Upto(R, Count),
     /// The start of an inner loop.

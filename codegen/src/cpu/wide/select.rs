@@ -125,7 +125,7 @@ pub(super) struct Select<'a, 'l> {
     pub(super) inner: Vec<(Var, usize, Vec<(Base, Base, Count)>)>,
     pub(super) cache: Cache,
     invariants: HashMap<(Place, Form), R>,
-    moving: usize,
+    pub(super) moving: usize,
     loops: usize,
     uniform: Vec<&'l Stmt>,
     pub(super) strided: usize,

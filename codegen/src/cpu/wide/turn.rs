@@ -15,6 +15,9 @@ use tensorc_ir::DType;
 /// Bytes of a turned row.
 pub(super) const TILE_ROW: i64 = 64;
 
+/// Turns from asking for a row to reading it.
+const AHEAD: i32 = 4;
+
 impl<'l> Select<'_, 'l> {
     /// Where the values of a load lie turned.
     pub(super) fn turned_at(&self, buf: Buf, at: &Access) -> Option<i32> {
@@ -52,12 +55,17 @@ impl<'l> Select<'_, 'l> {
         let rows = self.register(File::Mask, Def::Temp);
         self.nodes.push(Node::Upto(rows, count));
         self.nodes.push(Node::Point(base, offset, step));
+        // Each row is another page, where no hardware looks ahead.
+        let ahead = self.moving;
+        self.moving += 1;
+        self.nodes.push(Node::Ahead(ahead, step, AHEAD * GROUP as i32));
         for four in 0..GROUP as i32 / 4 {
             let r: [_; 4] = std::array::from_fn(|_| {
                 let mem = Some(Mem::Pointed);
                 let load = Op { mem, mask: Some(rows), zero: true, ..Op::new(Code::EVEX_Vmovups_zmm_k1z_zmmm512) };
                 let r = self.push(load, Width::Z);
                 self.nodes.push(Node::Move(step));
+                self.nodes.push(Node::Prefetch(ahead, step));
                 r
             });
             let (low, high) =

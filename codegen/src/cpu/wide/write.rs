@@ -420,6 +420,30 @@ impl Writer<'_> {
             Node::Move(Count::Frame(byte)) => {
                 self.asm.put(Instruction::with2(Code::Add_r64_rm64, SCRATCH, at_frame(*byte))?)
             }
+            Node::Ahead(number, step, steps) => {
+                let pointer = self.pointer(Base::Moving(*number))?;
+                match step {
+                    Count::Known(by) => {
+                        let far = by.saturating_mul(i64::from(*steps)).clamp(i32::MIN.into(), i32::MAX.into());
+                        self.asm.put(Instruction::with2(Code::Mov_rm64_imm32, pointer, far as i32)?)?;
+                    }
+                    Count::Frame(byte) => {
+                        let by = at_frame(*byte);
+                        self.asm.put(Instruction::with3(Code::Imul_r64_rm64_imm32, pointer, by, *steps)?)?;
+                    }
+                }
+                self.two(Code::Add_r64_rm64, pointer, SCRATCH)
+            }
+            Node::Prefetch(number, step) => {
+                let pointer = self.pointer(Base::Moving(*number))?;
+                self.asm.put(Instruction::with1(Code::Prefetcht0_m8, MemoryOperand::with_base(pointer))?)?;
+                match step {
+                    Count::Known(by) => self.asm.put(Instruction::with2(Code::Add_rm64_imm32, pointer, *by as i32)?),
+                    Count::Frame(byte) => {
+                        self.asm.put(Instruction::with2(Code::Add_r64_rm64, pointer, at_frame(*byte))?)
+                    }
+                }
+            }
             Node::Upto(_, count) => {
                 let low = Register::EAX;
                 match count {
