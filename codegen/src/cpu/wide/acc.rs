@@ -3,8 +3,9 @@
 //! One that is set up outside has sixteen lanes, which is a group, so all groups of a turn go into the same vectors, in
 //! order. One that is set up in the vector loop has its own vectors for each group.
 
+use super::body::{Acc, Pair, Parts};
 use super::machine::{Def, File, Node, Op, R, Width};
-use super::select::{Acc, Pair, Parts, Select, parts_of};
+use super::select::{Select, parts_of};
 use crate::cpu::acc::{has_index, identity};
 use crate::loopnest::{AccId, Combine};
 use iced_x86::Code;

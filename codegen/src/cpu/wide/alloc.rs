@@ -4,9 +4,9 @@
 //! fit is written to memory, that first which is used last. In code with inner loops that is not done: there everything has
 //! to fit.
 
+use super::body::Body;
 use super::legal::{Life, legal, load, operands};
 use super::machine::{Def, File, Form, Info, Mem, Node, Op, R, Width};
-use super::select::Body;
 use iced_x86::{Code, Register};
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;

@@ -1,7 +1,8 @@
 //! Conversions between register types, and half floats.
 
+use super::body::Parts;
 use super::machine::{Op, R, Width};
-use super::select::{Parts, Select};
+use super::select::Select;
 use iced_x86::Code;
 use smallvec::smallvec;
 use tensorc_ir::DType;

@@ -1,7 +1,8 @@
 //! Scalar-IR instructions on groups of sixteen lanes. Every one gives what [`tensorc_ir::scalar::eval`] gives.
 
+use super::body::Parts;
 use super::machine::{Def, File, Node, Op, R, Width};
-use super::select::{Parts, Select};
+use super::select::Select;
 use iced_x86::Code;
 use smallvec::{SmallVec, smallvec};
 use tensorc_ir::DType;

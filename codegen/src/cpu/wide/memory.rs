@@ -4,8 +4,9 @@
 //! element; any other gathers or scatters elements of 32 or 64 bits by an index for each lane. Inner loops move pointers of
 //! their own.
 
+use super::body::{GROUP, Parts, Slot};
 use super::machine::{Base, Count, Def, File, Form, Mem, Node, Op, Place, R, Width};
-use super::select::{GROUP, Parts, Select, Slot};
+use super::select::Select;
 use super::turn::TILE_ROW;
 use crate::loopnest::{Access, Affine, Buf, Coef};
 use iced_x86::Code;

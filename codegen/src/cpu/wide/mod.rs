@@ -11,7 +11,9 @@
 
 mod acc;
 mod alloc;
+mod body;
 mod convert;
+mod encode;
 mod inst;
 mod legal;
 mod machine;
@@ -24,6 +26,8 @@ use super::asm::Asm;
 use super::emit::{Emitter, has};
 use super::value::{Scope, Val};
 use crate::loopnest::{AccId, Buf, Coef, Extent, Loop, Stmt};
+pub(super) use body::Outer;
+use body::{Body, GROUP, Slot};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AbiParam, ExtFuncData, ExternalName, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind, Value,
@@ -31,8 +35,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use machine::{Def, File, Node};
-pub(super) use select::Outer;
-use select::{Body, GROUP, Select, Slot};
+use select::Select;
 use std::collections::HashMap;
 use tensorc_ir::error::err;
 use tensorc_ir::scalar::{Reg, V};

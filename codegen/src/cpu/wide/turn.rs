@@ -5,8 +5,9 @@
 //! registers by fours, and left in the function's own memory, where the loop reads vectors. That costs a fifth of a gather
 //! in each iteration.
 
+use super::body::GROUP;
 use super::machine::{Base, Count, Def, File, Mem, Node, Op, Width};
-use super::select::{GROUP, Select};
+use super::select::Select;
 use crate::loopnest::{Access, Affine, Buf, Coef, Extent, Loop, Stmt};
 use iced_x86::Code;
 use smallvec::smallvec;
