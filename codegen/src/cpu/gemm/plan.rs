@@ -161,7 +161,7 @@ impl GemmPlan {
         let s = if swap { turned } else { straight };
         let (from, b) = if swap { (GemmArg::B, GemmArg::A) } else { (GemmArg::A, GemmArg::B) };
 
-        let pack = (s.a[2] != 1 || crowded(&el, &s)) && s.m * s.n > 0;
+        let pack = s.a[2] != 1 && s.m * s.n > 0;
         let pitch = row_pitch(&el, s.k as i64);
         let matrices = if s.a[0] == 0 { 1 } else { s.batch };
         let rows_down = s.m.div_ceil(PACK_ROWS as u64);
@@ -233,16 +233,6 @@ fn row_pitch(el: &Element, k: i64) -> i64 {
     let line = 64 / el.size;
     ((k / line + 1) | 1) * line
 }
-
-/// Whether the rows of A that a tile reads side by side share cache sets, so that they drive each other out, and there is
-/// work enough to make up for a copy.
-fn crowded(el: &Element, s: &GemmShape) -> bool {
-    let pitch = s.a[1].unsigned_abs().saturating_mul(el.size as u64);
-    pitch != 0 && pitch.is_multiple_of(PAGE) && s.m >= 64 && s.n >= 256 && s.k >= 64
-}
-
-/// Bytes after which addresses have the same place in a first-level cache.
-const PAGE: u64 = 4096;
 
 /// About how many cycles a shape takes; only the comparison of a product with its transpose matters.
 fn cost(el: &Element, s: &GemmShape) -> f64 {

@@ -1,8 +1,8 @@
 //! Copying a strided matrix so that its other index becomes the adjacent one.
 //!
 //! `transpose(to, to_row, from, from_x, from_y, xs, ys)`: `to[y * to_row + x] = from[x * from_x + y * from_y]` for
-//! `x < xs`, `y < ys`; the strides are in bytes, x is adjacent in `to`. If x is adjacent in `from` too, rows are copied; if y is, squares
-//! of elements go through registers; all else, and the edges, go one element at a time. It reads and writes exactly what it names.
+//! `x < xs`, `y < ys`; the strides are in bytes, x is adjacent in `to`. If y is adjacent in `from`, squares of elements
+//! go through registers; all else, and the edges, go one element at a time. It reads and writes exactly what it names.
 
 use cranelift_codegen::ir::{Function, InstBuilder, Value, types::I64};
 use cranelift_codegen::isa::TargetIsa;
@@ -26,27 +26,8 @@ pub(super) fn transpose(isa: &dyn TargetIsa, el: &Element) -> Function {
         };
         let zero = e.int(0);
         let done = e.var(I64, zero);
-        // Rows as they are.
-        let bytes = if el.can_transpose() { el.size } else { i64::MIN };
-        let together = e.equal_const(from_x, bytes);
-        let copy = |e: &mut Emit| {
-            let whole = e.b.ins().band_imm_s(xs, -el.lanes);
-            e.for_loop(zero, ys, 1, |e, y| {
-                let (to, from) = (e.at(to, y, to_row), e.at(from, y, from_y));
-                e.for_loop(zero, whole, el.lanes, |e, x| {
-                    let x = e.scale(x, el.size);
-                    let (to, from) = (e.add(to, x), e.add(from, x));
-                    let value = el.load(e, from, 0);
-                    el.store(e, value, to, 0);
-                });
-            });
-            e.set(done, whole);
-        };
-        e.if_else(together, copy, |_| ());
         if el.can_transpose() {
-            let (adjacent, start) = (e.equal_const(from_y, el.size), e.get(done));
-            let none = e.equal_const(start, 0);
-            let adjacent = e.and(adjacent, none);
+            let adjacent = e.equal_const(from_y, el.size);
             let squares = |e: &mut Emit| {
                 let mask = -el.lanes;
                 let whole_x = e.b.ins().band_imm_s(xs, mask);
