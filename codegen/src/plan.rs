@@ -8,9 +8,10 @@
 
 mod control;
 mod in_place;
+mod windows;
 
 use crate::lower::{Aside, Places, Store, lower_checks, lower_group, lower_stores, lower_window};
-use crate::program::{BufferDecl, BufferId, BufferKind, Copied, DotStep, Output, Place, Program, Step, Why};
+use crate::program::{BufferDecl, BufferId, BufferKind, Copied, DotStep, Offsets, Output, Place, Program, Step, Why};
 use std::collections::{HashMap, HashSet};
 use tensorc_ir::ops::Op;
 use tensorc_ir::passes::fuse::{Fusion, GroupKind, Mode, Versions, fuse, legalize, source, through};
@@ -101,7 +102,11 @@ impl<'a> Planner<'a> {
         for n in g.nodes().filter(|n| live[n.0 as usize]) {
             let Some(k) = fusion.group_of[n.0 as usize] else { continue };
             for v in g.operands(n) {
-                readers[source(g, v).0.node.0 as usize].push((k, n));
+                let mut s = source(g, v).0.node;
+                while let Some(w) = fusion.windows.get(&s) {
+                    s = source(g, w.from).0.node;
+                }
+                readers[s.0 as usize].push((k, n));
             }
         }
         let mut reshaped: HashMap<NodeId, Vec<Vec<NodeId>>> = HashMap::new();
@@ -297,10 +302,20 @@ impl<'a> Planner<'a> {
             .find(|n| matches!(self.g.op(*n), Op::SliceUpdate(_) | Op::Scatter(_) | Op::Dot));
         if let (GroupKind::Dot, Some(n)) = (group.kind, root) {
             let x = self.g.operands(n);
+            let mut windows = None;
+            let mut operand = |v: Value, second: bool| match self.windows(v)? {
+                Some((place, rows, columns)) => {
+                    windows = Some(Offsets { second, rows, columns });
+                    Ok(place)
+                }
+                None => self.place(v),
+            };
+            let (a, b) = (operand(x[0], false)?, operand(x[1], true)?);
             let step = DotStep {
                 dtype: self.g.ty(n.into()).dtype,
-                a: self.place(x[0])?,
-                b: self.place(x[1])?,
+                a,
+                b,
+                windows,
                 c: self.place(n.into())?,
                 group: k,
                 loc: self.g.node(n).loc,

@@ -92,10 +92,23 @@ pub struct DotStep {
     pub b: Place,
     /// `[batch, m, n]`, rows contiguous.
     pub c: Place,
+    /// How one of the operands lies in memory if strides cannot say it; its matrices' strides are 0 then.
+    pub windows: Option<Offsets>,
     /// Which group of the fusion it comes from.
     pub group: usize,
     /// The user's line that a failed check of this step points at.
     pub loc: Loc,
+}
+
+/// An operand whose element in row `i` and column `j` is at `rows[i] + columns[j]`, in elements.
+#[derive(Clone, Debug)]
+pub struct Offsets {
+    /// Whether it is the second operand.
+    pub second: bool,
+    /// For each row.
+    pub rows: Arc<[i64]>,
+    /// For each column.
+    pub columns: Arc<[i64]>,
 }
 
 /// A value that a loop carries. Each step reads one of two buffers and writes the other.

@@ -8,7 +8,7 @@ use crate::system::last_level_cache;
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tensorc_codegen::cpu::gemm::{GemmPlan, GemmShape};
-use tensorc_codegen::program::{BufferArg, BufferDecl, DotStep, LoopStep, Place, Program, Word};
+use tensorc_codegen::program::{BufferArg, BufferDecl, DotStep, LoopStep, Offsets, Place, Program, Word};
 use tensorc_ir::scalar::Fault;
 use tensorc_ir::{Error, Layout, Loc, Result};
 
@@ -20,6 +20,8 @@ pub(crate) struct Ready {
     addresses: SmallVec<[(usize, usize, usize); 4]>,
     error_word: Option<usize>,
     scratch: Option<(usize, usize)>,
+    /// What words point to besides buffers.
+    _tables: [Box<[i64]>; 2],
     loc: Loc,
 }
 
@@ -59,6 +61,7 @@ pub(crate) fn loops(program: &Program, l: &LoopStep, kernel: Kernel) -> Result<R
         addresses: l.args.iter().enumerate().map(address).collect::<Result<_>>()?,
         words,
         scratch: None,
+        _tables: Default::default(),
         loc: l.loc,
     })
 }
@@ -74,6 +77,7 @@ pub(crate) fn dot(d: &DotStep) -> Result<Ready> {
             addresses: SmallVec::new(),
             error_word: None,
             scratch: None,
+            _tables: Default::default(),
             loc: d.loc,
         };
         return Ok(nothing);
@@ -82,7 +86,16 @@ pub(crate) fn dot(d: &DotStep) -> Result<Ready> {
     let strides = |p: &(usize, Layout)| -> [i64; 3] { [0, 1, 2].map(|i| p.1.strides[i] as i64) };
     let ([batch, m, k], [_, _, n]) = (shape(&a), shape(&b));
     let shape = GemmShape { batch, m, n, k, a: strides(&a), b: strides(&b), c: strides(&c) };
-    let plan = GemmPlan::new(d.dtype, &shape, Pool::global().threads() as u64)?;
+    let threads = Pool::global().threads() as u64;
+    let plan = match &d.windows {
+        None => GemmPlan::new(d.dtype, &shape, threads)?,
+        Some(w) => GemmPlan::with_offsets(d.dtype, &shape, threads, w.second)?,
+    };
+    let size = d.dtype.size() as i64;
+    let table = |of: fn(&Offsets) -> &[i64]| -> Box<[i64]> {
+        d.windows.iter().flat_map(|w| of(w).iter().map(|n| n * size)).collect()
+    };
+    let tables = [table(|w| &w.rows), table(|w| &w.columns)];
     let (pack, compute) = gemm(d.dtype)?;
     let mut stages = SmallVec::new();
     if plan.pack_units > 0 {
@@ -111,13 +124,15 @@ pub(crate) fn dot(d: &DotStep) -> Result<Ready> {
                 address(&c);
                 0
             }
+            GemmArg::Rows => tables[0].as_ptr().expose_provenance() as u64,
+            GemmArg::Columns => tables[1].as_ptr().expose_provenance() as u64,
             GemmArg::Scratch => {
                 scratch = Some((i, plan.scratch_bytes as usize));
                 0
             }
         });
     }
-    Ok(Ready { stages, words, addresses, error_word: None, scratch, loc: d.loc })
+    Ok(Ready { stages, words, addresses, error_word: None, scratch, _tables: tables, loc: d.loc })
 }
 
 impl Ready {

@@ -61,7 +61,7 @@ pub(super) fn compute(isa: &dyn TargetIsa, el: &Element, tiles: &Tiles) -> Funct
             e.if_else(
                 nothing,
                 |e| clear(e, el, args, c, rows, cols),
-                |e| blocks(e, el, tiles, Unit { args, a, b, c, k, rows, cols }),
+                |e| blocks(e, el, tiles, Unit { args, a, b, c, k, rows, cols, first: j }),
             );
         });
     })
@@ -76,6 +76,8 @@ struct Unit {
     k: Value,
     rows: Value,
     cols: Value,
+    /// Its first column.
+    first: Value,
 }
 
 /// The blocks of k in ascending order, and in each the strips: the widest tile that fits what is left.
@@ -106,7 +108,8 @@ fn blocks(e: &mut Emit, el: &Element, tiles: &Tiles, u: Unit) {
                     let most = e.int(width);
                     let cols = e.min(left, most);
                     let name = names::strip(el.dtype, registers);
-                    e.call(&name, &[u.args, a, b, c, count, u.rows, cols, p]);
+                    let column = e.add(u.first, at);
+                    e.call(&name, &[u.args, a, b, c, count, u.rows, cols, p, column]);
                     let next = e.add_const(at, width);
                     e.set(j, next);
                 };

@@ -103,6 +103,13 @@ impl Emit<'_, '_> {
         self.b.ins().band(x, y)
     }
 
+    /// The 64-bit word of an array whose number is a value.
+    pub(super) fn at_word(&mut self, array: Value, index: Value) -> Value {
+        let bytes = self.scale(index, 8);
+        let at = self.add(array, bytes);
+        self.word(at, 0)
+    }
+
     /// The 64-bit word `index` of an array.
     pub(super) fn word(&mut self, array: Value, index: usize) -> Value {
         self.b.ins().load(I64, MEM, array, index as i32 * 8)

@@ -85,6 +85,10 @@ pub enum GemmArg {
     C,
     /// The address of the scratch area.
     Scratch,
+    /// The address of the offsets of rows of the operand that has them ([`GemmPlan::with_offsets`]).
+    Rows,
+    /// The address of the offsets of its columns.
+    Columns,
 }
 
 /// The places of the words in the argument array; strides are in elements.
@@ -116,8 +120,11 @@ pub(super) mod word {
     pub const FROM_BATCH: usize = 20;
     pub const FROM_ROW: usize = 21;
     pub const FROM_COL: usize = 22;
+    /// The addresses of the offsets of B's rows and columns, in bytes, if strides cannot say where they are; else 0.
+    pub const ROWS: usize = 23;
+    pub const COLUMNS: usize = 24;
     /// How many words there are.
-    pub const COUNT: usize = 23;
+    pub const COUNT: usize = 25;
 }
 
 /// Rows of A copied by one unit of the packing stage.
@@ -150,14 +157,29 @@ impl GemmPlan {
     /// # Errors
     /// `dtype` for dtypes without a kernel (`f16`, `bf16`, `bool`); `shape` if a size does not fit in memory.
     pub fn new(dtype: DType, shape: &GemmShape, threads: u64) -> Result<GemmPlan> {
+        Self::oriented(dtype, shape, threads, None)
+    }
+
+    /// Plans a product where one operand, the second one or not, has its elements at the sum of an offset of their row and
+    /// one of their column, in bytes. Its strides, but for the one from matrix to matrix, are 0.
+    ///
+    /// # Errors
+    /// As [`GemmPlan::new`].
+    pub fn with_offsets(dtype: DType, shape: &GemmShape, threads: u64, second: bool) -> Result<GemmPlan> {
+        Self::oriented(dtype, shape, threads, Some(second))
+    }
+
+    fn oriented(dtype: DType, shape: &GemmShape, threads: u64, offsets: Option<bool>) -> Result<GemmPlan> {
         let el = Element::new(dtype)?;
         for size in [shape.batch, shape.m, shape.n, shape.k] {
             if size > i64::MAX as u64 / 64 {
                 return Err(tensorc_ir::error::err::shape(format!("matmul: a size of {size} does not fit in memory")));
             }
         }
-        let (straight, turned) = (shape.normal(), shape.transposed().normal());
-        let swap = cost(&el, &turned) < cost(&el, &straight);
+        // Offsets stay what they are, and belong to the operand that is packed strip by strip.
+        let normal = |s: GemmShape| if offsets.is_some() { s } else { s.normal() };
+        let (straight, turned) = (normal(*shape), normal(shape.transposed()));
+        let swap = offsets.map_or_else(|| cost(&el, &turned) < cost(&el, &straight), |second| !second);
         let s = if swap { turned } else { straight };
         let (from, b) = if swap { (GemmArg::B, GemmArg::A) } else { (GemmArg::A, GemmArg::B) };
 
@@ -193,7 +215,27 @@ impl GemmPlan {
             (word::UNIT_COLS, Value(unit_cols as i64)),
             (word::UNITS_ALONG, Value(along as i64)),
             (word::UNITS_DOWN, Value(down as i64)),
-            (word::DIRECT, Value(direct(&el, &s, unit_rows) as i64)),
+            (word::DIRECT, Value((offsets.is_none() && direct(&el, &s, unit_rows)) as i64)),
+            (
+                word::ROWS,
+                if offsets.is_none() {
+                    Value(0)
+                } else if swap {
+                    GemmArg::Columns
+                } else {
+                    GemmArg::Rows
+                },
+            ),
+            (
+                word::COLUMNS,
+                if offsets.is_none() {
+                    Value(0)
+                } else if swap {
+                    GemmArg::Rows
+                } else {
+                    GemmArg::Columns
+                },
+            ),
             (word::FROM, from),
             (word::FROM_BATCH, Value(s.a[0])),
             (word::FROM_ROW, Value(s.a[1])),
@@ -217,12 +259,19 @@ impl GemmPlan {
 
     /// The argument array for these addresses (of the element at index 0, 0, 0 of each operand). Both stages take it.
     pub fn args(&self, a: u64, b: u64, c: u64, scratch: u64) -> [u64; GemmPlan::WORDS] {
+        self.args_with(a, b, c, scratch, [0; 2])
+    }
+
+    /// As [`GemmPlan::args`], with the addresses of the offsets of rows and columns, `i64` in bytes.
+    pub fn args_with(&self, a: u64, b: u64, c: u64, scratch: u64, tables: [u64; 2]) -> [u64; GemmPlan::WORDS] {
         self.words.map(|word| match word {
             GemmArg::Value(v) => v as u64,
             GemmArg::A => a,
             GemmArg::B => b,
             GemmArg::C => c,
             GemmArg::Scratch => scratch,
+            GemmArg::Rows => tables[0],
+            GemmArg::Columns => tables[1],
         })
     }
 }

@@ -1,6 +1,7 @@
 //! A strip of C: the columns of one tile, all rows of a unit, one block of k.
 //!
-//! `strip(args, a, b, c, k, rows, cols, add)` with the addresses of the first elements. The strip of B is read where it
+//! `strip(args, a, b, c, k, rows, cols, add, column)` with the addresses of the first elements; `add` is the first k as well,
+//! and `column` the first column. The strip of B is read where it
 //! lies if the plan says so and it is full; else it is copied to this call's stack, padded with zeros to the tile's
 //! width. Tiles store straight to C if it has whole rows for them; else to the stack, from where the columns that exist
 //! are copied (and added) one by one.
@@ -18,7 +19,7 @@ pub(super) fn strip(isa: &dyn TargetIsa, el: &Element, tiles: &Tiles, registers:
     let width = registers as i64 * tiles.lanes;
     let row_bytes = width * el.size;
     let most = tiles.rows(registers);
-    function(isa, |e, [args, a, b, c, k, rows, cols, add]: [Value; 8]| {
+    function(isa, |e, [args, a, b, c, k, rows, cols, add, column]: [Value; 9]| {
         let [a_row, b_row, b_col, c_row, c_col] = [word::A_ROW, word::B_ROW, word::B_COL, word::C_ROW, word::C_COL]
             .map(|w| {
                 let stride = e.word(args, w);
@@ -40,12 +41,26 @@ pub(super) fn strip(isa: &dyn TargetIsa, el: &Element, tiles: &Tiles, registers:
             |_| (),
             |e| {
                 let whole = e.and(full, adjacent);
+                let tables = [word::ROWS, word::COLUMNS].map(|w| e.word(args, w));
                 e.if_else(
-                    whole,
-                    |e| copy_rows(e, el, panel, b, b_row, k, width),
+                    tables[0],
                     |e| {
                         e.if_else(full, |_| (), |e| clear(e, el, panel, k, width));
-                        e.call(&names::transpose(el.dtype), &[panel, packed_row, b, b_col, b_row, cols, k]);
+                        let [rows, columns] = [(tables[0], add), (tables[1], column)].map(|(table, first)| {
+                            let first = e.scale(first, 8);
+                            e.add(table, first)
+                        });
+                        pick(e, el, Picked { panel, row: row_bytes, b, rows, columns, k, cols });
+                    },
+                    |e| {
+                        e.if_else(
+                            whole,
+                            |e| copy_rows(e, el, panel, b, b_row, k, width),
+                            |e| {
+                                e.if_else(full, |_| (), |e| clear(e, el, panel, k, width));
+                                e.call(&names::transpose(el.dtype), &[panel, packed_row, b, b_col, b_row, cols, k]);
+                            },
+                        );
                     },
                 );
                 e.set(from, panel);
@@ -136,6 +151,65 @@ fn copy_rows(e: &mut Emit, el: &Element, panel: Value, b: Value, b_row: Value, k
         let f = e.add(f, b_row);
         e.set(from, f);
     });
+}
+
+/// A strip of B whose elements are found by offsets of rows and columns.
+struct Picked {
+    panel: Value,
+    /// Bytes of a row of the panel.
+    row: i64,
+    b: Value,
+    /// The offsets of the first row and of the first column.
+    rows: Value,
+    columns: Value,
+    k: Value,
+    cols: Value,
+}
+
+/// `panel[p, j] = b[rows[p] + columns[j]]` for the columns that exist, vectors of them where they are adjacent.
+fn pick(e: &mut Emit, el: &Element, p: Picked) {
+    let zero = e.int(0);
+    let vectors = if el.can_transpose() { e.b.ins().band_imm_s(p.cols, -el.lanes) } else { zero };
+    // Down all rows of some columns.
+    let down = |e: &mut Emit, column: Value, vector: bool| {
+        let offset = e.at_word(p.columns, column);
+        let from = e.add(p.b, offset);
+        let at = e.scale(column, el.size);
+        let to = e.add(p.panel, at);
+        let to = e.var(I64, to);
+        let next = e.var(I64, p.rows);
+        e.for_loop(zero, p.k, 1, |e, _| {
+            let (target, table) = (e.get(to), e.get(next));
+            let row = e.word(table, 0);
+            let from = e.add(from, row);
+            if vector {
+                let value = el.load(e, from, 0);
+                el.store(e, value, target, 0);
+            } else {
+                let value = el.load_scalar(e, from);
+                el.store_scalar(e, value, target);
+            }
+            let target = e.add_const(target, p.row);
+            e.set(to, target);
+            let table = e.add_const(table, 8);
+            e.set(next, table);
+        });
+    };
+    e.for_loop(zero, vectors, el.lanes, |e, column| {
+        let last = e.add_const(column, el.lanes - 1);
+        let (first, last) = (e.at_word(p.columns, column), e.at_word(p.columns, last));
+        let span = e.sub(last, first);
+        let adjacent = e.equal_const(span, (el.lanes - 1) * el.size);
+        e.if_else(
+            adjacent,
+            |e| down(e, column, true),
+            |e| {
+                let end = e.add_const(column, el.lanes);
+                e.for_loop(column, end, 1, |e, column| down(e, column, false));
+            },
+        );
+    });
+    e.for_loop(vectors, p.cols, 1, |e, column| down(e, column, false));
 }
 
 /// Zeros in the first `k` rows of the panel.

@@ -11,6 +11,8 @@
 //!    index it is asked for (`sink.rs`).
 //! 3. *Merge*: groups over one domain that read the same memory become one (`siblings.rs`).
 //!
+//! What only says where products of matrices find their elements is in no group then (`windows.rs`).
+//!
 //! For every pair of neighbours left apart there is a reason ([`Fusion::apart`]).
 
 mod blocks;
@@ -20,16 +22,19 @@ mod overwrite;
 mod siblings;
 mod sink;
 mod window;
+mod windows;
 
 pub use index::{Along, DimMap, blocks, is_affine};
 pub use legalize::{layout_of, legalize, own_results, through};
 pub use overwrite::{Overwritten, Versions};
 pub use window::Window;
+pub use windows::{Atom, Windows};
 
 use crate::dim::{Dim, Dims};
 use crate::graph::{Graph, NodeId, Value};
 use crate::ops::Op;
 use smallvec::SmallVec;
+use std::collections::HashMap;
 
 /// Whether to fuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,6 +120,8 @@ pub struct Fusion {
     pub stored: Vec<bool>,
     /// For each reader and what it reads from another group: why they are apart.
     pub apart: Vec<(NodeId, NodeId, &'static str)>,
+    /// Gathers that are no more than places that products of matrices read from.
+    pub windows: HashMap<NodeId, Windows>,
 }
 
 impl Fusion {
@@ -156,6 +163,7 @@ pub fn fuse(g: &Graph, mode: Mode) -> Fusion {
         level: vec![None; g.len()],
         stored: vec![false; g.len()],
         apart: Vec::new(),
+        windows: HashMap::new(),
     };
     let forced = forced_stores(g, &live);
     for n in g.nodes().filter(|n| live[n.0 as usize]) {
@@ -167,6 +175,9 @@ pub fn fuse(g: &Graph, mode: Mode) -> Fusion {
     }
     f.groups.iter_mut().for_each(|group| group.nodes.sort_unstable());
     store(g, &mut f, &live, &forced);
+    if mode == Mode::Fused {
+        windows::find(g, &mut f, &live);
+    }
     drop_empty(&mut f);
     // Sinking may have brought together what joining left apart.
     let group_of = &f.group_of;
