@@ -1,4 +1,5 @@
-//! Convolutions, fused and one op at a time: the same bits. Fused, a product reads the windows where they lie.
+//! Convolutions, of whole numbers against their definition and fused against eager, to the bit. A product reads the windows
+//! where they lie.
 
 use tensorc::dtype::{F32, F64};
 use tensorc::{Argument, DType, Result, Tensor, call, grad, jit, randn};
@@ -15,6 +16,22 @@ struct Case {
 }
 
 const PLAIN: Case = Case { x: [2, 3, 9, 11], w: [4, 3, 3, 3], stride: 1, padding: 0, dilation: 1, groups: 1 };
+
+fn cases() -> Vec<(&'static str, Case)> {
+    vec![
+        ("plain", PLAIN),
+        ("padded", Case { padding: 1, ..PLAIN }),
+        ("with a stride", Case { stride: 2, padding: 2, ..PLAIN }),
+        ("spread", Case { dilation: 2, padding: 1, ..PLAIN }),
+        ("of one element", Case { w: [5, 3, 1, 1], ..PLAIN }),
+        ("in groups", Case { x: [2, 4, 9, 11], w: [6, 2, 3, 2], groups: 2, ..PLAIN }),
+        ("each channel alone", Case { x: [2, 4, 9, 11], w: [4, 1, 3, 3], groups: 4, ..PLAIN }),
+        ("one image", Case { x: [1, 3, 9, 11], ..PLAIN }),
+        ("of more terms than a block", Case { x: [2, 40, 8, 37], w: [20, 40, 3, 3], padding: 1, ..PLAIN }),
+        ("of the whole input", Case { w: [4, 3, 9, 11], ..PLAIN }),
+        ("of many windows", Case { x: [2, 3, 20, 23], w: [15, 3, 3, 3], padding: 1, ..PLAIN }),
+    ]
+}
 
 fn conv2d((x, w): (Tensor, Tensor), c: Case) -> Result<Tensor> {
     let number = |name, n: i64| (Some(name), Argument::from(n));
@@ -45,21 +62,46 @@ fn agree(what: &str, c: Case, dtype: DType) -> Result<()> {
     Ok(())
 }
 
+/// The definition, on whole numbers, of which every sum is exact.
+fn defined(x: &[f64], w: &[f64], c: Case) -> Vec<f64> {
+    let ([batch, channels, height, width], [out, each, kh, kw]) = (c.x, c.w);
+    let (stride, padding, dilation) = (c.stride as usize, c.padding as usize, c.dilation as usize);
+    let windows = |n: usize, k: usize| (n + 2 * padding - dilation * (k - 1) - 1) / stride + 1;
+    let (rows, columns) = (windows(height, kh), windows(width, kw));
+    let mut y = Vec::new();
+    for (b, o) in (0..batch).flat_map(|b| (0..out).map(move |o| (b, o))) {
+        let first = o / (out / c.groups as usize) * each;
+        for (i, j) in (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))) {
+            let mut sum = 0.0;
+            for (k, di, dj) in (0..each * kh * kw).map(|n| (n / (kh * kw), n / kw % kh, n % kw)) {
+                let (r, s) = (i * stride + di * dilation, j * stride + dj * dilation);
+                let inside = (padding..padding + height).contains(&r) && (padding..padding + width).contains(&s);
+                if inside {
+                    let at = ((b * channels + first + k) * height + r - padding) * width + s - padding;
+                    sum += x[at] * w[((o * each + k) * kh + di) * kw + dj];
+                }
+            }
+            y.push(sum);
+        }
+    }
+    y
+}
+
+#[test]
+fn whole_numbers_are_convolved_exactly() -> Result<()> {
+    for (what, c) in cases() {
+        let whole = |shape: &[usize], seed| randn(shape, Some(seed))?.mul(3.0)?.round();
+        let (x, w) = (whole(&c.x, 3)?, whole(&c.w, 4)?);
+        let want = defined(&x.to(F64)?.to_vec::<f64>()?, &w.to(F64)?.to_vec::<f64>()?, c);
+        let got = conv2d((x, w), c)?.to(F64)?.to_vec::<f64>()?;
+        assert_eq!(got, want, "{what}");
+    }
+    Ok(())
+}
+
 #[test]
 fn fused_and_eager_have_the_same_bits() -> Result<()> {
-    let cases = [
-        ("plain", PLAIN),
-        ("padded", Case { padding: 1, ..PLAIN }),
-        ("with a stride", Case { stride: 2, padding: 2, ..PLAIN }),
-        ("spread", Case { dilation: 2, padding: 1, ..PLAIN }),
-        ("of one element", Case { w: [5, 3, 1, 1], ..PLAIN }),
-        ("in groups", Case { x: [2, 4, 9, 11], w: [6, 2, 3, 2], groups: 2, ..PLAIN }),
-        ("each channel alone", Case { x: [2, 4, 9, 11], w: [4, 1, 3, 3], groups: 4, ..PLAIN }),
-        ("one image", Case { x: [1, 3, 9, 11], ..PLAIN }),
-        ("of more terms than a block", Case { x: [2, 40, 8, 37], w: [20, 40, 3, 3], padding: 1, ..PLAIN }),
-        ("of the whole input", Case { w: [4, 3, 9, 11], ..PLAIN }),
-    ];
-    for (what, case) in cases {
+    for (what, case) in cases() {
         for dtype in [F32, F64] {
             agree(&format!("{what}, {dtype}"), case, dtype)?;
         }

@@ -254,6 +254,32 @@ fn tiles() {
     }
 }
 
+/// Forty values at a time, and as many truth values.
+#[test]
+fn more_values_than_registers() {
+    let n = 40;
+    let loads: String = (0..n).map(|i| format!("%{i}: f32 = load b0[i0 + {}]\n", i * 3 % n)).collect();
+    let compares: String = (0..n).map(|i| format!("%{}: bool = lt %{i}, %{}\n", n + i, (i + 1) % n)).collect();
+    // From the last to the first.
+    let sums: String = (0..n)
+        .map(|i| {
+            let (sum, before) = (2 * n + 2 * i, if i == 0 { 0 } else { 2 * n + 2 * i - 1 });
+            let x = n - 1 - i;
+            format!("%{sum}: f32 = sub %{x}, %{before}\n%{}: f32 = select %{}, %{sum}, %{x}\n", sum + 1, n + x)
+        })
+        .collect();
+    let text = format!(
+        "kernel(b0: f32, b1: mut f32; p0) {{
+           for parallel vector i0 in 0..p0 {{
+             {loads}{compares}{sums}
+             store b1[i0] = %{}
+           }}
+         }}",
+        4 * n - 1
+    );
+    check(&text, 120, &lengths());
+}
+
 #[test]
 fn gather_and_check() {
     check(
