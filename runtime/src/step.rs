@@ -8,7 +8,7 @@ use crate::system::last_level_cache;
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tensorc_codegen::cpu::gemm::{GemmPlan, GemmShape};
-use tensorc_codegen::program::{BufferArg, BufferDecl, DotStep, LoopStep, Offsets, Place, Program, Word};
+use tensorc_codegen::program::{BufferArg, BufferDecl, BufferKind, DotStep, LoopStep, Offsets, Place, Program, Word};
 use tensorc_ir::scalar::Fault;
 use tensorc_ir::{Error, Layout, Loc, Result};
 
@@ -44,13 +44,18 @@ pub(crate) fn loops(program: &Program, l: &LoopStep, kernel: Kernel) -> Result<R
         });
     }
     let error_word = words.len();
-    let mut touched = 0;
-    for a in &l.args {
+    let (mut touched, mut passed_on) = (0, 0);
+    for (a, decl) in l.args.iter().zip(&l.nest.bufs) {
         let buffer = &program.buffers[a.buffer.0 as usize];
-        touched += (buffer.numel * buffer.dtype.size()).value()?.max(0) as usize;
+        let bytes = (buffer.numel * buffer.dtype.size()).value()?.max(0) as usize;
+        touched += bytes;
+        if decl.written && matches!(buffer.kind, BufferKind::Temp(_)) {
+            passed_on += bytes;
+        }
     }
-    // What does not fit the cache is not there either when it is wanted next.
-    words.extend([0, u64::from(touched > last_level_cache())]);
+    // What does not fit the cache is not there either when it is wanted next; what another kernel reads soon may fit.
+    let cache = last_level_cache();
+    words.extend([0, u64::from(touched > cache && (passed_on == 0 || passed_on > cache))]);
     let address = |(word, a): (usize, &BufferArg)| Ok((word, a.buffer.0 as usize, byte_offset(a, &program.buffers)?));
     let (range, work) = (l.range.value()?.max(0) as u64, l.work.value()?.max(0) as u64);
     let grain = if work <= 64 { 1024 } else { 1 };

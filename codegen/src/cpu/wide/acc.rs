@@ -12,6 +12,11 @@ use iced_x86::Code;
 use smallvec::smallvec;
 use tensorc_ir::scalar::{Bin, Cmp, Reg, V};
 
+/// How many vectors keep NaNs apart.
+pub(super) fn nans(combine: Combine, reg: Reg) -> usize {
+    if matches!(combine, Combine::Max | Combine::Min) && reg.is_float() { parts_of(reg) } else { 0 }
+}
+
 impl Select<'_, '_> {
     /// New variables for the lanes of an accumulator.
     pub(super) fn pair(&mut self, combine: Combine, reg: Reg) -> Pair {
@@ -19,7 +24,16 @@ impl Select<'_, '_> {
         let value = (0..parts_of(reg)).map(|_| self.register(file, Def::Variable)).collect();
         let n = if has_index(combine) { 2 } else { 0 };
         let index = (0..n).map(|_| self.register(File::Vector, Def::Variable)).collect();
-        Pair { value, index }
+        Pair { value, index, nan: Parts::new() }
+    }
+
+    /// New variables for an accumulator from outside.
+    pub(super) fn outer_pair(&mut self, combine: Combine, reg: Reg) -> Pair {
+        let mut pair = self.pair(combine, reg);
+        for _ in 0..nans(combine, reg) {
+            pair.nan.push(self.register(File::Vector, Def::Variable));
+        }
+        pair
     }
 
     /// Sets up an accumulator of the vector loop's own.
@@ -127,7 +141,7 @@ impl Select<'_, '_> {
                 Some(mask) => self.mask_op(Code::VEX_Kandw_kr_kr_kr, &[nan[i], mask]),
                 None => nan[i],
             };
-            self.set(reg, to, x[i], Some(nan));
+            self.set(reg, pair.nan.get(i).copied().unwrap_or(to), x[i], Some(nan));
         }
     }
 

@@ -80,8 +80,8 @@ pub(super) fn place(body: &Body<'_>, fixed: &HashMap<R, u8>) -> Option<Placed> {
 fn keep(body: &Body<'_>, nodes: &[Node], infos: &[Info]) -> Vec<R> {
     let life = Life::of(nodes, infos.len());
     let vector = |r: R| infos[r.0 as usize].file == File::Vector;
-    let outer = body.outer.iter().flat_map(|o| o.pair.value.iter().chain(&o.pair.index));
-    let mut alive: Vec<R> = outer.copied().filter(|r| vector(*r)).collect();
+    let outer = body.outer.iter().flat_map(|o| o.pair.all());
+    let mut alive: Vec<R> = outer.filter(|r| vector(*r)).collect();
     let mut most = alive.len();
     for (at, node) in nodes.iter().enumerate() {
         let (_, defines) = operands(node);

@@ -39,6 +39,16 @@ pub(super) enum Slot {
 pub(super) struct Pair {
     pub(super) value: Parts,
     pub(super) index: Parts,
+    /// The last NaN that an extreme has met, if that is kept apart so that lanes wait for one instruction only. At the end
+    /// it takes the value's place.
+    pub(super) nan: Parts,
+}
+
+impl Pair {
+    /// All variables.
+    pub(super) fn all(&self) -> impl Iterator<Item = R> + '_ {
+        self.value.iter().chain(&self.index).chain(&self.nan).copied()
+    }
 }
 
 /// An accumulator.

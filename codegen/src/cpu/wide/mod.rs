@@ -262,7 +262,8 @@ fn outer_registers(outer: &[Outer]) -> Vec<Vec<u8>> {
             let indices = if super::acc::has_index(o.combine) { 2 } else { 0 };
             let own = if o.reg == Reg::Bool { 0 } else { select::parts_of(o.reg) };
             let mask = if o.reg == Reg::Bool { masks.next() } else { None };
-            mask.into_iter().chain(vectors.by_ref().take(own + indices)).collect()
+            let nans = acc::nans(o.combine, o.reg);
+            mask.into_iter().chain(vectors.by_ref().take(own + indices + nans)).collect()
         })
         .collect()
 }
@@ -271,7 +272,7 @@ fn outer_registers(outer: &[Outer]) -> Vec<Vec<u8>> {
 fn fixed(body: &Body<'_>, numbers: &[Vec<u8>]) -> HashMap<machine::R, u8> {
     let mut fixed = HashMap::new();
     for (o, numbers) in body.outer.iter().zip(numbers) {
-        fixed.extend(o.pair.value.iter().chain(&o.pair.index).copied().zip(numbers.iter().copied()));
+        fixed.extend(o.pair.all().zip(numbers.iter().copied()));
     }
     if let Some(tail) = body.tail {
         fixed.extend(tail.into_iter().zip(write::TAIL));

@@ -117,7 +117,7 @@ impl<'a, 'l> Select<'a, 'l> {
     pub(super) fn body(mut self, l: &'l Loop, outer: &[Outer]) -> Option<Body<'l>> {
         let mut frame = Vec::new();
         for o in outer {
-            let pair = self.pair(o.combine, o.reg);
+            let pair = self.outer_pair(o.combine, o.reg);
             let lanes = self.slot(Slot::Lanes(o.acc, false));
             let indices = if pair.index.is_empty() { lanes } else { self.slot(Slot::Lanes(o.acc, true)) };
             let identity = crate::cpu::acc::identity(o.combine, o.reg);

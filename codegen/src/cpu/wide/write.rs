@@ -13,9 +13,10 @@
 use super::alloc::{Numbers, Placed, register};
 use super::body::{Body, GROUP};
 use super::encode::{address, at_frame};
+use super::inst::UNORDERED;
 use super::legal::load;
 use super::machine::{Base, Count, Def, Inner, Mem, Node, Op, Width};
-use crate::cpu::asm::{Asm, Label};
+use crate::cpu::asm::{Asm, Label, Masked, Operand};
 use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
 use std::collections::HashMap;
 use tensorc_ir::scalar::Reg;
@@ -307,6 +308,25 @@ impl Writer<'_> {
     fn accumulators(&mut self, f: &Function<'_>, begin: bool) -> Result<(), IcedError> {
         let Some(part) = f.main.as_ref().map(|(p, _)| p).or(f.rest.as_ref()) else { return Ok(()) };
         for (o, numbers) in part.body.outer.iter().zip(&f.outer) {
+            // A NaN that was met comes last.
+            let (values, nans) = (o.pair.value.len(), o.pair.nan.len());
+            for (value, nan) in numbers.iter().zip(&numbers[numbers.len() - nans..]).take(values.min(nans)) {
+                let [value, nan] = [value, nan].map(|n| register(Width::Z, *n));
+                if begin {
+                    self.asm.put(Instruction::with3(Code::EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32, nan, nan, nan)?)?;
+                    continue;
+                }
+                let double = o.reg == Reg::F64;
+                let (compare, set) = match double {
+                    true => (Code::EVEX_Vcmppd_kr_k1_zmm_zmmm512b64_imm8_sae, Code::EVEX_Vmovupd_zmm_k1z_zmmm512),
+                    false => (Code::EVEX_Vcmpps_kr_k1_zmm_zmmm512b32_imm8_sae, Code::EVEX_Vmovups_zmm_k1z_zmmm512),
+                };
+                // The mask of the rest has no more use.
+                let mask = register(Width::K, TAIL[0]);
+                let [k, to, from] = [mask, value, nan].map(Operand::Register);
+                self.asm.vector(compare, &[k, from, from, Operand::Imm(UNORDERED)], Masked::default())?;
+                self.asm.vector(set, &[to, from], Masked { mask: Some(mask), ..Masked::default() })?;
+            }
             let values = o.pair.value.iter().enumerate().map(|(i, r)| (0, i, *r));
             let indices = o.pair.index.iter().enumerate().map(|(i, r)| (1, i, *r));
             for ((which, i, r), n) in values.chain(indices).zip(numbers) {
