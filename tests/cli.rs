@@ -47,6 +47,20 @@ fn results_and_written_parameters_are_printed() {
     }
 }
 
+/// Each pass by its name, and what comes after the passes.
+#[test]
+fn what_each_part_took_is_told() {
+    let dir = folder("time");
+    std::fs::write(dir.join("double.tc"), DOUBLE).unwrap();
+    let out = tensorc(&dir, &["run", "double.tc", "x=[1, 2, -3.5]", "--time"]);
+    assert_eq!(stdout(&out), "tensor(-1.)\nx = tensor([ 2.,  4., -7.])\n");
+    let told = stderr(&out);
+    let names: Vec<&str> = told.lines().filter_map(|l| l.split_whitespace().next()).collect();
+    let want =
+        ["functionalize", "autodiff", "simplify", "cleanup", "partition", "fuse", "plan", "emit", "machine", "the"];
+    assert_eq!(names, [&want[..], &["compiled"]].concat(), "{told}");
+}
+
 #[test]
 fn an_argument_may_be_a_view_of_another() {
     let dir = folder("view");

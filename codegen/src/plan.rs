@@ -15,6 +15,7 @@ use crate::program::{BufferDecl, BufferId, BufferKind, Copied, DotStep, Offsets,
 use std::collections::{HashMap, HashSet};
 use tensorc_ir::ops::Op;
 use tensorc_ir::passes::fuse::{Fusion, GroupKind, Mode, Versions, fuse, legalize, source, through};
+use tensorc_ir::timing;
 use tensorc_ir::{DType, Dim, Graph, NodeId, Result, Strided, Value, error::err};
 
 /// Compiles a pure graph to a program for parameters that lie as `params` say.
@@ -22,8 +23,12 @@ use tensorc_ir::{DType, Dim, Graph, NodeId, Result, Strided, Value, error::err};
 /// # Errors
 /// `unsupported` if a value cannot be computed by a kernel.
 pub fn plan(g: &Graph, params: &[Strided], mode: Mode) -> Result<Program> {
-    let g = &legalize(g, params)?;
-    let fusion = fuse(g, mode);
+    timing::part("plan", || planned(g, params, mode))
+}
+
+fn planned(g: &Graph, params: &[Strided], mode: Mode) -> Result<Program> {
+    let g = &timing::part("fuse", || legalize(g, params))?;
+    let fusion = timing::part("fuse", || fuse(g, mode));
     let mut p = Planner::new(g, &fusion, params, mode);
     p.declare_params(params);
     p.assign()?;

@@ -14,6 +14,7 @@ pub mod ops;
 pub mod passes;
 pub mod scalar;
 pub mod text;
+pub mod timing;
 pub mod types;
 pub mod verify;
 

@@ -11,7 +11,7 @@ use tensorc_codegen::cpu::gemm::{GemmCode, GemmFn, build_gemm, gemm_name, gemm_p
 use tensorc_codegen::cpu::{FMOD, FMODF, emit};
 use tensorc_codegen::loopnest::LoopNest;
 use tensorc_ir::error::err;
-use tensorc_ir::{DType, Result};
+use tensorc_ir::{DType, Result, timing};
 
 /// A kernel with the code it is part of.
 #[derive(Clone)]
@@ -76,12 +76,13 @@ fn compile(nests: &[&Arc<LoopNest>]) -> Result<Vec<Kernel>> {
     let name = |i: usize| format!("kernel{i}");
     let mut items = Vec::with_capacity(nests.len());
     for (i, nest) in nests.iter().enumerate() {
-        let emitted = emit(nest, &**target.isa(OptLevel::None), &name(i))?;
+        let emitted = timing::part("emit", || emit(nest, &**target.isa(OptLevel::None), &name(i)))?;
         // The emitter places invariant code and orders what it writes; the optimiser finds nothing more, and takes a third
         // of the compile time.
         items.extend(Item::emitted(name(i), emitted, OptLevel::None));
     }
-    let code = Arc::new(Code::build(target, items, &helpers(), Options::default())?);
+    let code = timing::part("machine code", || Code::build(target, items, &helpers(), Options::default()))?;
+    let code = Arc::new(code);
     COMPILED.fetch_add(nests.len() as u64, Ordering::Relaxed);
     (0..nests.len())
         .map(|i| {

@@ -6,10 +6,11 @@ use super::{Mode, read_text};
 use crate::program::{self, Given, Program};
 use crate::tensor::Tensor;
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tensorc_ir::error::err;
 use tensorc_ir::text::ast::{Expr, ExprKind, UnaryOp};
 use tensorc_ir::text::parse_expr;
+use tensorc_ir::timing;
 use tensorc_ir::{DType, Error, Result, Scalar};
 
 /// The command line of `run`.
@@ -37,7 +38,7 @@ pub struct Args {
     /// Threads
     #[arg(long)]
     threads: Option<usize>,
-    /// Print how long compiling and running took
+    /// Print how long each part of compiling, and running, took
     #[arg(long)]
     time: bool,
 }
@@ -64,7 +65,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Mode::Interpret => program::Mode::Interpret,
     };
     let start = Instant::now();
-    let results = program.call(f, &call, mode).map_err(failed)?;
+    let (results, times) = timing::collect(|| program.call(f, &call, mode));
+    let results = results.map_err(failed)?;
     let first = start.elapsed();
     let mut named: Vec<(String, Tensor)> = results.into_iter().enumerate().map(|(i, t)| (i.to_string(), t)).collect();
     let written = params.iter().zip(call.tensors()).filter(|(p, _)| p.mutable);
@@ -84,7 +86,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
     }
     if args.time {
-        complain(format_args!("compiled and ran in {:.3} ms", first.as_secs_f64() * 1e3));
+        let ms = |t: Duration| t.as_secs_f64() * 1e3;
+        let parts: Duration = times.iter().map(|(_, t)| *t).sum();
+        for (name, t) in times {
+            complain(format_args!("{name:>14} {:9.3} ms", ms(t)));
+        }
+        // Tracing, and running.
+        complain(format_args!("{:>14} {:9.3} ms", "the rest", ms(first.saturating_sub(parts))));
+        complain(format_args!("compiled and ran in {:.3} ms", ms(first)));
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ use crate::error::{Result, err};
 use crate::graph::{Graph, NodeId, OutputView, Phase, Value, Values};
 use crate::ops::Op;
 use crate::ops::control::Body;
+use crate::timing;
 use crate::verify::verify;
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
@@ -102,7 +103,7 @@ impl Pass {
                 g.phase.name()
             )));
         }
-        let out = (self.run)(g)?;
+        let out = timing::part(self.name, || (self.run)(g))?;
         if cfg!(debug_assertions) {
             verify(&out).map_err(|e| err::ty(format!("after the pass `{}`: {e}", self.name)))?;
         }
