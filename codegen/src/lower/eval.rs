@@ -57,6 +57,9 @@ impl Lower<'_> {
             return Ok(self.load(&place, dtype, ix));
         }
         let node = self.g.node(v.node);
+        if let Some(place) = self.kept.get(&v.node).cloned() {
+            return Ok(self.load(&place, node.types[0].dtype, ix));
+        }
         let x = self.g.operands(v.node);
         let dtype = node.types[v.result as usize].dtype;
         match &node.op {

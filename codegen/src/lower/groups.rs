@@ -1,5 +1,6 @@
 //! The drivers: which loops each kind of group opens, and what it stores in them.
 
+use super::keep::keeping;
 use super::{Ix, Lin, Lower, Places};
 use crate::loopnest::{AccId, Coef, Combine, Extent, LoopKind, Stmt};
 use crate::program::{LoopStep, Place};
@@ -165,15 +166,18 @@ fn rows(mut l: Lower<'_>, group: &Group) -> Result<Option<LoopStep>> {
     let reduced: Dims = group.axes.iter().map(|a| group.domain[*a]).collect();
     let lanes = if group.axes.last().is_some_and(|a| a + 1 == group.domain.len()) { LANES } else { 1 };
     let outer = l.loops(&outer_shape, lanes == 1);
-    for stage in stages(l.g, group) {
-        reduce_stage(&mut l, group, &stage, &outer, &reduced, lanes)?;
-    }
     let store = |l: &Lower<'_>, level: Level| -> Vec<Store> {
         let here = |n: &&NodeId| l.fusion.stored[n.0 as usize] && l.fusion.level[n.0 as usize] == Some(level);
         let place = |n: &NodeId| l.places.get(&Value::from(*n)).map(|p| Store { value: (*n).into(), place: p.clone() });
         group.nodes.iter().filter(here).filter_map(place).collect()
     };
-    let full = store(&l, Level::Full);
+    let mut full = store(&l, Level::Full);
+    let stages = stages(l.g, group);
+    let keeping = keeping(&l, group, &stages, &full);
+    for (stage, keep) in stages.iter().zip(&keeping) {
+        reduce_stage(&mut l, group, stage, keep, &outer, &reduced, lanes)?;
+    }
+    full.retain(|s| l.kept.get(&s.value.node).is_none_or(|p| p.buffer != s.place.buffer));
     if !full.is_empty() && !reduced.contains(&Dim::ZERO) {
         let depth = l.scopes.len();
         let inner = l.loops(&reduced, lanes > 1);
@@ -220,6 +224,7 @@ fn reduce_stage(
     l: &mut Lower<'_>,
     group: &Group,
     stage: &[NodeId],
+    keep: &[(NodeId, Place)],
     outer: &Ix,
     reduced: &[Dim],
     lanes: usize,
@@ -230,8 +235,11 @@ fn reduce_stage(
     };
     let (args, sums): (Vec<NodeId>, Vec<NodeId>) = stage.iter().partition(|n| kind(l, **n).is_arg());
     if !sums.is_empty() {
-        ordered(l, group, &sums, outer, reduced, lanes)?;
+        ordered(l, group, &sums, keep, outer, reduced, lanes)?;
     }
+    // What waited in the same memory before is gone.
+    l.kept.retain(|_, old| keep.iter().all(|(_, new)| new.buffer != old.buffer));
+    l.kept.extend(keep.iter().cloned());
     if !args.is_empty() {
         positions(l, group, &args, outer, reduced)?;
     }
@@ -275,6 +283,7 @@ fn ordered(
     l: &mut Lower<'_>,
     group: &Group,
     nodes: &[NodeId],
+    keep: &[(NodeId, Place)],
     outer: &Ix,
     reduced: &[Dim],
     lanes: usize,
@@ -334,8 +343,11 @@ fn ordered(
             }
             None => Lin::var(l.open_whole(n, kind)),
         });
-        let values = operands(l, nodes, &full_index(group, outer, &inner))?;
+        let ix = full_index(group, outer, &inner);
+        let values = operands(l, nodes, &ix)?;
         update(l, &parts, &values);
+        let kept = keep.iter().map(|(n, place)| Store { value: (*n).into(), place: place.clone() });
+        l.store_all(&kept.collect::<Vec<_>>(), &ix)?;
         for _ in 0..inside {
             l.close();
         }

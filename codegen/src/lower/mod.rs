@@ -11,6 +11,7 @@
 mod eval;
 mod finish;
 mod groups;
+mod keep;
 mod sort;
 mod tile;
 mod window;
@@ -95,6 +96,8 @@ pub struct Lower<'a> {
     var_depth: Vec<usize>,
     memo: HashMap<(Value, Ix), V>,
     reduced: HashMap<NodeId, V>,
+    /// Values of rows that wait in memory for the next pass.
+    kept: HashMap<NodeId, Place>,
     args: Vec<BufferArg>,
     bufs: Vec<BufDecl>,
     values: Vec<Word>,
@@ -115,6 +118,7 @@ impl<'a> Lower<'a> {
             var_depth: Vec::new(),
             memo: HashMap::new(),
             reduced: HashMap::new(),
+            kept: HashMap::new(),
             args: Vec::new(),
             bufs: Vec::new(),
             values: Vec::new(),

@@ -20,6 +20,7 @@ use super::fuse::source;
 use crate::error::Result;
 use crate::graph::{Graph, NodeId, Phase, Value, Values};
 use crate::ops::Op;
+pub use cost::{count, work};
 pub use cut::{Partition, decide};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
