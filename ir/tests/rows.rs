@@ -169,6 +169,7 @@ const REFERENCES: &[(&str, Reference)] = &[
     ("check_offset", |x| x[0].trunc()),
     ("check_length", |x| x[0].trunc()),
     ("check_pivot", |x| x[0].trunc()),
+    ("check_place", |x| x[0].trunc()),
     ("wrap_index", |x| x[0].trunc()),
     ("check_probability", |_| 1.0),
     ("check_weight", |_| 1.0),

@@ -58,6 +58,12 @@ pub static ROWS: &[RowDef] = &[
     named!("check_offset", Index, "`check_index` of where a bag begins among size - 1 indices."),
     named!("check_length", Index, "`check_index` of the length of a sequence, which is at most size - 1."),
     named!("check_pivot", Index, "`check_index` of a column in elimination, to which size is added if its pivot is 0."),
+    RowDef {
+        args: &["x", "size", "dim"],
+        ..check!("check_place", "`check_index` of a place along dimension dim that `scatter_add` writes to.", |b, x| {
+            checked(b, Fault::Index, x[0], x[1])
+        })
+    },
     check!(
         "wrap_index",
         "x, or x + size if x is negative; an error of the run, of the kind `data`, if that is not in \
@@ -71,9 +77,14 @@ pub static ROWS: &[RowDef] = &[
     ),
 ];
 
+/// Whether what this row gives is in `0..size`, its second operand.
+pub fn is_check(row: &str) -> bool {
+    ROWS.iter().any(|r| r.name == row)
+}
+
 /// What is wrong with the first element that a check of this row refuses, if the row is one of these.
 pub fn wrong(row: &str, x: &[Array]) -> Option<String> {
-    let [index, size] = x else { return None };
+    let [index, size, rest @ ..] = x else { return None };
     let least = |n: i64| if row == "wrap_index" { n.wrapping_neg() } else { 0 };
     let pairs = index.bits().into_iter().zip(size.bits()).map(|(i, n)| (i as i64, n as i64));
     let (i, n) = pairs.into_iter().find(|(i, n)| *i < least(*n) || i >= n)?;
@@ -85,6 +96,10 @@ pub fn wrong(row: &str, x: &[Array]) -> Option<String> {
     };
     match row {
         "check_index" | "wrap_index" => Some(format!("index {i} is out of bounds for a dimension with size {n}")),
+        "check_place" => {
+            let dim = rest.first()?.bits().first().copied()?;
+            Some(format!("`scatter_add`: index {i} is out of bounds for dimension {dim} with size {n}"))
+        }
         "check_target" => Some(format!("Target {i} is out of bounds: there are {n} classes")),
         "check_class" if i < 0 => Some(format!("Class values must be non-negative, got {i}")),
         "check_class" => Some(format!("Class values must be smaller than num_classes, {n}, got {i}")),

@@ -17,20 +17,41 @@ pub enum Along {
 }
 
 /// The source's indices, one for each of its dimensions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DimMap {
     dims: SmallVec<[Along; 4]>,
     shape: Dims,
 }
 
 impl DimMap {
+    /// Reading at the reader's own index.
+    pub fn identity(space: &[Dim]) -> DimMap {
+        DimMap { dims: (0..space.len()).map(Along::Same).collect(), shape: space.into() }
+    }
+
+    /// Reading at the reader's indices of these dimensions; of those of one element it does not matter which.
+    pub fn along(dims: &[usize], shape: &[Dim]) -> DimMap {
+        let along = |(d, extent): (&usize, &Dim)| if extent.is(1) { Along::Zero } else { Along::Same(*d) };
+        DimMap { dims: dims.iter().zip(shape).map(along).collect(), shape: shape.into() }
+    }
+
     /// Reading at an index of `space` through `views`, outermost first.
     pub fn through(g: &Graph, space: &[Dim], views: &[NodeId]) -> DimMap {
-        let mut m = DimMap { dims: (0..space.len()).map(Along::Same).collect(), shape: space.into() };
+        DimMap::identity(space).then(g, views)
+    }
+
+    /// Reading through `views`, outermost first, what was read before itself.
+    pub fn then(&self, g: &Graph, views: &[NodeId]) -> DimMap {
+        let mut m = self.clone();
         for n in views {
             m.step(g, *n);
         }
         m
+    }
+
+    /// The source's indices, one for each of its dimensions.
+    pub fn dims(&self) -> &[Along] {
+        &self.dims
     }
 
     fn step(&mut self, g: &Graph, view: NodeId) {

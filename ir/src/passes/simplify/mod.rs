@@ -8,6 +8,7 @@
 
 mod arith;
 mod consts;
+mod picks;
 mod updates;
 mod views;
 
@@ -15,9 +16,10 @@ use super::Rebuild;
 use crate::builder::Builder;
 use crate::dim::{Dim, Dims};
 use crate::dtype::Scalar;
-use crate::error::Result;
+use crate::error::{Result, err};
 use crate::graph::{Graph, Phase, Value};
 use crate::ops::Op;
+use crate::ops::elementwise::Row;
 use crate::types::Type;
 use std::collections::HashMap;
 
@@ -140,7 +142,12 @@ impl<'b> Rules<'b> {
                 views::view(self, op, x[0])
             }
             Op::SliceUpdate(s) => updates::slice_update(self, &s.0, x[0], x[1]),
-            Op::Reduce(r) => views::reduce(self, r, x[0]),
+            Op::Reduce(r) => match views::reduce(self, r, x[0])? {
+                None => picks::sum(self, r, x[0]),
+                v => Ok(v),
+            },
+            Op::Gather(g) => picks::gather(self, *g, x[0], x[1]),
+            Op::Scatter(s) => picks::scatter(self, *s, x),
             Op::Literal(l) => consts::literal(self, l),
             Op::Input(_)
             | Op::Strided(_)
@@ -151,8 +158,6 @@ impl<'b> Rules<'b> {
             | Op::Iota(_)
             | Op::Size(_)
             | Op::Dot
-            | Op::Gather(_)
-            | Op::Scatter(_)
             | Op::Scan(_)
             | Op::Merge(_)
             | Op::Cond(_)
@@ -206,6 +211,12 @@ impl<'b> Rules<'b> {
     /// A tensor of one number.
     fn full(self, c: Scalar, shape: &[Dim]) -> Rewrite {
         self.b.full(c, shape).value().map(Some)
+    }
+
+    /// An elementwise function of operands of one shape.
+    fn map(self, name: &str, x: &[Value]) -> Result<Value> {
+        let row = Row::find(name).ok_or_else(|| err::internal(format!("no elementwise function `{name}`")))?;
+        self.make(Op::Map(row), x)
     }
 
     fn reshape(self, v: Value, shape: &[Dim]) -> Result<Value> {
