@@ -101,7 +101,7 @@ fn pure_step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, all: &[Row
     let shape: Shape = x.shape();
     let rank = shape.len();
     let axis = c.below(rank);
-    let y = match c.below(20) {
+    let y = match c.below(22) {
         0..=5 => {
             let row = c.of(all);
             let mut operands = vec![x];
@@ -196,6 +196,29 @@ fn pure_step(b: &Builder, c: &mut Choices<'_>, pool: &mut Vec<Value>, all: &[Row
             // A NaN's bits are nobody's to promise.
             let x = if x.dtype().is_float() { x.eq(x).select(x, x.zeros()) } else { x };
             b.emit(Op::Bitcast(strided::Bitcast(c.of(&same))), &[x.value().ok()?])
+        }
+        20 if rank > 0 => {
+            // A softmax: what it divides is worth being kept from one pass over a row to the next.
+            let z = x.cast(x.dtype().to_float());
+            if shape[axis] == 0 {
+                return None;
+            }
+            let e = (z - z.reduce(ReduceKind::Max, &[axis], true).expand(&shape)).exp();
+            let y = e / e.sum(&[axis], true).expand(&shape);
+            c.of(&[y, e, y - e.log1p(), e * (y * e).sum(&[axis], true).expand(&shape)]).value()
+        }
+        21 if rank > 0 => {
+            // One element of each row.
+            let mut one = shape.clone();
+            one[axis] = 1;
+            let other = fit(b.ex(c.of(&alike(b, pool, rank))), &one);
+            if shape[axis] == 0 || !fits(other, &one) {
+                return None;
+            }
+            let i = index(other, shape[axis]);
+            let picked = x.gather(axis, i);
+            let row = x.zeros().scatter(axis, ScatterMode::Add, i, picked);
+            c.of(&[picked, row, row.sum(&[axis], true), row.map("neg", &[]).sum(&[axis], false)]).value()
         }
         _ => b.emit(Op::Copy, &[v]),
     };

@@ -19,6 +19,7 @@ mod blocks;
 mod index;
 mod legalize;
 mod overwrite;
+mod rows;
 mod siblings;
 mod sink;
 mod window;
@@ -359,9 +360,23 @@ fn joins(
     }
     match op {
         Op::Reduce(r) if group.kind == GroupKind::Rows && r.axes != group.axes => Err("they reduce different axes"),
+        Op::Reduce(r) if goes_with_rows(g, f, k, &r.axes) => Err("the producer goes with rows over other axes"),
         Op::Reduce(_) => Ok(Level::Outer),
         _ => Ok(level),
     }
+}
+
+/// Whether a map reads what rows over its domain, and over other axes than these, compute: it may become one with them.
+fn goes_with_rows(g: &Graph, f: &Fusion, k: usize, axes: &[usize]) -> bool {
+    let group = &f.groups[k];
+    let read = |n: &NodeId| g.operands(*n).into_iter().filter_map(|v| f.group_of[source(g, v).0.node.0 as usize]);
+    group.kind == GroupKind::Map
+        && group
+            .nodes
+            .iter()
+            .flat_map(read)
+            .map(|j| &f.groups[j])
+            .any(|rows| rows.kind == GroupKind::Rows && rows.domain == group.domain && rows.axes.as_slice() != axes)
 }
 
 /// A group's domain with its reduced extents replaced by 1: the shape of reductions that keep their dimensions.

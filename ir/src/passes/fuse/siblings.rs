@@ -14,10 +14,10 @@ use std::collections::{HashMap, HashSet};
 /// The most values that one kernel reads from memory and writes to it: more streams than that are no longer prefetched.
 pub(super) const MOST_STREAMS: usize = 16;
 /// The most nodes of one kernel.
-const MOST_NODES: usize = 256;
+pub(super) const MOST_NODES: usize = 256;
 /// The most groups between two that become one, and the most that are tried for each.
-const MOST_BETWEEN: usize = 64;
-const MOST_TRIED: usize = 8;
+pub(super) const MOST_BETWEEN: usize = 64;
+pub(super) const MOST_TRIED: usize = 8;
 
 /// Merges what can be merged. Groups that have moved elsewhere are left empty.
 pub(super) fn merge(g: &Graph, f: &mut Fusion, live: &[bool]) {
@@ -43,11 +43,12 @@ pub(super) fn merge(g: &Graph, f: &mut Fusion, live: &[bool]) {
             users.entry(*s).or_default().push(at);
         }
     }
+    super::rows::merge(&siblings, f, &mut all);
 }
 
-struct Siblings<'g> {
-    g: &'g Graph,
-    readers: Vec<Vec<(NodeId, usize)>>,
+pub(super) struct Siblings<'g> {
+    pub(super) g: &'g Graph,
+    pub(super) readers: Vec<Vec<(NodeId, usize)>>,
     versions: Versions<'g>,
     /// For each final value of a parameter, the parameter.
     finals: HashMap<NodeId, NodeId>,
@@ -55,15 +56,15 @@ struct Siblings<'g> {
 
 /// What a group does with memory.
 #[derive(Default)]
-struct Summary {
+pub(super) struct Summary {
     /// The values that it reads from memory or computes for it.
-    streams: HashSet<NodeId>,
+    pub(super) streams: HashSet<NodeId>,
     /// The memory that it reads; by the oldest value there.
-    reads: HashSet<NodeId>,
+    pub(super) reads: HashSet<NodeId>,
     /// What of it is read at other indices than the loops'.
-    elsewhere: HashSet<NodeId>,
+    pub(super) elsewhere: HashSet<NodeId>,
     /// The memory that it may write in place.
-    writes: HashSet<NodeId>,
+    pub(super) writes: HashSet<NodeId>,
 }
 
 impl Siblings<'_> {
@@ -73,7 +74,7 @@ impl Siblings<'_> {
         self.finals.get(&s).or(self.finals.get(&oldest)).copied().unwrap_or(oldest)
     }
 
-    fn summary(&self, f: &Fusion, k: usize) -> Summary {
+    pub(super) fn summary(&self, f: &Fusion, k: usize) -> Summary {
         let g = self.g;
         let mut all = Summary::default();
         for n in &f.groups[k].nodes {
