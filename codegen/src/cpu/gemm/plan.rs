@@ -303,10 +303,10 @@ fn cost(el: &Element, s: &GemmShape) -> f64 {
 /// A unit keeps its block of A (rows by [`K_BLOCK`]) in the second-level cache and packs a strip of B for it, so it
 /// wants many rows; threads want many units.
 fn unit_size(el: &Element, s: &GemmShape, threads: u64) -> (u64, u64) {
-    let most_rows = (192 * 4 / el.size as u64).max(48);
+    let most_rows = (384 * 4 / el.size as u64).max(48);
     let (tall, wide) = unit_multiple(el);
     let mut rows = even(s.m, most_rows, tall);
-    let mut cols = even(s.n, 512, wide);
+    let mut cols = even(s.n, 256, wide);
     let units = |rows: u64, cols: u64| s.m.div_ceil(rows) * s.n.div_ceil(cols);
     while threads > 1 && s.batch.saturating_mul(units(rows, cols)) < 4 * threads {
         if cols > 64 && cols >= rows {

@@ -34,13 +34,13 @@ impl Select<'_, '_> {
             outer.offset = Coef::Const(0);
         }
         let mut steps = Vec::new();
-        for (depth, (var, ..)) in self.inner.iter().enumerate() {
-            let stride = at.affine.stride(*var);
+        for (depth, l) in self.inner.iter().enumerate() {
+            let stride = at.affine.stride(l.var);
             if stride != Coef::Const(0) {
                 steps.push((depth, stride));
             }
         }
-        outer.terms.retain(|(v, _)| *v != self.var && !self.inner.iter().any(|(i, ..)| i == v));
+        outer.terms.retain(|(v, _)| *v != self.var && !self.inner.iter().any(|l| l.var == *v));
         let varies = at.dynamic.filter(|d| self.vals.contains_key(d));
         let dynamic = if varies.is_some() { None } else { at.dynamic };
         let base = Base::Frame(self.slot(Slot::Pointer { buf, outer, dynamic }));
@@ -113,10 +113,10 @@ impl Select<'_, '_> {
     /// The value of an affine expression.
     pub(super) fn index(&mut self, affine: &Affine, g: usize) -> Option<Parts> {
         let mut outer = affine.clone();
-        outer.terms.retain(|(v, _)| *v != self.var && !self.inner.iter().any(|(i, ..)| i == v));
+        outer.terms.retain(|(v, _)| *v != self.var && !self.inner.iter().any(|l| l.var == *v));
         let place = Place::Frame(self.slot(Slot::Index(outer)));
         let mut same = self.invariant(place, Form::Splat8);
-        for (var, number) in self.inner.iter().map(|(v, n, _)| (*v, *n)).collect::<Vec<_>>() {
+        for (var, number) in self.inner.iter().map(|l| (l.var, l.number)).collect::<Vec<_>>() {
             let stride = affine.stride(var);
             if stride != Coef::Const(0) {
                 let counter = self.counter(Some(number));

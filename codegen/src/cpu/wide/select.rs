@@ -38,8 +38,8 @@ pub(super) struct Select<'a, 'l> {
     pub(super) vals: HashMap<V, Vec<Parts>>,
     pub(super) consts: HashMap<V, u64>,
     pub(super) accs: HashMap<AccId, Acc>,
-    /// Inner loops around: their variables, numbers and pointers.
-    pub(super) inner: Vec<(Var, usize, Vec<(Base, Base, Count)>)>,
+    /// The inner loops around.
+    pub(super) inner: Vec<Around>,
     pub(super) cache: Cache,
     invariants: HashMap<(Place, Form), R>,
     pub(super) moving: usize,
@@ -50,6 +50,14 @@ pub(super) struct Select<'a, 'l> {
     pub(super) turned: Vec<(Buf, &'l Access, i32)>,
     /// Bytes of that memory.
     pub(super) own: i32,
+}
+
+/// An inner loop around what is being written.
+pub(super) struct Around {
+    pub(super) var: Var,
+    pub(super) number: usize,
+    /// Pointers that it moves: what they start as, which they are, and the bytes of a step.
+    pub(super) moves: Vec<(Base, Base, Count)>,
 }
 
 /// Values that are there already, as long as the loop around them is open.
@@ -219,7 +227,7 @@ impl<'a, 'l> Select<'a, 'l> {
     pub(super) fn is_uniform(&self, stmt: &Stmt) -> bool {
         let same = |v: &V| !self.vals.contains_key(v);
         let still = |a: &Affine| {
-            let own = |v: Var| v == self.var || self.inner.iter().any(|(inner, ..)| *inner == v);
+            let own = |v: Var| v == self.var || self.inner.iter().any(|l| l.var == v);
             !a.terms.iter().any(|(v, c)| own(*v) && *c != Coef::Const(0))
         };
         match stmt {
@@ -243,8 +251,8 @@ impl<'a, 'l> Select<'a, 'l> {
             Extent::Whole(Coef::Const(n)) if n <= 0 => return Some(()),
             Extent::Whole(Coef::Const(n)) => Count::Known(n),
             Extent::Block { var, .. } if var == self.var => return None,
-            Extent::Block { var, step, total } if self.inner.iter().any(|(v, ..)| *v == var) => {
-                let outer = self.inner.iter().find(|(v, ..)| *v == var).map(|(_, n, _)| *n)?;
+            Extent::Block { var, step, total } if self.inner.iter().any(|l| l.var == var) => {
+                let outer = self.inner.iter().find(|l| l.var == var)?.number;
                 block = Some((outer, self.slot(Slot::Step(step, 1)), self.slot(Slot::Step(total, 1))));
                 Count::Frame(self.slot(Slot::Room(number + 1)))
             }
@@ -259,9 +267,9 @@ impl<'a, 'l> Select<'a, 'l> {
         let (begin, cache) = (self.nodes.len(), self.cache.clone());
         let inner = Inner { count, block, moving: Vec::new(), number };
         self.nodes.push(Node::Begin(inner.clone()));
-        self.inner.push((l.var, number, Vec::new()));
+        self.inner.push(Around { var: l.var, number, moves: Vec::new() });
         self.stmts(&l.body)?;
-        let (.., moving) = self.inner.pop()?;
+        let moving = self.inner.pop()?.moves;
         let number_of = |b: Base| match b {
             Base::Moving(n) => n,
             Base::Frame(_) | Base::Own(_) => 0,
@@ -292,14 +300,14 @@ impl<'a, 'l> Select<'a, 'l> {
     /// A pointer that the loops around move, for inner loops from `from` on.
     pub(super) fn moved(&mut self, mut base: Base, steps: &[(usize, Count)]) -> Base {
         for (depth, step) in steps {
-            let (from, known) = (base, &self.inner[*depth].2);
+            let (from, known) = (base, &self.inner[*depth].moves);
             if let Some((_, to, _)) = known.iter().find(|(f, _, s)| *f == from && s == step) {
                 base = *to;
                 continue;
             }
             base = Base::Moving(self.moving);
             self.moving += 1;
-            self.inner[*depth].2.push((from, base, *step));
+            self.inner[*depth].moves.push((from, base, *step));
         }
         base
     }
