@@ -94,7 +94,10 @@ pub(crate) fn dot(d: &DotStep) -> Result<Ready> {
     let threads = Pool::global().threads() as u64;
     let plan = match &d.windows {
         None => GemmPlan::new(d.dtype, &shape, threads)?,
-        Some(w) => GemmPlan::with_offsets(d.dtype, &shape, threads, w.second)?,
+        Some(w) => {
+            let ascend = [&w.rows, &w.columns].map(|of| of.windows(2).all(|two| two[0] < two[1]));
+            GemmPlan::with_offsets(d.dtype, &shape, threads, w.second, ascend)?
+        }
     };
     let size = d.dtype.size() as i64;
     let table = |of: fn(&Offsets) -> &[i64]| -> Box<[i64]> {

@@ -129,6 +129,64 @@ fn check<T: Float>(seed: u64) {
     }
 }
 
+/// Operands whose elements are at the sum of two offsets: in runs, one after the other or in any order.
+#[test]
+fn operands_by_offsets() {
+    fn check<T: Float>(seed: u64) {
+        let all = TARGETS.map(|without| functions(without, T::DTYPE));
+        let mut r = Random(seed);
+        for case in 0..cases(40, 2000) {
+            let (m, n, k) = (1 + r.below(70), 1 + r.below(70), 1 + r.below(600));
+            let second = r.below(2) == 0;
+            let (rows, columns) = if second { (k, n) } else { (m, k) };
+            let mut table = |count: u64| -> Vec<i64> {
+                let (run, gap) = (1 + r.below(40) as i64, r.below(5) as i64);
+                let mut all: Vec<i64> = (0..count as i64).map(|i| i + i / run * gap).collect();
+                if r.below(3) == 0 {
+                    let (a, b) = (r.below(count) as usize, r.below(count) as usize);
+                    all.swap(a, b);
+                }
+                all
+            };
+            let tables = [table(rows), table(columns)];
+            let reach = |t: &[i64]| *t.iter().max().unwrap() as usize + 1;
+            let windowed: Vec<T> = r.numbers(reach(&tables[0]) + reach(&tables[1]));
+            let other: Vec<T> = r.numbers((if second { m * k } else { k * n }) as usize);
+            let pick = |i: u64, j: u64| windowed[(tables[0][i as usize] + tables[1][j as usize]) as usize];
+            let dense: Vec<T> =
+                (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))).map(|(i, j)| pick(i, j)).collect();
+            let shape = GemmShape::row_major(m, n, k);
+            let (a, b) = if second { (&other, &dense) } else { (&dense, &other) };
+            let mut want: Vec<T> = r.numbers((m * n) as usize);
+            let before = want.clone();
+            reference(&shape, a, b, &mut want);
+
+            let mut by_offsets = shape;
+            *(if second { &mut by_offsets.b } else { &mut by_offsets.a }) = [0; 3];
+            let ascend = [0, 1].map(|i: usize| tables[i].windows(2).all(|w| w[0] < w[1]));
+            let plan = GemmPlan::with_offsets(T::DTYPE, &by_offsets, 1 + r.below(4), second, ascend).unwrap();
+            let bytes = tables.map(|t| t.iter().map(|o| o * size_of::<T>() as i64).collect::<Vec<i64>>());
+            let (a, b) = if second { (&other, &windowed) } else { (&windowed, &other) };
+            for ((_code, [pack, compute]), without) in all.iter().zip(TARGETS) {
+                let mut c = before.clone();
+                let mut scratch = vec![0u64; plan.scratch_bytes as usize / 8 + 16];
+                let scratch = scratch.as_mut_ptr().map_addr(|p| p.next_multiple_of(64));
+                let [pa, pb] = [a, b].map(|x| x.as_ptr() as u64);
+                let pt = [0, 1].map(|i: usize| bytes[i].as_ptr() as u64);
+                let args = plan.args_with(pa, pb, c.as_mut_ptr() as u64, scratch as u64, pt);
+                // SAFETY: the plan's words, with operands and tables of the shape's extents and scratch as it asks for.
+                unsafe {
+                    pack.call(args.as_ptr(), 0, plan.pack_units);
+                    compute.call(args.as_ptr(), 0, plan.units);
+                }
+                assert!(c == want, "{} case {case}: {m}x{n}x{k} second {second} without {without:?}", T::DTYPE);
+            }
+        }
+    }
+    check::<f32>(5);
+    check::<f64>(6);
+}
+
 #[test]
 fn products_have_the_same_bits_with_vectors_of_any_width() {
     check::<f32>(1);

@@ -77,7 +77,14 @@ pub fn build_gemm(isa: &dyn TargetIsa, dtype: DType) -> Result<Vec<GemmFn>> {
         function(names::pack(dtype), driver::pack(isa, &el)),
         function(names::transpose(dtype), transpose::transpose(isa, &el)),
     ];
+    if let Some(wide) = tiles.wide {
+        functions.push(GemmFn { name: names::column(dtype), code: GemmCode::Bytes(wide::column(wide, &el)?) });
+    }
     for registers in Tiles::WIDTHS {
+        if let Some(wide) = tiles.wide {
+            let name = names::copy(dtype, registers);
+            functions.push(GemmFn { name, code: GemmCode::Bytes(wide::copy(wide, &el, registers)?) });
+        }
         functions.push(function(names::strip(dtype, registers), strip::strip(isa, &el, &tiles, registers)));
         for rows in 1..=tiles.rows(registers) {
             let name = names::tile(dtype, rows, registers);
@@ -136,6 +143,14 @@ mod names {
 
     pub(super) fn transpose(dtype: DType) -> String {
         format!("gemm_transpose_{dtype}")
+    }
+
+    pub(super) fn copy(dtype: DType, registers: usize) -> String {
+        format!("gemm_copy_{dtype}_x{registers}")
+    }
+
+    pub(super) fn column(dtype: DType) -> String {
+        format!("gemm_column_{dtype}")
     }
 
     pub(super) fn strip(dtype: DType, registers: usize) -> String {

@@ -123,8 +123,10 @@ pub(super) mod word {
     /// The addresses of the offsets of B's rows and columns, in bytes, if strides cannot say where they are; else 0.
     pub const ROWS: usize = 23;
     pub const COLUMNS: usize = 24;
+    /// Not zero if the offsets of columns ascend, so that the first and the last of some tell whether they are adjacent.
+    pub const ASCEND: usize = 25;
     /// How many words there are.
-    pub const COUNT: usize = 25;
+    pub const COUNT: usize = 26;
 }
 
 /// Rows of A copied by one unit of the packing stage.
@@ -161,12 +163,22 @@ impl GemmPlan {
     }
 
     /// Plans a product where one operand, the second one or not, has its elements at the sum of an offset of their row and
-    /// one of their column, in bytes. Its strides, but for the one from matrix to matrix, are 0.
+    /// one of their column, in bytes. Its strides, but for the one from matrix to matrix, are 0. `ascend` says whether its
+    /// offsets of rows, and those of columns, ascend.
     ///
     /// # Errors
     /// As [`GemmPlan::new`].
-    pub fn with_offsets(dtype: DType, shape: &GemmShape, threads: u64, second: bool) -> Result<GemmPlan> {
-        Self::oriented(dtype, shape, threads, Some(second))
+    pub fn with_offsets(
+        dtype: DType,
+        shape: &GemmShape,
+        threads: u64,
+        second: bool,
+        ascend: [bool; 2],
+    ) -> Result<GemmPlan> {
+        let mut plan = Self::oriented(dtype, shape, threads, Some(second))?;
+        // The rows of the first operand are the columns of what is packed.
+        plan.words[word::ASCEND] = GemmArg::Value(ascend[second as usize] as i64);
+        Ok(plan)
     }
 
     fn oriented(dtype: DType, shape: &GemmShape, threads: u64, offsets: Option<bool>) -> Result<GemmPlan> {

@@ -50,12 +50,17 @@ pub(super) fn strip(isa: &dyn TargetIsa, el: &Element, tiles: &Tiles, registers:
                             let first = e.scale(first, 8);
                             e.add(table, first)
                         });
-                        pick(e, el, Picked { panel, row: row_bytes, b, rows, columns, k, cols });
+                        let ascend = e.word(args, word::ASCEND);
+                        let picked = Picked { panel, row: row_bytes, b, rows, columns, k, cols, ascend };
+                        pick(e, el, tiles, picked);
                     },
                     |e| {
                         e.if_else(
                             whole,
-                            |e| copy_rows(e, el, panel, b, b_row, k, width),
+                            |e| match tiles.wide {
+                                Some(_) => e.call(&names::copy(el.dtype, registers), &[panel, b, b_row, k]),
+                                None => copy_rows(e, el, panel, b, b_row, k, width),
+                            },
                             |e| {
                                 e.if_else(full, |_| (), |e| clear(e, el, panel, k, width));
                                 e.call(&names::transpose(el.dtype), &[panel, packed_row, b, b_col, b_row, cols, k]);
@@ -164,12 +169,16 @@ struct Picked {
     columns: Value,
     k: Value,
     cols: Value,
+    /// 1 if the offsets of columns ascend, else 0.
+    ascend: Value,
 }
 
 /// `panel[p, j] = b[rows[p] + columns[j]]` for the columns that exist, vectors of them where they are adjacent.
-fn pick(e: &mut Emit, el: &Element, p: Picked) {
+fn pick(e: &mut Emit, el: &Element, tiles: &Tiles, p: Picked) {
     let zero = e.int(0);
+    let ascend = e.b.ins().ineg(p.ascend);
     let vectors = if el.can_transpose() { e.b.ins().band_imm_s(p.cols, -el.lanes) } else { zero };
+    let vectors = e.and(vectors, ascend);
     // Down all rows of some columns.
     let down = |e: &mut Emit, column: Value, vector: bool| {
         let offset = e.at_word(p.columns, column);
@@ -195,21 +204,52 @@ fn pick(e: &mut Emit, el: &Element, p: Picked) {
             e.set(next, table);
         });
     };
-    e.for_loop(zero, vectors, el.lanes, |e, column| {
-        let last = e.add_const(column, el.lanes - 1);
-        let (first, last) = (e.at_word(p.columns, column), e.at_word(p.columns, last));
-        let span = e.sub(last, first);
-        let adjacent = e.equal_const(span, (el.lanes - 1) * el.size);
-        e.if_else(
-            adjacent,
-            |e| down(e, column, true),
-            |e| {
-                let end = e.add_const(column, el.lanes);
-                e.for_loop(column, end, 1, |e, column| down(e, column, false));
-            },
-        );
-    });
+    let some = |e: &mut Emit, start: Value, end: Value| {
+        e.for_loop(start, end, el.lanes, |e, column| {
+            let adjacent = adjacent(e, el, p.columns, column, el.lanes);
+            e.if_else(
+                adjacent,
+                |e| down(e, column, true),
+                |e| {
+                    let end = e.add_const(column, el.lanes);
+                    e.for_loop(column, end, 1, |e, column| down(e, column, false));
+                },
+            );
+        });
+    };
+    let done = e.var(I64, zero);
+    if tiles.wide.is_some() {
+        // Vectors of the width of tiles first, as long as they are adjacent; what is not goes by narrower ones.
+        let whole = e.b.ins().band_imm_s(vectors, -tiles.lanes);
+        e.for_loop(zero, whole, tiles.lanes, |e, column| {
+            let end = e.add_const(column, tiles.lanes);
+            let adjacent = adjacent(e, el, p.columns, column, tiles.lanes);
+            e.if_else(
+                adjacent,
+                |e| {
+                    let offset = e.at_word(p.columns, column);
+                    let from = e.add(p.b, offset);
+                    let at = e.scale(column, el.size);
+                    let to = e.add(p.panel, at);
+                    let row = e.int(p.row);
+                    e.call(&names::column(el.dtype), &[to, row, from, p.rows, p.k]);
+                },
+                |e| some(e, column, end),
+            );
+        });
+        e.set(done, whole);
+    }
+    let start = e.get(done);
+    some(e, start, vectors);
     e.for_loop(vectors, p.cols, 1, |e, column| down(e, column, false));
+}
+
+/// Whether so many columns from that one on are adjacent, if their offsets ascend.
+fn adjacent(e: &mut Emit, el: &Element, columns: Value, column: Value, count: i64) -> Value {
+    let last = e.add_const(column, count - 1);
+    let (first, last) = (e.at_word(columns, column), e.at_word(columns, last));
+    let span = e.sub(last, first);
+    e.equal_const(span, (count - 1) * el.size)
 }
 
 /// Zeros in the first `k` rows of the panel.

@@ -149,6 +149,56 @@ pub(super) fn tile(wide: Wide, el: &Element, rows: usize, registers: usize) -> R
     t.write().map_err(|e: IcedError| -> Error { err::internal(format!("a tile of a matrix product: {e}")) })
 }
 
+/// `copy(to, from, from_row, k)`: `k` rows of `registers` registers, adjacent in `to`; `k` is not 0.
+pub(super) fn copy(wide: Wide, el: &Element, registers: usize) -> Result<Vec<u8>> {
+    let (to, from, from_row, k) = (Register::RDI, Register::RSI, Register::RDX, Register::RCX);
+    let row = |t: &mut Tile| {
+        for v in 0..registers {
+            let (r, at) = (t.wide.register(v), i64::from(v as i32 * t.wide.bytes()));
+            t.put(Instruction::with2(t.codes.load, r, MemoryOperand::with_base_displ(from, at))?)?;
+            t.put(Instruction::with2(t.codes.store, MemoryOperand::with_base_displ(to, at), r)?)?;
+        }
+        let width = registers as i32 * t.wide.bytes();
+        t.put(Instruction::with2(Code::Add_rm64_imm32, to, width)?)?;
+        t.put(Instruction::with2(Code::Add_rm64_r64, from, from_row)?)
+    };
+    rows(wide, el, k, row)
+}
+
+/// `column(to, to_row, from, rows, k)`: a register of each of `k` rows at offsets `rows[..]` from `from`; `k` is not 0.
+pub(super) fn column(wide: Wide, el: &Element) -> Result<Vec<u8>> {
+    let (to, to_row, from, table, k) = (Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8);
+    let row = |t: &mut Tile| {
+        let r = t.wide.register(0);
+        t.put(Instruction::with2(Code::Mov_r64_rm64, Register::RAX, MemoryOperand::with_base(table))?)?;
+        t.put(Instruction::with2(t.codes.load, r, MemoryOperand::with_base_index(from, Register::RAX))?)?;
+        t.put(Instruction::with2(t.codes.store, MemoryOperand::with_base(to), r)?)?;
+        t.put(Instruction::with2(Code::Add_rm64_r64, to, to_row)?)?;
+        t.put(Instruction::with2(Code::Add_rm64_imm8, table, 8)?)
+    };
+    rows(wide, el, k, row)
+}
+
+/// A function that does `row` as often as the register `k` says.
+fn rows(
+    wide: Wide,
+    el: &Element,
+    k: Register,
+    row: impl FnOnce(&mut Tile) -> Result<(), IcedError>,
+) -> Result<Vec<u8>> {
+    let codes = Codes::of(wide, el.dtype);
+    let mut t = Tile { wide, codes, size: el.size as i32, rows: 0, registers: 0, out: Encoder::new(64), len: 0 };
+    let write = || -> Result<(), IcedError> {
+        row(&mut t)?;
+        t.put(Instruction::with2(Code::Sub_rm64_imm8, k, 1)?)?;
+        t.jump_to(Code::Jne_rel32_64, 0)?;
+        t.put(Instruction::with(Code::VEX_Vzeroupper))?;
+        t.put(Instruction::with(Code::Retnq))
+    };
+    write().map_err(|e| -> Error { err::internal(format!("a copy of a matrix product: {e}")) })?;
+    Ok(t.out.take_buffer())
+}
+
 struct Tile {
     wide: Wide,
     codes: Codes,
