@@ -183,7 +183,7 @@ fn cases() -> Vec<Case> {
     let tiles = "kernel(b0: f32, b1: mut f32; p0, p1, p2, p3, p4, p5) {
         for parallel i2 in 0..p0 {
             for vector i1 in 0..p1 {
-                for i0 in 0..block(i2, p2, p3) {
+                for i0 in 0..block(i2, 16, p3) {
                     %0: f32 = load b0[i0*p4 + i1 + i2*p5]
                     %1: f32 = load b0[i0 + i1*p4 + i2*p2]
                     %2: f32 = add %0, %1

@@ -144,7 +144,11 @@ impl Finish {
                         Extent::Whole(c) => *c = self.param(*c),
                         Extent::Block { step, total, .. } => {
                             // Blocks are as long as the definition says, for every shape of the class or for this one.
-                            (*step, *total) = (self.param(*step), self.param(*total));
+                            // Tiles are as long as a cache line, which is part of the class.
+                            if !matches!(step, Coef::Const(_)) {
+                                *step = self.param(*step);
+                            }
+                            *total = self.param(*total);
                         }
                     }
                     // So do the steps of a tile's rows.

@@ -70,11 +70,7 @@ impl Finish {
         let Some(Stmt::For(inner)) = outer.body.pop() else { return outer };
         let blocks = Var(*next);
         *next += 1;
-        let mut word = |d: Dim| {
-            self.values.push(Word::Dim(d));
-            Coef::Param(self.values.len() as u32 - 1)
-        };
-        let step = word(Dim::from(TILE));
+        let step = Coef::Const(TILE);
         let mut body = std::mem::take(&mut outer.body);
         body.extend(inner.body);
         body.iter_mut().for_each(|s| match s {

@@ -236,7 +236,7 @@ fn tiles() {
                 "kernel(b0: {ty}, b1: {ty}, b2: mut {ty}; p0, p1, p2, p3, p4, p5) {{
                    for parallel i2 in 0..p0 {{
                      for vector i1 in 0..p1 {{
-                       for i0 in 0..block(i2, p2, p3) {{
+                       for i0 in 0..block(i2, 16, p3) {{
                          %0: {ty} = load b0[i2*16 + i1*p4 + i0 + 3]
                          %1: {ty} = load b1[i2*1280 + i1 + i0*p5]
                          %2: {ty} = load b0[i2*16 + i1*p4 + i0]

@@ -95,7 +95,13 @@ impl Writer<'_> {
                 match count {
                     Count::Known(n) => self.asm.put(Instruction::with2(Code::Mov_r32_imm32, low, *n as i32)?)?,
                     Count::Frame(byte) => {
+                        // None, if there are less than none.
                         self.asm.put(Instruction::with2(Code::Mov_r32_rm32, low, at_frame(*byte))?)?;
+                        let some = self.asm.label();
+                        self.asm.put(Instruction::with2(Code::Cmp_rm64_imm8, at_frame(*byte), 0)?)?;
+                        self.asm.jump(Code::Jge_rel32_64, some)?;
+                        self.asm.put(Instruction::with2(Code::Mov_r32_imm32, low, 0)?)?;
+                        self.asm.place(some);
                     }
                 }
                 let ones = Operand::Pool(self.asm.constant(&[0xff; 4]));

@@ -76,7 +76,8 @@ impl Select<'_, '_> {
 
     pub(super) fn step(&mut self, stride: Coef, size: u32) -> Option<Count> {
         Some(match stride {
-            Coef::Const(c) => Count::Known(c.checked_mul(i64::from(size))?),
+            // What fits an instruction.
+            Coef::Const(c) => Count::Known(i64::from(i32::try_from(c.checked_mul(i64::from(size))?).ok()?)),
             Coef::Param(_) => Count::Frame(self.slot(Slot::Step(stride, size))),
         })
     }

@@ -249,7 +249,7 @@ impl<'a, 'l> Select<'a, 'l> {
         let mut block = None;
         let count = match l.extent {
             Extent::Whole(Coef::Const(n)) if n <= 0 => return Some(()),
-            Extent::Whole(Coef::Const(n)) => Count::Known(n),
+            Extent::Whole(Coef::Const(n)) => Count::Known(i64::from(i32::try_from(n).ok()?)),
             Extent::Block { var, .. } if var == self.var => return None,
             Extent::Block { var, step, total } if self.inner.iter().any(|l| l.var == var) => {
                 let outer = self.inner.iter().find(|l| l.var == var)?.number;

@@ -27,7 +27,8 @@ impl<'l> Select<'_, 'l> {
 
     /// Turns the tiles that `l` reads, which has `count` iterations. Only whole groups have whole tiles.
     pub(super) fn turn_tiles(&mut self, l: &'l Loop, count: Count) -> Option<()> {
-        if self.tail.is_some() || self.groups != 1 || !matches!(l.extent, Extent::Block { .. }) {
+        let short = matches!(l.extent, Extent::Block { step: Coef::Const(n), .. } if n <= GROUP as i64);
+        if self.tail.is_some() || self.groups != 1 || !short {
             return Some(());
         }
         for stmt in &l.body {
