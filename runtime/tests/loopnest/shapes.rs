@@ -280,6 +280,35 @@ fn more_values_than_registers() {
     check(&text, 120, &lengths());
 }
 
+/// Each lane gets all of an iteration before what a later one has for it.
+#[test]
+fn lanes_updated_in_an_inner_loop_and_twice() {
+    check(
+        "kernel(b0: f32, b1: mut f32; p0) {
+           acc a0: f32 = sum, lanes 16
+           for vector i0 in 0..64 {
+             for i1 in 0..3 {
+               %0: f32 = load b0[i0 + i1*64]
+               a0 += %0
+             }
+           }
+           %1: f32 = read a0
+           store b1[0] = %1
+           acc a1: f32 = sum, lanes 16
+           for vector i2 in 0..64 {
+             %2: f32 = load b0[i2]
+             a1 += %2
+             %3: f32 = load b0[i2 + 64]
+             a1 += %3
+           }
+           %4: f32 = read a1
+           store b1[1] = %4
+         }",
+        200,
+        &[vec![0]],
+    );
+}
+
 #[test]
 fn gather_and_check() {
     check(

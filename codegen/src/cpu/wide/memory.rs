@@ -71,6 +71,8 @@ impl Select<'_, '_> {
                 Lanes::Index((0..2).map(|i| self.plus(d[i], own[i])).collect())
             }
         };
+        // The second half of eight bytes a lane.
+        offset.checked_add(64)?;
         Some((base, offset, lanes))
     }
 

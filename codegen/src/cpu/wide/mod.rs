@@ -148,7 +148,11 @@ impl Emitter<'_> {
         };
         let Some(one) = body(1, true) else { return Ok(None) };
         let most = known.map_or(i64::MAX, |n| n / GROUP as i64);
-        let groups = groups(&one).min(most.max(1) as usize);
+        // Lanes from outside get what one group has for them before what the next one has.
+        let mut updates = 0;
+        count_updates(&l.body, &mut updates);
+        let in_order = !outer.is_empty() && (one.loops > 0 || updates > outer.len());
+        let groups = if in_order { 1 } else { groups(&one).min(most.max(1) as usize) };
         let uniform = one.uniform.clone();
         let Some(all) = body(groups, false) else { return Ok(None) };
         if all.nodes.len() < all.strided * WORTH {
@@ -224,6 +228,17 @@ impl Emitter<'_> {
             Slot::Word => (self.argument(self.nest.bufs.len() + self.nest.params as usize), 0),
         };
         self.at_level(level, |e| e.cur().ins().store(MemFlagsData::trusted(), value, frame, offset));
+    }
+}
+
+/// How many updates of accumulators there are.
+fn count_updates(stmts: &[Stmt], updates: &mut usize) {
+    for s in stmts {
+        match s {
+            Stmt::Update { .. } => *updates += 1,
+            Stmt::For(l) => count_updates(&l.body, updates),
+            _ => {}
+        }
     }
 }
 

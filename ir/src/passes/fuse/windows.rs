@@ -203,6 +203,10 @@ pub(super) fn find(g: &Graph, f: &mut Fusion, live: &[bool]) {
         let (from, _) = source(g, w.from);
         let changes = readers[&from.node].iter().any(|(r, _)| matches!(g.op(*r), Op::SliceUpdate(_) | Op::Scatter(_)));
         let changes = changes || matches!(g.op(from.node), Op::Input(i) if written.contains(&(*i as usize)));
+        // So does memory that is shared with what else comes of an older value.
+        let updated = matches!(g.op(from.node), Op::SliceUpdate(_) | Op::Scatter(_));
+        let fresh = || matches!(g.op(source(g, g.operands(from.node)[0]).0.node), Op::Const(_));
+        let changes = changes || updated && !fresh();
         let alone = f.group_of[n.0 as usize].is_some_and(|k| f.groups[k].kind == GroupKind::Map);
         if products && !changes && alone {
             f.windows.insert(n, w);

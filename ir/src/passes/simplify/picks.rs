@@ -181,7 +181,10 @@ fn is_one_place(g: &Graph, v: Value, axis: usize) -> bool {
         (s, DimMap::through(g, &shape, &views))
     };
     let ((places, by), (_, at)) = (along(places), along(index));
+    // The sum does without the index: a scatter's own check would go with it.
+    let checked_here = matches!(g.op(source(g, index).0.node), Op::Map(row) if row.name() == "check_place");
     row.name() == "eq"
+        && !checked_here
         && matches!(g.op(places.node), Op::Iota(_))
         && by.dims() == [Along::Same(axis)]
         && at.dims().iter().all(|d| !matches!(d, Along::Other) && *d != Along::Same(axis))
