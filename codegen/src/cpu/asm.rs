@@ -53,8 +53,7 @@ const POOL: usize = 64;
 
 impl Asm {
     pub(super) fn new() -> Asm {
-        let none = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Asm { out: Encoder::new(64), len: 0, labels: none.0, jumps: none.1, pool: none.2, uses: none.3 }
+        Asm { out: Encoder::new(64), len: 0, labels: Vec::new(), jumps: Vec::new(), pool: Vec::new(), uses: Vec::new() }
     }
 
     /// Writes an instruction.

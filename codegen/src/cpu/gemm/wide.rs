@@ -9,11 +9,12 @@
 //! Arguments come as System V has them; all registers that are used are the callee's to change.
 
 use cranelift_codegen::isa::{CallConv, TargetIsa};
-use iced_x86::{Code, Encoder, IcedError, Instruction, MemoryOperand, Register};
+use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
 use tensorc_ir::error::err;
 use tensorc_ir::{DType, Error, Result};
 
 use super::element::Element;
+use crate::cpu::asm::Asm;
 use crate::cpu::emit::has;
 
 /// Steps of k in one turn of the main loop.
@@ -145,58 +146,56 @@ const C_ROW: Register = Register::RSI;
 /// A tile of `rows` rows by `registers` registers; see [`tile`](super::tile).
 pub(super) fn tile(wide: Wide, el: &Element, rows: usize, registers: usize) -> Result<Vec<u8>> {
     let codes = Codes::of(wide, el.dtype);
-    let mut t = Tile { wide, codes, size: el.size as i32, rows, registers, out: Encoder::new(64), len: 0 };
-    t.write().map_err(|e: IcedError| -> Error { err::internal(format!("a tile of a matrix product: {e}")) })
+    let mut t = Tile { wide, codes, size: el.size as i32, rows, registers, asm: Asm::new() };
+    finished(t.write().map(|()| t.asm))
+}
+
+/// The bytes of a function, if it could be written.
+fn finished(asm: Result<Asm, IcedError>) -> Result<Vec<u8>> {
+    asm.map(Asm::finish).map_err(|e| -> Error { err::internal(format!("a matrix product: {e}")) })
 }
 
 /// `copy(to, from, from_row, k)`: `k` rows of `registers` registers, adjacent in `to`; `k` is not 0.
 pub(super) fn copy(wide: Wide, el: &Element, registers: usize) -> Result<Vec<u8>> {
     let (to, from, from_row, k) = (Register::RDI, Register::RSI, Register::RDX, Register::RCX);
-    let row = |t: &mut Tile| {
+    let codes = Codes::of(wide, el.dtype);
+    let row = |asm: &mut Asm| {
         for v in 0..registers {
-            let (r, at) = (t.wide.register(v), i64::from(v as i32 * t.wide.bytes()));
-            t.put(Instruction::with2(t.codes.load, r, MemoryOperand::with_base_displ(from, at))?)?;
-            t.put(Instruction::with2(t.codes.store, MemoryOperand::with_base_displ(to, at), r)?)?;
+            let (r, at) = (wide.register(v), i64::from(v as i32 * wide.bytes()));
+            asm.put(Instruction::with2(codes.load, r, MemoryOperand::with_base_displ(from, at))?)?;
+            asm.put(Instruction::with2(codes.store, MemoryOperand::with_base_displ(to, at), r)?)?;
         }
-        let width = registers as i32 * t.wide.bytes();
-        t.put(Instruction::with2(Code::Add_rm64_imm32, to, width)?)?;
-        t.put(Instruction::with2(Code::Add_rm64_r64, from, from_row)?)
+        let width = registers as i32 * wide.bytes();
+        asm.put(Instruction::with2(Code::Add_rm64_imm32, to, width)?)?;
+        asm.put(Instruction::with2(Code::Add_rm64_r64, from, from_row)?)
     };
-    rows(wide, el, k, row)
+    finished(times(k, row))
 }
 
 /// `column(to, to_row, from, rows, k)`: a register of each of `k` rows at offsets `rows[..]` from `from`; `k` is not 0.
 pub(super) fn column(wide: Wide, el: &Element) -> Result<Vec<u8>> {
     let (to, to_row, from, table, k) = (Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8);
-    let row = |t: &mut Tile| {
-        let r = t.wide.register(0);
-        t.put(Instruction::with2(Code::Mov_r64_rm64, Register::RAX, MemoryOperand::with_base(table))?)?;
-        t.put(Instruction::with2(t.codes.load, r, MemoryOperand::with_base_index(from, Register::RAX))?)?;
-        t.put(Instruction::with2(t.codes.store, MemoryOperand::with_base(to), r)?)?;
-        t.put(Instruction::with2(Code::Add_rm64_r64, to, to_row)?)?;
-        t.put(Instruction::with2(Code::Add_rm64_imm8, table, 8)?)
+    let (codes, r) = (Codes::of(wide, el.dtype), wide.register(0));
+    let row = |asm: &mut Asm| {
+        asm.put(Instruction::with2(Code::Mov_r64_rm64, Register::RAX, MemoryOperand::with_base(table))?)?;
+        asm.put(Instruction::with2(codes.load, r, MemoryOperand::with_base_index(from, Register::RAX))?)?;
+        asm.put(Instruction::with2(codes.store, MemoryOperand::with_base(to), r)?)?;
+        asm.put(Instruction::with2(Code::Add_rm64_r64, to, to_row)?)?;
+        asm.put(Instruction::with2(Code::Add_rm64_imm8, table, 8)?)
     };
-    rows(wide, el, k, row)
+    finished(times(k, row))
 }
 
 /// A function that does `row` as often as the register `k` says.
-fn rows(
-    wide: Wide,
-    el: &Element,
-    k: Register,
-    row: impl FnOnce(&mut Tile) -> Result<(), IcedError>,
-) -> Result<Vec<u8>> {
-    let codes = Codes::of(wide, el.dtype);
-    let mut t = Tile { wide, codes, size: el.size as i32, rows: 0, registers: 0, out: Encoder::new(64), len: 0 };
-    let write = || -> Result<(), IcedError> {
-        row(&mut t)?;
-        t.put(Instruction::with2(Code::Sub_rm64_imm8, k, 1)?)?;
-        t.jump_to(Code::Jne_rel32_64, 0)?;
-        t.put(Instruction::with(Code::VEX_Vzeroupper))?;
-        t.put(Instruction::with(Code::Retnq))
-    };
-    write().map_err(|e| -> Error { err::internal(format!("a copy of a matrix product: {e}")) })?;
-    Ok(t.out.take_buffer())
+fn times(k: Register, row: impl FnOnce(&mut Asm) -> Result<(), IcedError>) -> Result<Asm, IcedError> {
+    let mut asm = Asm::new();
+    let start = asm.here();
+    row(&mut asm)?;
+    asm.put(Instruction::with2(Code::Sub_rm64_imm8, k, 1)?)?;
+    asm.jump(Code::Jne_rel32_64, start)?;
+    asm.put(Instruction::with(Code::VEX_Vzeroupper))?;
+    asm.put(Instruction::with(Code::Retnq))?;
+    Ok(asm)
 }
 
 struct Tile {
@@ -206,35 +205,19 @@ struct Tile {
     size: i32,
     rows: usize,
     registers: usize,
-    out: Encoder,
-    /// Bytes written.
-    len: usize,
+    asm: Asm,
 }
 
 impl Tile {
     fn put(&mut self, instruction: Instruction) -> Result<(), IcedError> {
-        self.len += self.out.encode(&instruction, self.len as u64)?;
-        Ok(())
-    }
-
-    /// A jump whose way is not known yet: the place behind it, which its last four bytes count from.
-    fn jump(&mut self, code: Code) -> Result<usize, IcedError> {
-        self.put(Instruction::with_branch(code, self.len as u64)?)?;
-        Ok(self.len)
-    }
-
-    /// A jump back.
-    fn jump_to(&mut self, code: Code, to: usize) -> Result<(), IcedError> {
-        self.put(Instruction::with_branch(code, to as u64)?)
+        self.asm.put(instruction)
     }
 
     fn sum(&self, row: usize, v: usize) -> Register {
         self.wide.register(row * self.registers + v)
     }
 
-    fn write(&mut self) -> Result<Vec<u8>, IcedError> {
-        // Jumps forward: the place behind each, and where it goes.
-        let mut jumps: Vec<(usize, usize)> = Vec::new();
+    fn write(&mut self) -> Result<(), IcedError> {
         for n in 0..self.rows * self.registers {
             let r = self.wide.register(n);
             self.put(Instruction::with3(self.codes.zero, r, r, r)?)?;
@@ -245,40 +228,35 @@ impl Tile {
             self.put(Instruction::with2(Code::Lea_r64_m, pair[1], two_rows)?)?;
             self.put(Instruction::with2(Code::Add_rm64_r64, pair[1], A_ROW)?)?;
         }
+        let [short, none, first] = [(); 3].map(|()| self.asm.label());
         // The main loop.
         self.put(Instruction::with2(Code::Cmp_rm64_imm8, K, UNROLL)?)?;
-        let short = self.jump(Code::Jl_rel32_64)?;
-        let main = self.len;
+        self.asm.jump(Code::Jl_rel32_64, short)?;
+        let main = self.asm.here();
         for p in 0..UNROLL {
             self.step(p)?;
         }
         self.go_on(pointers, UNROLL)?;
         self.put(Instruction::with2(Code::Cmp_rm64_imm8, K, UNROLL)?)?;
-        self.jump_to(Code::Jge_rel32_64, main)?;
-        jumps.push((short, self.len));
+        self.asm.jump(Code::Jge_rel32_64, main)?;
+        self.asm.place(short);
         // What is left of k.
         self.put(Instruction::with2(Code::Test_rm64_r64, K, K)?)?;
-        let none = self.jump(Code::Je_rel32_64)?;
-        let rest = self.len;
+        self.asm.jump(Code::Je_rel32_64, none)?;
+        let rest = self.asm.here();
         self.step(0)?;
         self.go_on(pointers, 1)?;
-        self.jump_to(Code::Jne_rel32_64, rest)?;
-        jumps.push((none, self.len));
+        self.asm.jump(Code::Jne_rel32_64, rest)?;
+        self.asm.place(none);
         // C, added to or not.
         let on_stack = |at: i64| MemoryOperand::with_base_displ(Register::RSP, at);
         self.put(Instruction::with2(Code::Mov_r64_rm64, C_ROW, on_stack(C_ROW_AT))?)?;
         self.put(Instruction::with2(Code::Mov_r64_rm64, Register::RAX, on_stack(ADD_AT))?)?;
         self.put(Instruction::with2(Code::Test_rm64_r64, Register::RAX, Register::RAX)?)?;
-        let first = self.jump(Code::Je_rel32_64)?;
+        self.asm.jump(Code::Je_rel32_64, first)?;
         self.store(true)?;
-        jumps.push((first, self.len));
-        self.store(false)?;
-        let mut code = self.out.take_buffer();
-        for (from, to) in jumps {
-            let way = (to - from) as i32;
-            code[from - 4..from].copy_from_slice(&way.to_le_bytes());
-        }
-        Ok(code)
+        self.asm.place(first);
+        self.store(false)
     }
 
     /// One step along k, the `p`-th from where the pointers are; B's goes on.
