@@ -6,12 +6,12 @@
 //! when the code is written, otherwise (and in the scalar tail) the lanes are in a stack slot.
 
 use super::emit::Emitter;
-use super::value::{Parts, Pos};
+use super::value::Parts;
 use super::vector::{LANES, lane_type, parts_of};
 use super::wide::Outer;
 use crate::loopnest::{AccId, Combine};
 use cranelift_codegen::ir::condcodes::FloatCC;
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, Value, types};
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
 use smallvec::smallvec;
 use tensorc_ir::scalar::{Bin, Cmp, Reg, V};
 
@@ -227,13 +227,7 @@ impl Emitter<'_> {
 
     /// A new stack slot for sixteen lanes of type `ty`, as its address.
     fn slot(&mut self, ty: types::Type) -> Value {
-        let slot = self.func.create_sized_stack_slot(StackSlotData::new(
-            StackSlotKind::ExplicitSlot,
-            16 * ty.lane_bits() / 8,
-            4,
-        ));
-        let anchor = self.scopes[0].anchor;
-        self.at(Pos::Before(anchor), |e| e.cur().ins().stack_addr(types::I64, slot, 0))
+        self.stack(16 * ty.lane_bits() / 8, 4)
     }
 
     /// Combines `value` into an accumulator.

@@ -10,11 +10,11 @@ use super::memory::{ARGS, Address};
 use super::value::{Pos, Scope, Val};
 use super::vector::Splat;
 use super::wide::{self, Bytes};
-use crate::loopnest::{LoopNest, Stmt, verify};
+use crate::loopnest::{LoopNest, Piece, Stmt, pieces, verify};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    AbiParam, Block, ExtFuncData, ExternalName, FuncRef, Function, InstBuilder, MemFlagsData, Signature, UserFuncName,
-    Value, types,
+    AbiParam, Block, ExtFuncData, ExternalName, FuncRef, Function, InstBuilder, MemFlagsData, Signature, StackSlotData,
+    StackSlotKind, UserFuncName, Value, types,
 };
 use cranelift_codegen::isa::TargetIsa;
 use std::collections::HashMap;
@@ -156,20 +156,15 @@ impl Emitter<'_> {
     /// Writes statements. Between loops all of one group's come before the next group's, so that few values are alive
     /// at a time.
     pub(super) fn body(&mut self, stmts: &[Stmt]) -> Result<()> {
-        let mut rest = stmts;
-        while let Some(first) = rest.first() {
-            if let Stmt::For(l) = first {
-                self.for_loop(l)?;
-                rest = &rest[1..];
-                continue;
-            }
-            let run = rest.iter().position(|s| matches!(s, Stmt::For(_))).unwrap_or(rest.len());
-            for g in 0..self.vector.as_ref().map_or(1, |v| v.groups) {
-                for s in &rest[..run] {
-                    self.stmt(s, g)?;
+        for piece in pieces(stmts) {
+            match piece {
+                Piece::Loop(l) => self.for_loop(l)?,
+                Piece::Straight(run) => {
+                    for g in 0..self.vector.as_ref().map_or(1, |v| v.groups) {
+                        run.iter().try_for_each(|s| self.stmt(s, g))?;
+                    }
                 }
             }
-            rest = &rest[run..];
         }
         Ok(())
     }
@@ -188,12 +183,22 @@ impl Emitter<'_> {
         Ok(())
     }
 
+    /// The argument word that has the address of the error word.
+    pub(super) fn error_word(&self) -> usize {
+        self.nest.bufs.len() + self.nest.params as usize
+    }
+
+    /// The argument word that says whether results go past the caches.
+    pub(super) fn streams_word(&self) -> usize {
+        self.error_word() + 1
+    }
+
     /// Stores that went past the caches are seen by other threads only behind a fence.
     fn finish_streams(&mut self) {
         if !self.streams {
             return;
         }
-        let streams = self.argument(self.nest.bufs.len() + self.nest.params as usize + 1);
+        let streams = self.argument(self.streams_word());
         let (fence, end) = (self.new_block(), self.new_block());
         self.branch(streams, (fence, &[]), (end, &[]));
         self.switch_to(fence);
@@ -219,7 +224,7 @@ impl Emitter<'_> {
         self.branch(any, (failed, &[]), (next, &[]));
         self.switch_to(failed);
         // Loaded here and not at the start: it is cold.
-        let offset = (self.nest.bufs.len() + self.nest.params as usize) * 8;
+        let offset = self.error_word() * 8;
         let args = self.args;
         let word = self.cur().ins().load(types::I64, ARGS, args, i32::try_from(offset).unwrap_or(i32::MAX));
         let old = self.cur().ins().load(types::I64, MemFlagsData::trusted(), word, 0);
@@ -236,14 +241,26 @@ impl Emitter<'_> {
         if let Some((_, f)) = self.helpers.iter().find(|(n, _)| *n == name) {
             return *f;
         }
-        let mut signature = Signature::new(self.func.signature.call_conv);
-        signature.params = vec![AbiParam::new(ty); 2];
-        signature.returns = vec![AbiParam::new(ty)];
-        let signature = self.func.import_signature(signature);
-        let name_ref = ExternalName::testcase(name);
-        let f =
-            self.func.import_function(ExtFuncData { name: name_ref, signature, colocated: false, patchable: false });
+        let f = self.import(name, &[ty; 2], &[ty]);
         self.helpers.push((name, f));
         f
+    }
+
+    /// A function of that name, with parameters and results of these types.
+    pub(super) fn import(&mut self, name: &str, params: &[types::Type], returns: &[types::Type]) -> FuncRef {
+        let mut signature = Signature::new(self.func.signature.call_conv);
+        signature.params = params.iter().copied().map(AbiParam::new).collect();
+        signature.returns = returns.iter().copied().map(AbiParam::new).collect();
+        let signature = self.func.import_signature(signature);
+        let name = ExternalName::testcase(name);
+        self.func.import_function(ExtFuncData { name, signature, colocated: false, patchable: false })
+    }
+
+    /// The address of new memory on the stack, made at the function's start.
+    pub(super) fn stack(&mut self, bytes: u32, align_shift: u8) -> Value {
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, align_shift);
+        let slot = self.func.create_sized_stack_slot(slot);
+        let anchor = self.scopes[0].anchor;
+        self.at(Pos::Before(anchor), |e| e.cur().ins().stack_addr(types::I64, slot, 0))
     }
 }

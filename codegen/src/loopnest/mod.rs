@@ -32,7 +32,7 @@ pub mod verify;
 
 use std::fmt;
 use tensorc_ir::DType;
-use tensorc_ir::scalar::{Inst, Reg, V};
+use tensorc_ir::scalar::{Bin, Inst, Reg, V};
 
 /// A loop variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -210,6 +210,36 @@ pub struct LoopNest {
     pub regs: Vec<Reg>,
     /// What it does.
     pub body: Vec<Stmt>,
+}
+
+/// A loop, or statements between loops.
+pub enum Piece<'s> {
+    /// A loop.
+    Loop(&'s Loop),
+    /// Statements that are none, at least one.
+    Straight(&'s [Stmt]),
+}
+
+/// Statements in order, cut at loops.
+pub fn pieces(stmts: &[Stmt]) -> impl Iterator<Item = Piece<'_>> {
+    let is_loop = |s: &Stmt| matches!(s, Stmt::For(_));
+    stmts.chunk_by(move |a, b| !is_loop(a) && !is_loop(b)).map(|run| match run {
+        [Stmt::For(l)] => Piece::Loop(l),
+        run => Piece::Straight(run),
+    })
+}
+
+impl Combine {
+    /// The instruction that combines two values, but for NaNs among extremes; `None` if indices go with them.
+    pub fn op(self) -> Option<Bin> {
+        match self {
+            Combine::Sum => Some(Bin::Add),
+            Combine::Prod => Some(Bin::Mul),
+            Combine::Max => Some(Bin::Max),
+            Combine::Min => Some(Bin::Min),
+            Combine::ArgMax | Combine::ArgMin => None,
+        }
+    }
 }
 
 impl Affine {

@@ -5,8 +5,9 @@
 
 use super::body::{Acc, Pair, Parts};
 use super::machine::{Def, File, Node, Op, R, Width};
-use super::select::{Select, parts_of};
+use super::select::Select;
 use crate::cpu::acc::{has_index, identity};
+use crate::cpu::vector::parts_of;
 use crate::loopnest::{AccId, Combine};
 use iced_x86::Code;
 use smallvec::smallvec;

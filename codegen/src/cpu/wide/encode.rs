@@ -27,7 +27,7 @@ impl Writer<'_> {
             }
             Node::Turn(_) => self.two(Code::EVEX_Vpbroadcastq_zmm_k1z_r64, register(Width::Z, dst()), I),
             Node::Counter(_, number) => {
-                let counter = self.general.counters.get(number).copied().unwrap_or(SCRATCH);
+                let counter = self.counter(*number);
                 self.two(Code::EVEX_Vpbroadcastq_zmm_k1z_r64, register(Width::Z, dst()), counter)
             }
             Node::Fault { lanes, code, word } => {
@@ -42,15 +42,8 @@ impl Writer<'_> {
             // `legal` leaves none.
             Node::Fma { .. } => Ok(()),
             Node::Point(base, offset, step) => {
-                match step {
-                    Count::Known(by) => {
-                        self.asm.put(Instruction::with3(Code::Imul_r64_rm64_imm32, SCRATCH, I, *by as i32)?)?;
-                    }
-                    Count::Frame(byte) => {
-                        self.read(SCRATCH, *byte)?;
-                        self.two(Code::Imul_r64_rm64, SCRATCH, I)?;
-                    }
-                }
+                self.set(SCRATCH, *step)?;
+                self.two(Code::Imul_r64_rm64, SCRATCH, I)?;
                 match (base, self.general.pointers.get(base)) {
                     (_, Some(base)) => self.two(Code::Add_r64_rm64, SCRATCH, *base)?,
                     (Base::Frame(byte), None) => {
@@ -60,35 +53,17 @@ impl Writer<'_> {
                 }
                 self.asm.put(Instruction::with2(Code::Add_rm64_imm32, SCRATCH, *offset)?)
             }
-            Node::Move(Count::Known(by)) => {
-                self.asm.put(Instruction::with2(Code::Add_rm64_imm32, SCRATCH, *by as i32)?)
-            }
-            Node::Move(Count::Frame(byte)) => {
-                self.asm.put(Instruction::with2(Code::Add_r64_rm64, SCRATCH, at_frame(*byte))?)
-            }
+            Node::Move(step) => self.add(SCRATCH, *step),
             Node::Ahead(number, step, steps) => {
                 let pointer = self.pointer(Base::Moving(*number))?;
-                match step {
-                    Count::Known(by) => {
-                        let far = by.saturating_mul(i64::from(*steps)).clamp(i32::MIN.into(), i32::MAX.into());
-                        self.asm.put(Instruction::with2(Code::Mov_rm64_imm32, pointer, far as i32)?)?;
-                    }
-                    Count::Frame(byte) => {
-                        let by = at_frame(*byte);
-                        self.asm.put(Instruction::with3(Code::Imul_r64_rm64_imm32, pointer, by, *steps)?)?;
-                    }
-                }
+                self.set(pointer, *step)?;
+                self.asm.put(Instruction::with3(Code::Imul_r64_rm64_imm32, pointer, pointer, *steps)?)?;
                 self.two(Code::Add_r64_rm64, pointer, SCRATCH)
             }
             Node::Prefetch(number, step) => {
                 let pointer = self.pointer(Base::Moving(*number))?;
                 self.asm.put(Instruction::with1(Code::Prefetcht0_m8, MemoryOperand::with_base(pointer))?)?;
-                match step {
-                    Count::Known(by) => self.asm.put(Instruction::with2(Code::Add_rm64_imm32, pointer, *by as i32)?),
-                    Count::Frame(byte) => {
-                        self.asm.put(Instruction::with2(Code::Add_r64_rm64, pointer, at_frame(*byte))?)
-                    }
-                }
+                self.add(pointer, *step)
             }
             Node::Upto(_, count) => {
                 let low = Register::EAX;
@@ -124,6 +99,11 @@ impl Writer<'_> {
         Ok(SCRATCH)
     }
 
+    /// The counter of an inner loop.
+    fn counter(&self, number: usize) -> Register {
+        self.general.counters.get(&number).copied().unwrap_or(SCRATCH)
+    }
+
     pub(super) fn begin(&mut self, inner: &Inner) -> Result<(), IcedError> {
         for (number, from, _) in &inner.moving {
             let to = self.pointer(Base::Moving(*number))?;
@@ -139,7 +119,7 @@ impl Writer<'_> {
         }
         if let (Some((outer, step, total)), Count::Frame(room)) = (inner.block, inner.count) {
             // min(step, total - outer * step)
-            let outer = self.general.counters.get(&outer).copied().unwrap_or(SCRATCH);
+            let outer = self.counter(outer);
             self.read(SCRATCH, step)?;
             self.two(Code::Imul_r64_rm64, SCRATCH, outer)?;
             self.asm.put(Instruction::with1(Code::Neg_rm64, SCRATCH)?)?;
@@ -148,7 +128,7 @@ impl Writer<'_> {
             self.asm.put(Instruction::with2(Code::Cmovg_r64_rm64, SCRATCH, at_frame(step))?)?;
             self.asm.put(Instruction::with2(Code::Mov_rm64_r64, at_frame(room), SCRATCH)?)?;
         }
-        let counter = self.general.counters.get(&inner.number).copied().unwrap_or(SCRATCH);
+        let counter = self.counter(inner.number);
         let (start, end) = (self.asm.label(), self.asm.label());
         self.asm.put(Instruction::with2(Code::Mov_rm64_imm32, counter, 0)?)?;
         if let Count::Frame(byte) = inner.count {
@@ -165,17 +145,9 @@ impl Writer<'_> {
         let Some((start, end, inner)) = self.open.pop() else { return Ok(()) };
         for (number, _, step) in &inner.moving {
             let pointer = self.pointer(Base::Moving(*number))?;
-            match step {
-                Count::Frame(byte) => {
-                    self.asm.put(Instruction::with2(Code::Add_r64_rm64, pointer, at_frame(*byte))?)?;
-                }
-                Count::Known(by) => {
-                    let by = MemoryOperand::with_base_displ(pointer, *by);
-                    self.asm.put(Instruction::with2(Code::Lea_r64_m, pointer, by)?)?;
-                }
-            }
+            self.add(pointer, *step)?;
         }
-        let counter = self.general.counters.get(&inner.number).copied().unwrap_or(SCRATCH);
+        let counter = self.counter(inner.number);
         self.asm.put(Instruction::with2(Code::Add_rm64_imm8, counter, 1)?)?;
         match inner.count {
             Count::Frame(byte) => {

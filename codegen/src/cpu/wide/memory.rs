@@ -28,24 +28,16 @@ impl Select<'_, '_> {
     /// The pointer that an access counts lanes from, and an offset in bytes.
     pub(super) fn pointer(&mut self, buf: Buf, at: &Access) -> Option<(Base, i32)> {
         let size = self.nest.bufs[buf.0 as usize].dtype.size() as u32;
-        let (mut outer, mut offset) = (at.affine.clone(), 0);
+        let (mut outer, mut offset) = (self.outer_part(&at.affine), 0);
         if let Coef::Const(c) = outer.offset {
             offset = c.checked_mul(i64::from(size))?;
             outer.offset = Coef::Const(0);
         }
-        let mut steps = Vec::new();
-        for (depth, l) in self.inner.iter().enumerate() {
-            let stride = at.affine.stride(l.var);
-            if stride != Coef::Const(0) {
-                steps.push((depth, stride));
-            }
-        }
-        outer.terms.retain(|(v, _)| *v != self.var && !self.inner.iter().any(|l| l.var == *v));
-        let varies = at.dynamic.filter(|d| self.vals.contains_key(d));
-        let dynamic = if varies.is_some() { None } else { at.dynamic };
+        let dynamic = at.dynamic.filter(|d| !self.vals.contains_key(d));
         let base = Base::Frame(self.slot(Slot::Pointer { buf, outer, dynamic }));
+        let strides: Vec<Coef> = self.inner.iter().map(|l| at.affine.stride(l.var)).collect();
         let mut moves = Vec::new();
-        for (depth, stride) in steps {
+        for (depth, stride) in strides.into_iter().enumerate().filter(|(_, s)| *s != Coef::Const(0)) {
             moves.push((depth, self.step(stride, size)?));
         }
         Some((self.moved(base, &moves), i32::try_from(offset).ok()?))
@@ -115,9 +107,7 @@ impl Select<'_, '_> {
 
     /// The value of an affine expression.
     pub(super) fn index(&mut self, affine: &Affine, g: usize) -> Option<Parts> {
-        let mut outer = affine.clone();
-        outer.terms.retain(|(v, _)| *v != self.var && !self.inner.iter().any(|l| l.var == *v));
-        let place = Place::Frame(self.slot(Slot::Index(outer)));
+        let place = Place::Frame(self.slot(Slot::Index(self.outer_part(affine))));
         let mut same = self.invariant(place, Form::Splat8);
         for (var, number) in self.inner.iter().map(|l| (l.var, l.number)).collect::<Vec<_>>() {
             let stride = affine.stride(var);

@@ -25,14 +25,12 @@ mod write;
 use super::asm::Asm;
 use super::emit::{Emitter, has};
 use super::value::{Scope, Val};
+use super::vector::parts_of;
 use crate::loopnest::{AccId, Buf, Coef, Extent, Loop, Stmt};
 pub(super) use body::Outer;
 use body::{Body, GROUP, Slot};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{
-    AbiParam, ExtFuncData, ExternalName, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind, Value,
-    types,
-};
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use machine::{Def, File, Node};
 use select::Select;
@@ -103,20 +101,12 @@ impl Emitter<'_> {
         for stmt in &made.uniform {
             self.stmt(stmt, 0)?;
         }
-        let size = made.slots.len() as u32 * 8;
-        let slot = self.func.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, size.max(8), 3));
-        let first = self.scopes[0].anchor;
-        let frame = self.at(super::value::Pos::Before(first), |e| e.cur().ins().stack_addr(types::I64, slot, 0));
+        let frame = self.stack((made.slots.len() as u32 * 8).max(8), 3);
         for (n, slot) in made.slots.iter().enumerate() {
             self.fill(slot, frame, n as i32 * 8);
         }
-        let mut signature = Signature::new(self.func.signature.call_conv);
-        signature.params = vec![AbiParam::new(types::I64); 3];
-        let signature = self.func.import_signature(signature);
         let name = format!("{}_loop{}", self.name, self.bytes.len());
-        let function =
-            ExtFuncData { name: ExternalName::testcase(&name), signature, colocated: false, patchable: false };
-        let function = self.func.import_function(function);
+        let function = self.import(&name, &[types::I64; 3], &[]);
         self.cur().ins().call(function, &[frame, start, limit]);
         self.streams |= made.streams;
         self.bytes.push(Bytes { name, code: made.code });
@@ -163,15 +153,8 @@ impl Emitter<'_> {
             slots.extend([Slot::Streams, Slot::Room(0)]);
             slots.len() as i32 * 8 - 16
         });
-        let numbers = outer_registers(outer);
-        let part = |body: Body<'a>| -> Option<Part<'a>> {
-            let placed = alloc::place(&body, &fixed(&body, &numbers))?;
-            Some(Part { body, placed })
-        };
         let whole = known.is_some_and(|n| n % (groups * GROUP) as i64 == 0);
-        let (main, rest) = (part(all), if whole { None } else { Some(part(one)) });
-        let (Some(main), false) = (main, matches!(rest, Some(None))) else { return Ok(None) };
-        let f = Function { main: Some((main, groups)), rest: rest.flatten(), outer: numbers, streams };
+        let Some(f) = placed(all, (!whole).then_some(one), groups, outer, streams) else { return Ok(None) };
         let code = write::write(asm, &f).map_err(|e| -> Error { err::internal(format!("a vector loop: {e}")) })?;
         Ok(code.map(|code| Made { code, slots, uniform, streams: streams.is_some() }))
     }
@@ -210,22 +193,14 @@ impl Emitter<'_> {
                 (value, sum.level)
             }
             Slot::Lanes(acc, index) => (self.acc_slot(*acc, *index).unwrap_or(frame), 0),
-            Slot::Count(extent) => {
-                let coefs = match extent {
-                    Extent::Whole(n) => *n,
-                    Extent::Block { .. } => Coef::Const(0),
-                };
-                match coefs {
-                    Coef::Param(p) => (self.parameter(p), 0),
-                    Coef::Const(_) => (self.extent(*extent), self.scope()),
-                }
-            }
+            Slot::Count(Extent::Whole(Coef::Param(p))) => (self.parameter(*p), 0),
+            Slot::Count(extent) => (self.extent(*extent), self.scope()),
             Slot::Room(_) => {
                 let zero = self.at_level(0, |e| e.constant(types::I64, 0));
                 (zero, 0)
             }
-            Slot::Streams => (self.argument(self.nest.bufs.len() + self.nest.params as usize + 1), 0),
-            Slot::Word => (self.argument(self.nest.bufs.len() + self.nest.params as usize), 0),
+            Slot::Streams => (self.argument(self.streams_word()), 0),
+            Slot::Word => (self.argument(self.error_word()), 0),
         };
         self.at_level(level, |e| e.cur().ins().store(MemFlagsData::trusted(), value, frame, offset));
     }
@@ -275,12 +250,33 @@ fn outer_registers(outer: &[Outer]) -> Vec<Vec<u8>> {
         .iter()
         .map(|o| {
             let indices = if super::acc::has_index(o.combine) { 2 } else { 0 };
-            let own = if o.reg == Reg::Bool { 0 } else { select::parts_of(o.reg) };
+            let own = if o.reg == Reg::Bool { 0 } else { parts_of(o.reg) };
             let mask = if o.reg == Reg::Bool { masks.next() } else { None };
             let nans = acc::nans(o.combine, o.reg);
             mask.into_iter().chain(vectors.by_ref().take(own + indices + nans)).collect()
         })
         .collect()
+}
+
+/// The two bodies with their registers; `None` if there are too few.
+fn placed<'a>(
+    main: Body<'a>,
+    rest: Option<Body<'a>>,
+    groups: usize,
+    outer: &[Outer],
+    streams: Option<i32>,
+) -> Option<Function<'a>> {
+    let outer = outer_registers(outer);
+    let part = |body: Body<'a>| {
+        let placed = alloc::place(&body, &fixed(&body, &outer))?;
+        Some(Part { body, placed })
+    };
+    let main = part(main)?;
+    let rest = match rest {
+        Some(rest) => Some(part(rest)?),
+        None => None,
+    };
+    Some(Function { main, groups, rest, outer, streams })
 }
 
 /// The virtual registers of a body that have machine registers from the start.

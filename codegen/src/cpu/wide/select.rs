@@ -10,7 +10,7 @@
 use super::body::{Acc, Body, Outer, OuterPair, Parts, Slot};
 use super::machine::{Base, Count, Def, File, Form, Info, Inner, Node, Op, Place, R, Width};
 use crate::cpu::asm::Asm;
-use crate::loopnest::{AccId, Access, Affine, Buf, Coef, Extent, Loop, LoopKind, LoopNest, Stmt, Var};
+use crate::loopnest::{AccId, Access, Affine, Buf, Coef, Extent, Loop, LoopKind, LoopNest, Piece, Stmt, Var, pieces};
 use iced_x86::Code;
 use smallvec::smallvec;
 use std::collections::HashMap;
@@ -42,7 +42,7 @@ pub(super) struct Select<'a, 'l> {
     pub(super) inner: Vec<Around>,
     pub(super) cache: Cache,
     invariants: HashMap<(Place, Form), R>,
-    pub(super) moving: usize,
+    moving: usize,
     loops: usize,
     uniform: Vec<&'l Stmt>,
     pub(super) strided: usize,
@@ -56,8 +56,8 @@ pub(super) struct Select<'a, 'l> {
 pub(super) struct Around {
     pub(super) var: Var,
     pub(super) number: usize,
-    /// Pointers that it moves: what they start as, which they are, and the bytes of a step.
-    pub(super) moves: Vec<(Base, Base, Count)>,
+    /// Pointers that it moves, as [`Inner::moving`].
+    pub(super) moves: Vec<(usize, Base, Count)>,
 }
 
 /// Values that are there already, as long as the loop around them is open.
@@ -69,11 +69,6 @@ pub(super) struct Cache {
     pub(super) counters: HashMap<Option<usize>, R>,
     /// The bits in memory that values of half floats were made from.
     pub(super) half: HashMap<R, (DType, R)>,
-}
-
-/// How many registers a group of that type takes, and in which file.
-pub(super) fn parts_of(reg: Reg) -> usize {
-    if reg.bits() == 64 { 2 } else { 1 }
 }
 
 impl<'a, 'l> Select<'a, 'l> {
@@ -150,21 +145,21 @@ impl<'a, 'l> Select<'a, 'l> {
 
     /// Between loops all statements of one group come before those of the next, but for long runs of statements.
     fn stmts(&mut self, stmts: &'l [Stmt]) -> Option<()> {
-        let mut rest = stmts;
-        while let Some(first) = rest.first() {
-            if let Stmt::For(l) = first {
-                self.for_loop(l)?;
-                rest = &rest[1..];
-                continue;
+        for piece in pieces(stmts) {
+            match piece {
+                Piece::Loop(l) => self.for_loop(l)?,
+                // Long ones are woven together, so that one waits while the other is computed.
+                Piece::Straight(run) if run.len() > WOVEN => {
+                    for s in run {
+                        (0..self.groups).try_for_each(|g| self.stmt(s, g))?;
+                    }
+                }
+                Piece::Straight(run) => {
+                    for g in 0..self.groups {
+                        run.iter().try_for_each(|s| self.stmt(s, g))?;
+                    }
+                }
             }
-            let run = rest.iter().position(|s| matches!(s, Stmt::For(_))).unwrap_or(rest.len());
-            // Long ones are woven together, so that one waits while the other is computed.
-            let woven = run > WOVEN;
-            for n in 0..run * self.groups {
-                let (s, g) = if woven { (n / self.groups, n % self.groups) } else { (n % run, n / run) };
-                self.stmt(&rest[s], g)?;
-            }
-            rest = &rest[run..];
         }
         Some(())
     }
@@ -226,10 +221,7 @@ impl<'a, 'l> Select<'a, 'l> {
     /// Whether the caller does that statement: it is the same for all iterations, and cannot fault.
     pub(super) fn is_uniform(&self, stmt: &Stmt) -> bool {
         let same = |v: &V| !self.vals.contains_key(v);
-        let still = |a: &Affine| {
-            let own = |v: Var| v == self.var || self.inner.iter().any(|l| l.var == v);
-            !a.terms.iter().any(|(v, c)| own(*v) && *c != Coef::Const(0))
-        };
+        let still = |a: &Affine| !a.terms.iter().any(|(v, c)| self.is_own(*v) && *c != Coef::Const(0));
         match stmt {
             Stmt::Inst(_, Inst::Const(..)) => false,
             Stmt::Inst(_, inst) => crate::cpu::inst::operands(*inst).iter().all(same),
@@ -241,6 +233,17 @@ impl<'a, 'l> Select<'a, 'l> {
             }
             _ => false,
         }
+    }
+
+    /// Whether a variable is that of the vector loop or of an inner loop around.
+    fn is_own(&self, v: Var) -> bool {
+        v == self.var || self.inner.iter().any(|l| l.var == v)
+    }
+
+    /// The part of an affine expression that the caller knows.
+    pub(super) fn outer_part(&self, affine: &Affine) -> Affine {
+        let terms = affine.terms.iter().filter(|(v, _)| !self.is_own(*v)).copied();
+        Affine { offset: affine.offset, terms: terms.collect() }
     }
 
     fn for_loop(&mut self, l: &'l Loop) -> Option<()> {
@@ -270,11 +273,6 @@ impl<'a, 'l> Select<'a, 'l> {
         self.inner.push(Around { var: l.var, number, moves: Vec::new() });
         self.stmts(&l.body)?;
         let moving = self.inner.pop()?.moves;
-        let number_of = |b: Base| match b {
-            Base::Moving(n) => n,
-            Base::Frame(_) | Base::Own(_) => 0,
-        };
-        let moving = moving.into_iter().map(|(from, to, step)| (number_of(to), from, step)).collect();
         self.nodes[begin] = Node::Begin(Inner { moving, ..inner });
         self.nodes.push(Node::End);
         self.cache = cache;
@@ -300,16 +298,24 @@ impl<'a, 'l> Select<'a, 'l> {
     /// A pointer that the loops around move, for inner loops from `from` on.
     pub(super) fn moved(&mut self, mut base: Base, steps: &[(usize, Count)]) -> Base {
         for (depth, step) in steps {
-            let (from, known) = (base, &self.inner[*depth].moves);
-            if let Some((_, to, _)) = known.iter().find(|(f, _, s)| *f == from && s == step) {
-                base = *to;
-                continue;
-            }
-            base = Base::Moving(self.moving);
-            self.moving += 1;
-            self.inner[*depth].moves.push((from, base, *step));
+            let known = self.inner[*depth].moves.iter().find(|(_, from, s)| *from == base && s == step);
+            let number = match known {
+                Some((number, ..)) => *number,
+                None => {
+                    let number = self.new_pointer();
+                    self.inner[*depth].moves.push((number, base, *step));
+                    number
+                }
+            };
+            base = Base::Moving(number);
         }
         base
+    }
+
+    /// The number of a new pointer that moves.
+    pub(super) fn new_pointer(&mut self) -> usize {
+        self.moving += 1;
+        self.moving - 1
     }
 
     pub(super) fn invariant(&mut self, place: Place, form: Form) -> R {

@@ -39,27 +39,25 @@ impl<'l> Select<'_, 'l> {
             if apart && simple && matches!(decl.dtype, DType::F32 | DType::I32) {
                 let own = self.own;
                 self.own += GROUP as i32 * TILE_ROW as i32;
-                self.turn(stmt, l, count, own)?;
+                self.turn(*buf, at, l, count, own)?;
                 self.turned.push((*buf, at, own));
             }
         }
         Some(())
     }
 
-    fn turn(&mut self, load: &Stmt, l: &Loop, count: Count, own: i32) -> Option<()> {
-        let Stmt::Load { buf, at, .. } = load else { return None };
+    fn turn(&mut self, buf: Buf, at: &Access, l: &Loop, count: Count, own: i32) -> Option<()> {
         let stride = at.affine.stride(self.var);
         // The first lane of the turn: what a load of one lane after the other would begin with.
         let terms = at.affine.terms.iter().filter(|(v, _)| *v != l.var).copied();
         let first = Access { affine: Affine { offset: at.affine.offset, terms: terms.collect() }, dynamic: None };
-        let (base, offset) = self.pointer(*buf, &first)?;
+        let (base, offset) = self.pointer(buf, &first)?;
         let step = self.step(stride, 4)?;
         let rows = self.register(File::Mask, Def::Temp);
         self.nodes.push(Node::Upto(rows, count));
         self.nodes.push(Node::Point(base, offset, step));
         // Each row is another page, where no hardware looks ahead.
-        let ahead = self.moving;
-        self.moving += 1;
+        let ahead = self.new_pointer();
         self.nodes.push(Node::Ahead(ahead, step, AHEAD * GROUP as i32));
         for four in 0..GROUP as i32 / 4 {
             let r: [_; 4] = std::array::from_fn(|_| {

@@ -53,7 +53,8 @@ pub(super) struct Part<'a> {
 /// The two bodies of a function.
 pub(super) struct Function<'a> {
     /// All groups, and how many.
-    pub(super) main: Option<(Part<'a>, usize)>,
+    pub(super) main: Part<'a>,
+    pub(super) groups: usize,
     /// One group under a mask.
     pub(super) rest: Option<Part<'a>>,
     /// The machine registers of accumulators from outside, in order.
@@ -61,6 +62,12 @@ pub(super) struct Function<'a> {
     /// The byte of the frame that says whether large results go past the caches, if there are such; behind it is room for
     /// one number.
     pub(super) streams: Option<i32>,
+}
+
+impl<'a> Function<'a> {
+    fn parts(&self) -> impl Iterator<Item = &Part<'a>> {
+        std::iter::once(&self.main).chain(&self.rest)
+    }
 }
 
 /// What the general registers hold.
@@ -74,11 +81,10 @@ pub(super) struct General {
 impl General {
     /// `None` if what inner loops move and count does not fit.
     fn of(f: &Function<'_>) -> Option<General> {
-        let parts = || f.main.iter().map(|(p, _)| p).chain(&f.rest);
-        let spills = parts().any(|p| p.placed.spilled > 0 || p.body.own > 0);
+        let spills = f.parts().any(|p| p.placed.spilled > 0 || p.body.own > 0);
         let general = &GENERAL[..GENERAL.len() - spills as usize];
-        let moving = parts().map(|p| p.body.moving).max().unwrap_or(0);
-        let loops = parts().map(|p| p.body.loops).max().unwrap_or(0);
+        let moving = f.parts().map(|p| p.body.moving).max().unwrap_or(0);
+        let loops = f.parts().map(|p| p.body.loops).max().unwrap_or(0);
         let mut free = general.iter().copied();
         let mut g = General { pointers: HashMap::new(), counters: HashMap::new(), saved: Vec::new() };
         for n in 0..moving {
@@ -87,7 +93,7 @@ impl General {
         for n in 0..loops {
             g.counters.insert(n, free.next()?);
         }
-        for node in parts().flat_map(|p| &p.placed.nodes) {
+        for node in f.parts().flat_map(|p| &p.placed.nodes) {
             let Node::Op(Op { mem: Some(Mem::Lanes(base, ..) | Mem::One(base, _) | Mem::Each(base, ..)), .. }) = node
             else {
                 continue;
@@ -139,13 +145,28 @@ impl Writer<'_> {
         self.asm.put(Instruction::with2(Code::Mov_r64_rm64, to, at_frame(byte))?)
     }
 
+    /// Lets a register be a number.
+    pub(super) fn set(&mut self, to: Register, number: Count) -> Result<(), IcedError> {
+        match number {
+            Count::Known(n) => self.asm.put(Instruction::with2(Code::Mov_rm64_imm32, to, n as i32)?),
+            Count::Frame(byte) => self.read(to, byte),
+        }
+    }
+
+    /// Adds a number to a register.
+    pub(super) fn add(&mut self, to: Register, number: Count) -> Result<(), IcedError> {
+        match number {
+            Count::Known(n) => self.asm.put(Instruction::with2(Code::Add_rm64_imm32, to, n as i32)?),
+            Count::Frame(byte) => self.asm.put(Instruction::with2(Code::Add_r64_rm64, to, at_frame(byte))?),
+        }
+    }
+
     fn function(&mut self, f: &Function<'_>) -> Result<(), IcedError> {
         for r in &self.general.saved {
             self.asm.put(Instruction::with1(Code::Push_r64, *r)?)?;
         }
-        let parts = || f.main.iter().map(|(p, _)| p).chain(&f.rest);
-        self.spilled = parts().map(|p| p.body.own).max().unwrap_or(0);
-        let memory = self.spilled + 64 * parts().map(|p| p.placed.spilled as i32).max().unwrap_or(0);
+        self.spilled = f.parts().map(|p| p.body.own).max().unwrap_or(0);
+        let memory = self.spilled + 64 * f.parts().map(|p| p.placed.spilled as i32).max().unwrap_or(0);
         let spilled = memory > 0;
         if spilled {
             self.two(Code::Mov_r64_rm64, Register::RBP, Register::RSP)?;
@@ -167,29 +188,27 @@ impl Writer<'_> {
         let (rest, again, peel) = (self.asm.label(), self.asm.here(), self.asm.label());
         // A group at the start would shift the lanes of accumulators.
         let saved = f.streams.filter(|_| f.rest.is_some() && f.outer.is_empty()).map(|byte| byte + 8);
-        if let Some((part, groups)) = &f.main {
-            let width = (groups * GROUP) as i32;
-            let limit = MemoryOperand::with_base_displ(END, i64::from(1 - width));
-            self.asm.put(Instruction::with2(Code::Lea_r64_m, LIMIT, limit)?)?;
-            self.two(Code::Cmp_r64_rm64, I, LIMIT)?;
-            self.asm.jump(Code::Jge_rel32_64, rest)?;
-            self.before(part)?;
-            let (ordinary, rest) = (self.asm.label(), rest);
-            if let Some(byte) = f.streams {
-                self.asm.put(Instruction::with2(Code::Cmp_rm64_imm8, at_frame(byte), 0)?)?;
-                self.asm.jump(Code::Je_rel32_64, ordinary)?;
-                if let Some(saved) = saved {
-                    self.peel(part, saved, peel, ordinary)?;
-                }
-                self.check_streams(part, ordinary)?;
-                self.streams = true;
-                self.turns(part, width)?;
-                self.streams = false;
-                self.asm.jump(Code::Jmp_rel32_64, rest)?;
+        let (main, width) = (&f.main, (f.groups * GROUP) as i32);
+        let limit = MemoryOperand::with_base_displ(END, i64::from(1 - width));
+        self.asm.put(Instruction::with2(Code::Lea_r64_m, LIMIT, limit)?)?;
+        self.two(Code::Cmp_r64_rm64, I, LIMIT)?;
+        self.asm.jump(Code::Jge_rel32_64, rest)?;
+        self.before(main)?;
+        let ordinary = self.asm.label();
+        if let Some(byte) = f.streams {
+            self.asm.put(Instruction::with2(Code::Cmp_rm64_imm8, at_frame(byte), 0)?)?;
+            self.asm.jump(Code::Je_rel32_64, ordinary)?;
+            if let Some(saved) = saved {
+                self.peel(main, saved, peel, ordinary)?;
             }
-            self.asm.place(ordinary);
-            self.turns(part, width)?;
+            self.check_streams(main, ordinary)?;
+            self.streams = true;
+            self.turns(main, width)?;
+            self.streams = false;
+            self.asm.jump(Code::Jmp_rel32_64, rest)?;
         }
+        self.asm.place(ordinary);
+        self.turns(main, width)?;
         self.asm.place(rest);
         if let Some(part) = &f.rest {
             self.two(Code::Cmp_r64_rm64, I, END)?;
@@ -286,12 +305,7 @@ impl Writer<'_> {
             // Wherever inner loops move to is where a line begins.
             while let Base::Moving(n) = base {
                 let Some((from, step)) = moving.get(&n) else { break };
-                match step {
-                    Count::Known(by) => {
-                        self.asm.put(Instruction::with2(Code::Mov_r32_imm32, Register::EAX, *by as i32)?)?;
-                    }
-                    Count::Frame(byte) => self.read(SCRATCH, *byte)?,
-                }
+                self.set(SCRATCH, *step)?;
                 self.asm.put(Instruction::with2(Code::Test_AL_imm8, Register::AL, 63)?)?;
                 self.asm.jump(Code::Jne_rel32_64, ordinary)?;
                 base = *from;
@@ -306,8 +320,7 @@ impl Writer<'_> {
 
     /// Loads or stores the accumulators from outside. A truth value has lanes of 32 bits in memory, of ones or zeros.
     fn accumulators(&mut self, f: &Function<'_>, begin: bool) -> Result<(), IcedError> {
-        let Some(part) = f.main.as_ref().map(|(p, _)| p).or(f.rest.as_ref()) else { return Ok(()) };
-        for (o, numbers) in part.body.outer.iter().zip(&f.outer) {
+        for (o, numbers) in f.main.body.outer.iter().zip(&f.outer) {
             // A NaN that was met comes last.
             let (values, nans) = (o.pair.value.len(), o.pair.nan.len());
             for (value, nan) in numbers.iter().zip(&numbers[numbers.len() - nans..]).take(values.min(nans)) {
@@ -331,7 +344,7 @@ impl Writer<'_> {
             let indices = o.pair.index.iter().enumerate().map(|(i, r)| (1, i, *r));
             for ((which, i, r), n) in values.chain(indices).zip(numbers) {
                 if let Some(start) = o.start.filter(|_| begin) {
-                    if let Def::Invariant(place, form) = part.body.infos[start[which].0 as usize].def {
+                    if let Def::Invariant(place, form) = f.main.body.infos[start[which].0 as usize].def {
                         self.op(&load(r, place, form), &Numbers::from_slice(&[(r, *n)]))?;
                     }
                     continue;
