@@ -4,6 +4,7 @@
 //! order. One that is set up in the vector loop has its own vectors for each group.
 
 use super::body::{Acc, Pair, Parts};
+use super::inst::code;
 use super::machine::{Def, File, Node, Op, R, Width};
 use super::select::Select;
 use crate::cpu::acc::{has_index, identity};
@@ -11,7 +12,7 @@ use crate::cpu::vector::parts_of;
 use crate::loopnest::{AccId, Combine};
 use iced_x86::Code;
 use smallvec::smallvec;
-use tensorc_ir::scalar::{Bin, Cmp, Reg, V};
+use tensorc_ir::scalar::{Cmp, Reg, V};
 
 /// How many vectors keep NaNs apart.
 pub(super) fn nans(combine: Combine, reg: Reg) -> usize {
@@ -79,23 +80,10 @@ impl Select<'_, '_> {
         let (combine, reg, pair) = (a.combine, a.reg, a.groups[if a.groups.len() > 1 { g } else { 0 }].clone());
         match combine {
             Combine::ArgMax | Combine::ArgMin => self.update_best(combine, reg, &pair, &x, &xi),
-            _ if reg == Reg::Bool => self.update_bool(combine, pair.value[0], x[0]),
-            Combine::Max | Combine::Min if reg.is_float() => self.update_extreme(combine, reg, &pair, &x),
+            _ if reg == Reg::Bool => self.update_bool(combine, pair.value[0], x[0])?,
+            Combine::Max | Combine::Min if reg.is_float() => self.update_extreme(combine, reg, &pair, &x)?,
             _ => {
-                let code = match (combine, reg) {
-                    (Combine::Sum, Reg::F64) => Code::EVEX_Vaddpd_zmm_k1z_zmm_zmmm512b64_er,
-                    (Combine::Sum, Reg::F32) => Code::EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er,
-                    (Combine::Prod, Reg::F64) => Code::EVEX_Vmulpd_zmm_k1z_zmm_zmmm512b64_er,
-                    (Combine::Prod, Reg::F32) => Code::EVEX_Vmulps_zmm_k1z_zmm_zmmm512b32_er,
-                    (Combine::Sum, Reg::I64) => Code::EVEX_Vpaddq_zmm_k1z_zmm_zmmm512b64,
-                    (Combine::Prod, Reg::I64) => Code::EVEX_Vpmullq_zmm_k1z_zmm_zmmm512b64,
-                    (Combine::Max, Reg::I64) => Code::EVEX_Vpmaxsq_zmm_k1z_zmm_zmmm512b64,
-                    (Combine::Min, Reg::I64) => Code::EVEX_Vpminsq_zmm_k1z_zmm_zmmm512b64,
-                    (Combine::Sum, _) => Code::EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32,
-                    (Combine::Prod, _) => Code::EVEX_Vpmulld_zmm_k1z_zmm_zmmm512b32,
-                    (Combine::Max, _) => Code::EVEX_Vpmaxsd_zmm_k1z_zmm_zmmm512b32,
-                    _ => Code::EVEX_Vpminsd_zmm_k1z_zmm_zmmm512b32,
-                };
+                let code = code(combine.op()?, reg)?;
                 for i in 0..x.len() {
                     let (to, mask) = (pair.value[i], self.tail_part(i));
                     if matches!(reg, Reg::I16 | Reg::I8 | Reg::U8) && matches!(combine, Combine::Sum | Combine::Prod) {
@@ -111,29 +99,19 @@ impl Select<'_, '_> {
         Some(())
     }
 
-    fn update_bool(&mut self, combine: Combine, to: R, x: R) {
-        let op = match combine {
-            Combine::Sum => Bin::Add,
-            Combine::Prod => Bin::Mul,
-            Combine::Max => Bin::Max,
-            _ => Bin::Min,
-        };
-        let Some(r) = self.bin(op, Reg::Bool, &smallvec![to], &smallvec![x]) else { return };
+    fn update_bool(&mut self, combine: Combine, to: R, x: R) -> Option<()> {
+        let r = self.bin(combine.op()?, Reg::Bool, &smallvec![to], &smallvec![x])?;
         let r = match self.tail_part(0) {
             Some(tail) => self.pick(Reg::Bool, tail, &r, &smallvec![to]),
             None => r,
         };
         self.set(Reg::Bool, to, r[0], None);
+        Some(())
     }
 
     /// The instruction gives its second operand if one is NaN; what remains is a NaN in `x`.
-    fn update_extreme(&mut self, combine: Combine, reg: Reg, pair: &Pair, x: &Parts) {
-        let code = match (combine, reg) {
-            (Combine::Max, Reg::F64) => Code::EVEX_Vmaxpd_zmm_k1z_zmm_zmmm512b64_sae,
-            (Combine::Max, _) => Code::EVEX_Vmaxps_zmm_k1z_zmm_zmmm512b32_sae,
-            (_, Reg::F64) => Code::EVEX_Vminpd_zmm_k1z_zmm_zmmm512b64_sae,
-            (_, _) => Code::EVEX_Vminps_zmm_k1z_zmm_zmmm512b32_sae,
-        };
+    fn update_extreme(&mut self, combine: Combine, reg: Reg, pair: &Pair, x: &Parts) -> Option<()> {
+        let code = code(combine.op()?, reg)?;
         let nan = self.unordered(reg, x);
         for i in 0..x.len() {
             let (to, mask) = (pair.value[i], self.tail_part(i));
@@ -144,6 +122,7 @@ impl Select<'_, '_> {
             };
             self.set(reg, pair.nan.get(i).copied().unwrap_or(to), x[i], Some(nan));
         }
+        Some(())
     }
 
     /// `x` with its index replaces what is there if it is better (or the first NaN), or equal (or both are NaN) with a lower

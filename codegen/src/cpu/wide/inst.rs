@@ -23,6 +23,53 @@ pub(super) const UNORDERED: u8 = 3;
 /// Round the other way than the current mode: the mode, without a signal that the result is not exact.
 const NEAREST: u8 = 0x8;
 
+/// Bytes of a lane of a register.
+pub(super) fn size_of(reg: Reg) -> u32 {
+    if reg.bits() == 64 { 8 } else { 4 }
+}
+
+/// The instruction for lanes of that many bytes.
+pub(super) fn by_size(size: u32, four: Code, eight: Code) -> Code {
+    if size == 8 { eight } else { four }
+}
+
+fn bitwise(op: Bin, size: u32) -> Option<Code> {
+    Some(match op {
+        Bin::And => by_size(size, Code::EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpandq_zmm_k1z_zmm_zmmm512b64),
+        Bin::Or => by_size(size, Code::EVEX_Vpord_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vporq_zmm_k1z_zmm_zmmm512b64),
+        Bin::Xor => by_size(size, Code::EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpxorq_zmm_k1z_zmm_zmmm512b64),
+        _ => return None,
+    })
+}
+
+/// The instruction for a binary operation, if there is one. Of floats, the smaller and the larger are the second operand if
+/// one is NaN or both are zeros.
+pub(super) fn code(op: Bin, reg: Reg) -> Option<Code> {
+    let (four, eight) = match (op, reg.is_float()) {
+        (Bin::Add, true) => (Code::EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vaddpd_zmm_k1z_zmm_zmmm512b64_er),
+        (Bin::Sub, true) => (Code::EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vsubpd_zmm_k1z_zmm_zmmm512b64_er),
+        (Bin::Mul, true) => (Code::EVEX_Vmulps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vmulpd_zmm_k1z_zmm_zmmm512b64_er),
+        (Bin::Div, true) => (Code::EVEX_Vdivps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vdivpd_zmm_k1z_zmm_zmmm512b64_er),
+        (Bin::Min, true) => {
+            (Code::EVEX_Vminps_zmm_k1z_zmm_zmmm512b32_sae, Code::EVEX_Vminpd_zmm_k1z_zmm_zmmm512b64_sae)
+        }
+        (Bin::Max, true) => {
+            (Code::EVEX_Vmaxps_zmm_k1z_zmm_zmmm512b32_sae, Code::EVEX_Vmaxpd_zmm_k1z_zmm_zmmm512b64_sae)
+        }
+        (Bin::Add, false) => (Code::EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpaddq_zmm_k1z_zmm_zmmm512b64),
+        (Bin::Sub, false) => (Code::EVEX_Vpsubd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpsubq_zmm_k1z_zmm_zmmm512b64),
+        (Bin::Mul, false) => (Code::EVEX_Vpmulld_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpmullq_zmm_k1z_zmm_zmmm512b64),
+        (Bin::Min, false) => (Code::EVEX_Vpminsd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpminsq_zmm_k1z_zmm_zmmm512b64),
+        (Bin::Max, false) => (Code::EVEX_Vpmaxsd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpmaxsq_zmm_k1z_zmm_zmmm512b64),
+        (Bin::Shl, false) => (Code::EVEX_Vpsllvd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpsllvq_zmm_k1z_zmm_zmmm512b64),
+        (Bin::Shr, false) => (Code::EVEX_Vpsravd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpsravq_zmm_k1z_zmm_zmmm512b64),
+        (Bin::UShr, false) => (Code::EVEX_Vpsrlvd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpsrlvq_zmm_k1z_zmm_zmmm512b64),
+        (Bin::And | Bin::Or | Bin::Xor, false) => return bitwise(op, size_of(reg)),
+        _ => return None,
+    };
+    Some(by_size(size_of(reg), four, eight))
+}
+
 impl Select<'_, '_> {
     pub(super) fn inst(&mut self, inst: Inst, g: usize) -> Option<Parts> {
         Some(match inst {
@@ -85,22 +132,27 @@ impl Select<'_, '_> {
     fn un(&mut self, op: Un, reg: Reg, x: &Parts) -> Option<Parts> {
         let wide = reg.bits() == 64;
         if reg.is_float() {
-            let sign = if wide { self.splat8(1 << 63) } else { self.splat4(1 << 31) };
-            let number = if wide { self.splat8(!(1 << 63)) } else { self.splat4(!(1 << 31)) };
-            let round = if wide {
-                Code::EVEX_Vrndscalepd_zmm_k1z_zmmm512b64_imm8_sae
-            } else {
-                Code::EVEX_Vrndscaleps_zmm_k1z_zmmm512b32_imm8_sae
-            };
-            let size = reg.bits() / 8;
-            let all = |r: R| Parts::from_elem(r, x.len());
+            let size = size_of(reg);
+            let round = by_size(
+                size,
+                Code::EVEX_Vrndscaleps_zmm_k1z_zmmm512b32_imm8_sae,
+                Code::EVEX_Vrndscalepd_zmm_k1z_zmmm512b64_imm8_sae,
+            );
+            let sign = if wide { 1 << 63 } else { 1 << 31 };
             return Some(match op {
-                Un::Neg if wide => self.each(Code::EVEX_Vpxorq_zmm_k1z_zmm_zmmm512b64, size, x, &all(sign)),
-                Un::Neg => self.each(Code::EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32, size, x, &all(sign)),
-                Un::Abs if wide => self.each(Code::EVEX_Vpandq_zmm_k1z_zmm_zmmm512b64, size, x, &all(number)),
-                Un::Abs => self.each(Code::EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32, size, x, &all(number)),
-                Un::Sqrt if wide => self.ones(Code::EVEX_Vsqrtpd_zmm_k1z_zmmm512b64_er, size, x, None),
-                Un::Sqrt => self.ones(Code::EVEX_Vsqrtps_zmm_k1z_zmmm512b32_er, size, x, None),
+                Un::Neg => {
+                    let sign = self.constant(reg, sign);
+                    self.each(bitwise(Bin::Xor, size)?, size, x, &sign)
+                }
+                Un::Abs => {
+                    let number = self.constant(reg, !sign);
+                    self.each(bitwise(Bin::And, size)?, size, x, &number)
+                }
+                Un::Sqrt => {
+                    let (single, double) =
+                        (Code::EVEX_Vsqrtps_zmm_k1z_zmmm512b32_er, Code::EVEX_Vsqrtpd_zmm_k1z_zmmm512b64_er);
+                    self.ones(by_size(size, single, double), size, x, None)
+                }
                 Un::Nearest => self.ones(round, size, x, Some(NEAREST)),
                 Un::Floor => self.ones(round, size, x, Some(NEAREST | 1)),
                 Un::Ceil => self.ones(round, size, x, Some(NEAREST | 2)),
@@ -116,16 +168,21 @@ impl Select<'_, '_> {
                 _ => None,
             };
         }
-        let zero = self.constant(reg, 0);
-        let all = self.constant(reg, if reg == Reg::U8 { 0xff } else { u64::MAX });
+        let size = size_of(reg);
         let r = match op {
-            Un::Neg if wide => self.each(Code::EVEX_Vpsubq_zmm_k1z_zmm_zmmm512b64, 8, &zero, x),
-            Un::Neg => self.each(Code::EVEX_Vpsubd_zmm_k1z_zmm_zmmm512b32, 4, &zero, x),
+            Un::Neg => {
+                let zero = self.constant(reg, 0);
+                self.each(code(Bin::Sub, reg)?, size, &zero, x)
+            }
             Un::Abs if reg == Reg::U8 => return Some(x.clone()),
-            Un::Abs if wide => self.ones(Code::EVEX_Vpabsq_zmm_k1z_zmmm512b64, 8, x, None),
-            Un::Abs => self.ones(Code::EVEX_Vpabsd_zmm_k1z_zmmm512b32, 4, x, None),
-            Un::Not if wide => self.each(Code::EVEX_Vpxorq_zmm_k1z_zmm_zmmm512b64, 8, x, &all),
-            Un::Not => self.each(Code::EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32, 4, x, &all),
+            Un::Abs => {
+                let (narrow, long) = (Code::EVEX_Vpabsd_zmm_k1z_zmmm512b32, Code::EVEX_Vpabsq_zmm_k1z_zmmm512b64);
+                self.ones(by_size(size, narrow, long), size, x, None)
+            }
+            Un::Not => {
+                let all = self.constant(reg, if reg == Reg::U8 { 0xff } else { u64::MAX });
+                self.each(code(Bin::Xor, reg)?, size, x, &all)
+            }
             _ => return None,
         };
         Some(self.wrap(reg, r))
@@ -151,90 +208,24 @@ impl Select<'_, '_> {
         if reg == Reg::Bool {
             return Some(smallvec![self.bin_bool(op, x[0], y[0])]);
         }
-        let (wide, size) = (reg.bits() == 64, if reg.bits() == 64 { 8 } else { 4 });
-        if reg.is_float() {
-            let code = |narrow: Code, double: Code| if wide { double } else { narrow };
-            let (code, swaps) = match op {
-                Bin::Add => (
-                    code(Code::EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vaddpd_zmm_k1z_zmm_zmmm512b64_er),
-                    true,
-                ),
-                Bin::Mul => (
-                    code(Code::EVEX_Vmulps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vmulpd_zmm_k1z_zmm_zmmm512b64_er),
-                    true,
-                ),
-                Bin::Sub => (
-                    code(Code::EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vsubpd_zmm_k1z_zmm_zmmm512b64_er),
-                    false,
-                ),
-                Bin::Div => (
-                    code(Code::EVEX_Vdivps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vdivpd_zmm_k1z_zmm_zmmm512b64_er),
-                    false,
-                ),
-                // Both give the second operand for a NaN or two zeros.
-                Bin::Min => (
-                    code(Code::EVEX_Vminps_zmm_k1z_zmm_zmmm512b32_sae, Code::EVEX_Vminpd_zmm_k1z_zmm_zmmm512b64_sae),
-                    false,
-                ),
-                Bin::Max => (
-                    code(Code::EVEX_Vmaxps_zmm_k1z_zmm_zmmm512b32_sae, Code::EVEX_Vmaxpd_zmm_k1z_zmm_zmmm512b64_sae),
-                    false,
-                ),
-                _ => return None,
-            };
-            return Some(if swaps { self.either(code, size, x, y) } else { self.each(code, size, x, y) });
+        if matches!(op, Bin::Div | Bin::Rem) && !reg.is_float() {
+            let r = self.divide(op, reg, x, y)?;
+            return Some(self.wrap(reg, r));
         }
-        let code = |narrow: Code, double: Code| if wide { double } else { narrow };
+        let (code, size) = (code(op, reg)?, size_of(reg));
         let r = match op {
-            Bin::Add => {
-                let c = code(Code::EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpaddq_zmm_k1z_zmm_zmmm512b64);
-                self.either(c, size, x, y)
+            Bin::Min | Bin::Max if reg.is_float() => self.each(code, size, x, y),
+            Bin::UShr if matches!(reg, Reg::I16 | Reg::I8) => {
+                let low = smallvec![self.splat4((1 << reg.bits()) - 1)];
+                let x = self.each(Code::EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32, 4, x, &low);
+                self.each(code, size, &x, y)
             }
-            Bin::Sub => {
-                let c = code(Code::EVEX_Vpsubd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpsubq_zmm_k1z_zmm_zmmm512b64);
-                self.each(c, size, x, y)
-            }
-            Bin::Mul => {
-                let c = code(Code::EVEX_Vpmulld_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpmullq_zmm_k1z_zmm_zmmm512b64);
-                self.either(c, size, x, y)
-            }
-            Bin::Div | Bin::Rem => self.divide(op, reg, x, y)?,
-            Bin::Min | Bin::Max | Bin::And | Bin::Or | Bin::Xor => {
-                let c = match op {
-                    Bin::Min => {
-                        code(Code::EVEX_Vpminsd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpminsq_zmm_k1z_zmm_zmmm512b64)
-                    }
-                    Bin::Max => {
-                        code(Code::EVEX_Vpmaxsd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpmaxsq_zmm_k1z_zmm_zmmm512b64)
-                    }
-                    Bin::And => {
-                        code(Code::EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpandq_zmm_k1z_zmm_zmmm512b64)
-                    }
-                    Bin::Or => code(Code::EVEX_Vpord_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vporq_zmm_k1z_zmm_zmmm512b64),
-                    _ => code(Code::EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpxorq_zmm_k1z_zmm_zmmm512b64),
-                };
-                return Some(self.either(c, size, x, y));
-            }
-            Bin::Shl => {
-                let c = code(Code::EVEX_Vpsllvd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpsllvq_zmm_k1z_zmm_zmmm512b64);
-                self.each(c, size, x, y)
-            }
-            Bin::Shr => {
-                let c = code(Code::EVEX_Vpsravd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpsravq_zmm_k1z_zmm_zmmm512b64);
-                self.each(c, size, x, y)
-            }
-            Bin::UShr => {
-                let x = if matches!(reg, Reg::I16 | Reg::I8) {
-                    let low = smallvec![self.splat4((1 << reg.bits()) - 1)];
-                    self.each(Code::EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32, 4, x, &low)
-                } else {
-                    x.clone()
-                };
-                let c = code(Code::EVEX_Vpsrlvd_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vpsrlvq_zmm_k1z_zmm_zmmm512b64);
-                self.each(c, size, &x, y)
-            }
+            Bin::Add | Bin::Mul | Bin::Min | Bin::Max | Bin::And | Bin::Or | Bin::Xor => self.either(code, size, x, y),
+            _ => self.each(code, size, x, y),
         };
-        Some(self.wrap(reg, r))
+        // Of these the results are held as the operands are.
+        let held = matches!(op, Bin::Min | Bin::Max | Bin::And | Bin::Or | Bin::Xor);
+        Some(if held { r } else { self.wrap(reg, r) })
     }
 
     /// Division of integers of up to 32 bits by way of `f64`, whose quotient is close enough that its integral part is

@@ -1,7 +1,8 @@
 //! Instructions as the machine has them: which invariants are in registers, which are operands in memory, and which of its
 //! three forms a multiplication with addition takes.
 
-use super::machine::{Def, File, Form, Info, Mem, Node, Op, R, Width};
+use super::inst::by_size;
+use super::machine::{Def, File, Form, Info, Mem, Node, Op, Place, R, Width};
 use iced_x86::Code;
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
@@ -94,7 +95,7 @@ struct Legal<'a> {
 }
 
 /// The load of an invariant into a register.
-pub(super) fn load(to: R, place: super::machine::Place, form: Form) -> Op {
+pub(super) fn load(to: R, place: Place, form: Form) -> Op {
     let (code, width) = match form {
         Form::Splat4 => (Code::EVEX_Vbroadcastss_zmm_k1z_xmmm32, Width::Z),
         Form::Splat8 => (Code::EVEX_Vbroadcastsd_zmm_k1z_xmmm64, Width::Z),
@@ -106,7 +107,7 @@ pub(super) fn load(to: R, place: super::machine::Place, form: Form) -> Op {
 
 impl Legal<'_> {
     /// Where an invariant without a register is.
-    fn loose(&self, r: R) -> Option<(super::machine::Place, Form)> {
+    fn loose(&self, r: R) -> Option<(Place, Form)> {
         match self.infos[r.0 as usize].def {
             Def::Invariant(place, form) if !self.kept.contains(&r) => Some((place, form)),
             _ => None,
@@ -155,14 +156,21 @@ impl Legal<'_> {
     }
 
     fn fma(&mut self, dst: R, [mut a, mut b, c]: [R; 3], size: u32, dies: &dyn Fn(R) -> bool) {
-        let double = size == 8;
-        let pick = |single: Code, other: Code| if double { other } else { single };
-        let by_sum =
-            pick(Code::EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vfmadd231pd_zmm_k1z_zmm_zmmm512b64_er);
-        let by_factor =
-            pick(Code::EVEX_Vfmadd213ps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vfmadd213pd_zmm_k1z_zmm_zmmm512b64_er);
-        let by_other =
-            pick(Code::EVEX_Vfmadd132ps_zmm_k1z_zmm_zmmm512b32_er, Code::EVEX_Vfmadd132pd_zmm_k1z_zmm_zmmm512b64_er);
+        let by_sum = by_size(
+            size,
+            Code::EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er,
+            Code::EVEX_Vfmadd231pd_zmm_k1z_zmm_zmmm512b64_er,
+        );
+        let by_factor = by_size(
+            size,
+            Code::EVEX_Vfmadd213ps_zmm_k1z_zmm_zmmm512b32_er,
+            Code::EVEX_Vfmadd213pd_zmm_k1z_zmm_zmmm512b64_er,
+        );
+        let by_other = by_size(
+            size,
+            Code::EVEX_Vfmadd132ps_zmm_k1z_zmm_zmmm512b32_er,
+            Code::EVEX_Vfmadd132pd_zmm_k1z_zmm_zmmm512b64_er,
+        );
         // At most one operand in memory.
         let mem_c = self.in_memory(c, size);
         if mem_c.is_none() && self.in_memory(a, size).is_some() {
