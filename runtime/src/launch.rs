@@ -29,10 +29,10 @@ pub struct Work {
 }
 
 impl Work {
-    /// Whether it is not worth sharing.
+    /// How many chunks would be worth the handing out.
     #[inline]
-    fn is_little(&self) -> bool {
-        (self.total as f64 * self.item_ns) < 2.0 * CHUNK_NS
+    fn worth(&self) -> f64 {
+        self.total as f64 * self.item_ns / CHUNK_NS
     }
 
     /// How many chunks to make for that many threads; 1 for work that is not worth sharing.
@@ -41,8 +41,7 @@ impl Work {
             return 1;
         }
         // A float cast saturates, and takes NaN for zero.
-        let worth = (self.total as f64 * self.item_ns / CHUNK_NS) as u64;
-        worth.min(threads as u64 * CHUNKS_A_THREAD).min(self.grains()).max(1)
+        (self.worth() as u64).min(threads as u64 * CHUNKS_A_THREAD).min(self.grains()).max(1)
     }
 
     /// The items `begin..end` of a chunk out of `chunks`; the sizes differ by one grain at most.
@@ -99,7 +98,7 @@ impl Pool {
             }
             return;
         }
-        let chunks = if work.is_little() { 1 } else { work.chunks(self.threads()) };
+        let chunks = if work.worth() < 2.0 { 1 } else { work.chunks(self.threads()) };
         if chunks <= 1 {
             if work.total > 0 {
                 // SAFETY: the caller's promise.
@@ -120,7 +119,7 @@ impl Pool {
     /// # Safety
     /// As for [`Pool::launch`], for each of them; and no two of them may touch the same memory where one writes it.
     pub unsafe fn launch_all(&self, jobs: &[Job]) {
-        let worth: f64 = jobs.iter().map(|j| j.work.total as f64 * j.work.item_ns / CHUNK_NS).sum();
+        let worth: f64 = jobs.iter().map(|j| j.work.worth()).sum();
         let alone = self.is_reversed() || self.threads() <= 1 || worth.is_nan() || worth < 2.0;
         if alone || jobs.len() == 1 {
             // SAFETY: the caller's promise.

@@ -71,6 +71,12 @@ impl Finish {
         }
     }
 
+    /// A parameter with that value.
+    pub(super) fn word(&mut self, value: Dim) -> Coef {
+        self.values.push(Word::Dim(value));
+        Coef::Param(self.values.len() as u32 - 1)
+    }
+
     fn extent(&self, e: &Extent) -> Dim {
         match e {
             Extent::Whole(c) => self.value(c),
@@ -110,8 +116,7 @@ impl Finish {
             return outer;
         }
         let Some(Stmt::For(mut inner)) = outer.body.pop() else { return outer };
-        self.values.push(Word::Dim(self.extent(&outer.extent) * self.extent(&inner.extent)));
-        inner.extent = Extent::Whole(Coef::Param(self.values.len() as u32 - 1));
+        inner.extent = Extent::Whole(self.word(self.extent(&outer.extent) * self.extent(&inner.extent)));
         // The outer loop's variable stays, so that tensors of any rank give one kernel.
         drop_var(&mut inner.body, outer.var);
         rename(&mut inner.body, inner.var, outer.var);

@@ -13,7 +13,6 @@
 
 use super::finish::Finish;
 use crate::loopnest::{Affine, Coef, Extent, Loop, LoopKind, Stmt, Var};
-use crate::program::Word;
 use tensorc_ir::Dim;
 use tensorc_ir::scalar::Inst;
 
@@ -78,9 +77,7 @@ impl Finish {
             Stmt::Load { at, .. } | Stmt::Store { at, .. } => self.split(&mut at.affine, outer.var, blocks),
             _ => {}
         });
-        let count = self.value(&total).ceil_div(Dim::from(TILE));
-        self.values.push(Word::Dim(count));
-        let count = Coef::Param(self.values.len() as u32 - 1);
+        let count = self.word(self.value(&total).ceil_div(Dim::from(TILE)));
         let within = Loop { extent: Extent::Block { var: blocks, step, total }, body, ..outer };
         let across = Loop { body: vec![Stmt::For(within)], ..inner };
         Loop {
@@ -98,8 +95,7 @@ impl Finish {
         if stride == Coef::Const(0) {
             return;
         }
-        let by = self.value(&stride) * Dim::from(TILE);
-        self.values.push(Word::Dim(by));
-        a.terms.push((blocks, Coef::Param(self.values.len() as u32 - 1)));
+        let by = self.word(self.value(&stride) * Dim::from(TILE));
+        a.terms.push((blocks, by));
     }
 }
