@@ -95,6 +95,28 @@ fn functions(without: &[&str], dtype: DType) -> (Code, [KernelPtr; 2]) {
     (code, entries)
 }
 
+/// What stands in `c` after a product of that plan; `tables` are the addresses of the tables of a plan with offsets.
+fn product<T: Float>(
+    entries: &[KernelPtr; 2],
+    plan: &GemmPlan,
+    operands: [&[T]; 2],
+    c: &[T],
+    tables: [u64; 2],
+) -> Vec<T> {
+    let [pack, compute] = entries;
+    let mut c = c.to_vec();
+    let mut scratch = vec![0u64; plan.scratch_bytes as usize / 8 + 16];
+    let scratch = scratch.as_mut_ptr().map_addr(|p| p.next_multiple_of(64));
+    let [a, b] = operands.map(|x| x.as_ptr() as u64);
+    let args = plan.args_with(a, b, c.as_mut_ptr() as u64, scratch as u64, tables);
+    // SAFETY: the plan's words, with operands and tables of the shape's extents and as much scratch as it asks for.
+    unsafe {
+        pack.call(args.as_ptr(), 0, plan.pack_units);
+        compute.call(args.as_ptr(), 0, plan.units);
+    }
+    c
+}
+
 fn check<T: Float>(seed: u64) {
     let all = TARGETS.map(|without| functions(without, T::DTYPE));
     let mut r = Random(seed);
@@ -113,17 +135,8 @@ fn check<T: Float>(seed: u64) {
         let mut want = before.clone();
         reference(&shape, &a, &b, &mut want);
         let plan = GemmPlan::new(T::DTYPE, &shape, 1 + r.below(4)).unwrap();
-        for ((_code, [pack, compute]), without) in all.iter().zip(TARGETS) {
-            let mut c = before.clone();
-            let mut scratch = vec![0u64; plan.scratch_bytes as usize / 8 + 16];
-            let scratch = scratch.as_mut_ptr().map_addr(|p| p.next_multiple_of(64));
-            let [pa, pb] = [&a, &b].map(|x| x.as_ptr() as u64);
-            let args = plan.args(pa, pb, c.as_mut_ptr() as u64, scratch as u64);
-            // SAFETY: the plan's words, with operands of the shape's extents and as much scratch as it asks for.
-            unsafe {
-                pack.call(args.as_ptr(), 0, plan.pack_units);
-                compute.call(args.as_ptr(), 0, plan.units);
-            }
+        for ((_code, entries), without) in all.iter().zip(TARGETS) {
+            let c = product(entries, &plan, [&a, &b], &before, [0; 2]);
             assert!(c == want, "{} case {case}: {shape:?} without {without:?}", T::DTYPE);
         }
     }
@@ -167,18 +180,9 @@ fn operands_by_offsets() {
             let plan = GemmPlan::with_offsets(T::DTYPE, &by_offsets, 1 + r.below(4), second, ascend).unwrap();
             let bytes = tables.map(|t| t.iter().map(|o| o * size_of::<T>() as i64).collect::<Vec<i64>>());
             let (a, b) = if second { (&other, &windowed) } else { (&windowed, &other) };
-            for ((_code, [pack, compute]), without) in all.iter().zip(TARGETS) {
-                let mut c = before.clone();
-                let mut scratch = vec![0u64; plan.scratch_bytes as usize / 8 + 16];
-                let scratch = scratch.as_mut_ptr().map_addr(|p| p.next_multiple_of(64));
-                let [pa, pb] = [a, b].map(|x| x.as_ptr() as u64);
-                let pt = [0, 1].map(|i: usize| bytes[i].as_ptr() as u64);
-                let args = plan.args_with(pa, pb, c.as_mut_ptr() as u64, scratch as u64, pt);
-                // SAFETY: the plan's words, with operands and tables of the shape's extents and scratch as it asks for.
-                unsafe {
-                    pack.call(args.as_ptr(), 0, plan.pack_units);
-                    compute.call(args.as_ptr(), 0, plan.units);
-                }
+            for ((_code, entries), without) in all.iter().zip(TARGETS) {
+                let addresses = [0, 1].map(|i: usize| bytes[i].as_ptr() as u64);
+                let c = product(entries, &plan, [a, b], &before, addresses);
                 assert!(c == want, "{} case {case}: {m}x{n}x{k} second {second} without {without:?}", T::DTYPE);
             }
         }
